@@ -1,0 +1,20 @@
+"""3-D object detection in LiDAR point clouds with boxes refined by climbing an energy-based model's f(x, y)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lidar_ebm.detection import load_detector
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load_detector"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to import; `lidar-ebm --help` and the readers of KITTI's files should not wait for it.
+    if name == "load_detector":
+        from lidar_ebm.detection import load_detector
+
+        return load_detector
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,331 @@
+"""The configuration: typed, validated, complete. The defaults are the published SA-SSD + EBM car settings.
+
+A configuration is read from YAML, changed by dotted overrides (`training.detector.epochs=5`), and checked as a whole:
+an unknown key or a value that makes no sense is an `InputError` that names it. Whatever follows from other settings
+(grid shapes, channel counts, the published energy head's 7,168 inputs) is derived where it is needed and never written.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from yaml import YAMLError
+
+from lidar_ebm.errors import InputError
+from lidar_ebm.files import atomic_write
+from lidar_ebm.types import BevGrid
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Triple = tuple[float, float, float]
+Size = tuple[Positive, Positive, Positive]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClassConfig(_Settings):
+    """One class to detect, and its anchors."""
+
+    name: str = "Car"
+    merge: tuple[str, ...] = ("Van",)  # label types that count as this class in training
+    anchor_size: Size = (3.9, 1.6, 1.56)  # l, w, h, m
+    anchor_center_z: float = -1.0  # geometric centre, LiDAR frame, m
+    anchor_yaws: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 1.5707963267948966)  # rad
+    positive_iou: Share = 0.6  # nearest axis-aligned BEV IoU at which an anchor becomes positive
+    negative_iou: Share = 0.45  # and below which it is background
+
+
+class VoxelConfig(_Settings):
+    """How points become voxels."""
+
+    range: tuple[float, float, float, float, float, float] = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)  # low x y z, high, m
+    size: Size = (0.05, 0.05, 0.1)  # dx, dy, dz, m
+    max_points_per_voxel: Count = 5
+    max_voxels: Count = 20_000  # a frame
+
+    @property
+    def grid_shape(self) -> tuple[int, int, int]:
+        """Voxels along (z, y, x)."""
+        low, high = self.range[:3], self.range[3:]
+        x, y, z = (round((b - a) / s) for a, b, s in zip(low, high, self.size, strict=True))
+        return z, y, x
+
+    @model_validator(mode="after")
+    def _whole_cells(self) -> VoxelConfig:
+        for axis, low, high, size in zip("xyz", self.range[:3], self.range[3:], self.size, strict=True):
+            cells = (high - low) / size
+            if cells < 1 or abs(cells - round(cells)) > 1e-4:
+                raise ValueError(f"range along {axis}, {low} to {high}, is not a whole number of voxels of {size} m")
+        return self
+
+
+class StageConfig(_Settings):
+    """A strided sparse convolution (kernel 3, padding 1) and the sub-manifold convolutions after it."""
+
+    channels: Count
+    layers: Annotated[int, Field(ge=0)]
+    stride: tuple[Count, Count, Count] = (2, 2, 2)  # z, y, x
+
+
+class BackboneConfig(_Settings):
+    """The sparse 3-D backbone."""
+
+    backend: Literal["auto", "spconv", "builtin"] = "auto"
+    stem_channels: Count = 16
+    stem_layers: Count = 2
+    stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] = (
+        StageConfig(channels=32, layers=2),
+        StageConfig(channels=64, layers=3),
+        StageConfig(channels=64, layers=3),
+    )
+    out_channels: Count = 64
+
+
+class BevConfig(_Settings):
+    """The bird's-eye-view network; its last 3×3 convolution gives the shared feature map."""
+
+    channels: Count = 256
+    layers: Count = 7
+
+
+class PointHeadConfig(_Settings):
+    """The auxiliary point head (training only)."""
+
+    enabled: bool = True
+    channels: Count = 64
+    weight: NonNegative = 1.0
+
+
+class AnchorHeadConfig(_Settings):
+    """Weights of the anchor head's losses."""
+
+    class_weight: NonNegative = 1.0
+    box_weight: NonNegative = 2.0
+    direction_weight: NonNegative = 0.2
+    focal_alpha: Share = 0.25
+    focal_gamma: NonNegative = 2.0
+
+
+class PartScoreConfig(_Settings):
+    """The part-sensitive score."""
+
+    enabled: bool = True
+    grid: tuple[Count, Count] = (4, 7)  # points across the width, along the length
+    score_threshold: Share = 0.1  # boxes that the anchor head scores above this are trained on
+    positive_iou: Share = 0.7  # rotated 3-D IoU
+    weight: NonNegative = 1.0
+    max_training_boxes: Count = 512  # a frame
+
+
+class BevEnergyConfig(_Settings):
+    """The published energy head: the shared map at each box's grid, with branches for z and h."""
+
+    grid: tuple[Annotated[int, Field(ge=2)], Annotated[int, Field(ge=2)]] = (4, 7)
+    branch_channels: Count = 16
+    hidden: Count = 1024
+
+
+class PointEnergyConfig(_Settings):
+    """The point energy: raw points near the box, written in the box's own frame."""
+
+    max_points: Count = 96
+    margin: Size = (1.0, 0.8, 0.6)  # added on either side of length, width and height, m
+    channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 64)  # shared MLP over the points
+    hidden: Count = 64
+    neighbourhood_jitter: tuple[NonNegative, NonNegative, NonNegative] = (0.2, 0.05, 0.05)
+    # Training fixes the neighbourhood at a proposal-like box: the label with noise of these stds on
+    # (x, y, z) in m, on the logarithms of (l, w, h), and on yaw in rad. Around the label itself the choice of
+    # points would give the label away.
+
+
+class NoiseConfig(_Settings):
+    """The equal-weight Gaussian mixture that NCE's samples come from: one row of stds (x, y, z, l, w, h, yaw) each."""
+
+    stds: Annotated[tuple[tuple[Positive, ...], ...], Field(min_length=1)] = (
+        (0.0625, 0.0625, 0.03125, 0.03125, 0.03125, 0.03125, 0.015625),
+        (0.125, 0.125, 0.0625, 0.0625, 0.0625, 0.0625, 0.03125),
+        (0.25, 0.25, 0.125, 0.125, 0.125, 0.125, 0.0625),
+    )  # m, rad
+
+    @model_validator(mode="after")
+    def _seven_each(self) -> NoiseConfig:
+        for row in self.stds:
+            if len(row) != 7:
+                raise ValueError(f"each row of stds has 7 values (x, y, z, l, w, h, yaw), this one {len(row)}")
+        return self
+
+
+class EnergyConfig(_Settings):
+    """The energy-based model f(x, y) over boxes."""
+
+    features: Annotated[tuple[Literal["bev", "points"], ...], Field(min_length=1)] = ("bev",)
+    bev: BevEnergyConfig = BevEnergyConfig()
+    points: PointEnergyConfig = PointEnergyConfig()
+    noise: NoiseConfig = NoiseConfig()
+    samples: Count = 128  # M
+    min_size: Positive = 0.05  # m
+
+
+class RefinementConfig(_Settings):
+    """Gradient ascent on f."""
+
+    steps: Annotated[int, Field(ge=0)] = 10  # T
+    step_length: NonNegative = 2e-4  # λ, for every coordinate
+
+
+class DetectionConfig(_Settings):
+    """From anchor scores to detections."""
+
+    score_threshold: Share = 0.3
+    nms_iou: Share = 0.1  # rotated BEV
+    max_proposals: Count = 100  # a frame, before NMS
+
+
+class AugmentationConfig(_Settings):
+    """Random changes of a training frame, points and labels together."""
+
+    flip: bool = True  # y -> -y in half of the frames
+    rotation: NonNegative = 0.7853981633974483  # about z, uniform in ± this, rad
+    scaling: tuple[Positive, Positive] = (0.95, 1.05)
+
+
+class StageTrainingConfig(_Settings):
+    """One stage of training: Adam with a one-cycle schedule."""
+
+    epochs: Annotated[int, Field(ge=0)] = 80
+    batch_size: Count = 2
+    learning_rate: Positive = 3e-3
+    weight_decay: NonNegative = 0.01
+    gradient_clip: Positive = 10.0
+
+
+class TrainingConfig(_Settings):
+    """Which stages run, in which order."""
+
+    mode: Literal["two_stage", "joint"] = "two_stage"  # joint trains the energy head with the detector, in its stage
+    detector: StageTrainingConfig = StageTrainingConfig()
+    energy: StageTrainingConfig = StageTrainingConfig()
+    energy_weight: NonNegative = 1.0  # of the energy's loss in joint training
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    workers: Annotated[int, Field(ge=0)] = 2
+    checkpoint_every: Count = 1  # epochs
+
+
+class Config(_Settings):
+    """Everything that a run is made of."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    classes: Annotated[tuple[ClassConfig, ...], Field(min_length=1)] = (ClassConfig(),)
+    voxels: VoxelConfig = VoxelConfig()
+    backbone: BackboneConfig = BackboneConfig()
+    bev: BevConfig = BevConfig()
+    point_head: PointHeadConfig = PointHeadConfig()
+    anchor_head: AnchorHeadConfig = AnchorHeadConfig()
+    part_score: PartScoreConfig = PartScoreConfig()
+    energy: EnergyConfig = EnergyConfig()
+    refinement: RefinementConfig = RefinementConfig()
+    detection: DetectionConfig = DetectionConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @property
+    def bev_shape(self) -> tuple[int, int, int]:
+        """(D, H, W) of the backbone's last grid: every stage is a convolution of kernel 3, padding 1."""
+        shape = self.voxels.grid_shape
+        for stage in self.backbone.stages:
+            shape = tuple((n - 1) // s + 1 for n, s in zip(shape, stage.stride, strict=True))  # type: ignore[assignment]
+        return shape
+
+    @property
+    def bev_grid(self) -> BevGrid:
+        """Where the cells of the bird's-eye-view maps lie."""
+        _, height, width = self.bev_shape
+        stride_y = stride_x = 1
+        for stage in self.backbone.stages:
+            stride_y, stride_x = stride_y * stage.stride[1], stride_x * stage.stride[2]
+        cell = (self.voxels.size[0] * stride_x, self.voxels.size[1] * stride_y)
+        origin = (self.voxels.range[0] + cell[0] / 2, self.voxels.range[1] + cell[1] / 2)
+        return BevGrid(origin, cell, (height, width))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their indices."""
+        return tuple(item.name for item in self.classes)
+
+
+def configuration_folder() -> Path:
+    """Where the presets lie: `configs/` of the checkout, or their copy in the installed package."""
+    checkout = Path(__file__).resolve().parents[1] / "configs"
+    return checkout if checkout.is_dir() else Path(__file__).resolve().parent / "configs"
+
+
+def load_config(source: str | Path | None = None, overrides: list[str] | None = None) -> Config:
+    """Read a configuration.
+
+    Args:
+        source: path of a YAML file, or the name of a preset in `configs/`; None for the defaults.
+        overrides: `dotted.key=value` strings that replace single settings; lists are replaced whole.
+
+    Raises:
+        InputError: the file is missing or is no YAML, a key is unknown, or a value is out of its range.
+    """
+    name = "defaults" if source is None else str(source)
+    data: Any = {}
+    try:
+        if source is not None:
+            path = Path(source)
+            if not path.is_file():
+                path = configuration_folder() / f"{source}.yaml"
+            if not path.is_file():
+                presets = ", ".join(sorted(item.stem for item in configuration_folder().glob("*.yaml")))
+                raise InputError(
+                    f"{source}: no such configuration. Give a YAML file, or one of the presets: {presets}."
+                )
+            data = OmegaConf.load(path)
+            if not OmegaConf.is_dict(data):
+                raise InputError(f"{path}: holds no settings. Expected `key: value` lines in YAML.")
+        for item in overrides or []:
+            if "=" not in item:
+                raise InputError(f"{item!r}: an override is written key=value, for example training.detector.epochs=5.")
+        merged = OmegaConf.merge(data, OmegaConf.from_dotlist(list(overrides or [])))
+        values = OmegaConf.to_container(merged, resolve=True)
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise InputError(f"{name}: is not a readable configuration: {error}") from error
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise InputError("\n".join(_explain(name, problem) for problem in error.errors())) from error
+
+
+def _explain(name: str, problem: Any) -> str:
+    """One line for one of pydantic's problems."""
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        model: Any = Config
+        for part in problem["loc"][:-1]:
+            if isinstance(part, int):
+                continue
+            annotation = model.model_fields[part].annotation
+            model = next((a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")), annotation)
+            if hasattr(annotation, "model_fields"):
+                model = annotation
+        known = list(getattr(model, "model_fields", {}))
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known there: {', '.join(known)}."
+        return f"{name}: unknown setting {key!r}; {hint}"
+    return f"{name}: {key or 'settings'} = {problem.get('input')!r}: {problem['msg']}."
+
+
+def save_config(config: Config, path: str | Path) -> None:
+    """Write every setting, defaults too, as YAML."""
+    with atomic_write(path, "w") as file:
+        file.write(OmegaConf.to_yaml(OmegaConf.create(config.model_dump(mode="json"))))

@@ -1,0 +1,153 @@
+"""What passes between the stages: frozen dataclasses, with shape, unit and frame beside each field.
+
+Everywhere: LiDAR frame x forward, y left, z up, in metres; a box is (x, y, z, l, w, h, yaw) with z at its geometric
+centre and yaw counter-clockwise about +z from +x in [-pi, pi). Ragged data are flat, with a `batch_index` per row and
+an explicit `batch_size`; any of them may be empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def to_device(value: T, device: torch.device | str) -> T:
+    """A copy of a dataclass of this module with every tensor in it, nested ones too, on `device`."""
+    moved = {}
+    for field in fields(value):  # type: ignore[arg-type]  # every T here is a dataclass
+        item = getattr(value, field.name)
+        if isinstance(item, Tensor):
+            moved[field.name] = item.to(device, non_blocking=True)
+        elif hasattr(item, "__dataclass_fields__"):
+            moved[field.name] = to_device(item, device)
+    return replace(value, **moved)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class Label:
+    """One line of a KITTI label or result file, in the file's own frame (rectified camera) and order."""
+
+    type: str
+    truncated: float  # share of the object outside the image, 0..1; -1 unknown
+    occluded: int  # 0 visible, 1 partly, 2 largely, 3 unknown; -1 for DontCare and results
+    alpha: float  # observation angle, rad; -10 unknown
+    bbox: tuple[float, float, float, float]  # x1, y1, x2, y2 in the left colour image, pixels
+    dimensions: tuple[float, float, float]  # height, width, length, m
+    location: tuple[float, float, float]  # centre of the bottom face, rectified camera frame, m
+    rotation_y: float  # about the camera's y axis, rad
+    score: float | None = None  # result files only
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a data set, as numpy arrays."""
+
+    frame_id: str
+    points: np.ndarray  # [N, 4] float32: x, y, z (m), reflectance 0..1
+    boxes: np.ndarray  # [M, 7] float32
+    labels: np.ndarray  # [M] int64, index into config.classes
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Labelled boxes of a batch."""
+
+    boxes: Tensor  # [M, 7] float32
+    labels: Tensor  # [M] int64, index into config.classes
+    batch_index: Tensor  # [M] int64
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Frames put together for the model."""
+
+    frame_ids: tuple[str, ...]
+    points: Tensor  # [N, 4] float32: x, y, z (m), reflectance 0..1
+    point_batch_index: Tensor  # [N] int64
+    boxes: Boxes
+    batch_size: int
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with its tensors on `device`."""
+        return to_device(self, device)
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """Occupied voxels of a batch."""
+
+    features: Tensor  # [V, 4] float32: mean x, y, z (m) and reflectance of the points in the voxel
+    indices: Tensor  # [V, 4] int32: batch, z, y, x
+    spatial_shape: tuple[int, int, int]  # D, H, W
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class SparseFeatures:
+    """Features on the occupied cells of a 3-D grid."""
+
+    features: Tensor  # [V, C]
+    indices: Tensor  # [V, 4] int32: batch, z, y, x
+    spatial_shape: tuple[int, int, int]  # D, H, W
+    batch_size: int
+    voxel_size: tuple[float, float, float]  # dx, dy, dz, m
+    origin: tuple[float, float, float]  # x, y, z of the grid's low corner, LiDAR frame, m
+
+    def centers(self) -> Tensor:
+        """Centres of the occupied cells, [V, 3] float32, LiDAR frame, m."""
+        size = self.features.new_tensor(self.voxel_size, dtype=torch.float32)
+        origin = self.features.new_tensor(self.origin, dtype=torch.float32)
+        return (self.indices[:, [3, 2, 1]].to(torch.float32) + 0.5) * size + origin
+
+
+@dataclass(frozen=True)
+class BevGrid:
+    """Where the cells of a bird's-eye-view map lie."""
+
+    origin: tuple[float, float]  # LiDAR (x, y) of the centre of cell (0, 0), m
+    cell_size: tuple[float, float]  # dx, dy, m
+    shape: tuple[int, int]  # H (along y), W (along x)
+
+
+@dataclass(frozen=True)
+class BevFeatures:
+    """Bird's-eye-view maps of a batch."""
+
+    shared: Tensor  # [B, C, H, W], what part scores and the energy read
+    anchor: Tensor  # [B, C', H, W], what the anchor head reads
+    occupied: Tensor  # [B, H, W] bool, cells with an occupied voxel above them
+    grid: BevGrid
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Scored boxes of a batch, ordered by frame and falling score within it."""
+
+    boxes: Tensor  # [N, 7] float32
+    scores: Tensor  # [N] 0..1
+    labels: Tensor  # [N] int64, index into config.classes
+    batch_index: Tensor  # [N] int64
+    batch_size: int
+
+    def select(self, index: Tensor) -> Proposals:
+        """The rows that `index` (indices or a mask) names."""
+        return Proposals(
+            self.boxes[index], self.scores[index], self.labels[index], self.batch_index[index], self.batch_size
+        )
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What the detector says of one frame."""
+
+    boxes: Tensor  # [M, 7] float32
+    scores: Tensor  # [M] 0..1, the detector's
+    labels: Tensor  # [M] int64, index into config.classes
+    f: Tensor  # [M] the energy's value f(x, y), higher is better; not comparable between objects
