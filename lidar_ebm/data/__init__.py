@@ -1,0 +1,1 @@
+"""Files and frames: KITTI's formats, other point files, data sets, augmentation and batches."""

@@ -1,0 +1,1 @@
+"""Boxes, frames of reference and the projections between them."""

@@ -1,0 +1,237 @@
+"""Between the LiDAR frame, KITTI's rectified camera frame (x right, y down, z forward) and the left colour image.
+
+KITTI gives an object by the centre of its bottom face, its sizes and one angle, `rotation_y`, about the camera's y
+axis. This program gives it upright in the LiDAR frame. The two verticals differ by the camera's tilt, under one degree
+on KITTI's car, which no seven numbers in the LiDAR frame can express; it is neglected. The rest is exact: the geometric
+centre (the location raised by half the height along the *camera's* vertical, then transformed, so that the box stays
+where it was labelled) and the heading (its direction seen from above in the LiDAR frame, which on KITTI is
+-(rotation_y + pi/2) to 0.02 degrees; a camera that looks elsewhere is taken into account).
+
+numpy arrays are computed and returned in float64, so that a label goes to a box and back without losing its decimals;
+tensors keep their dtype and device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lidar_ebm.errors import InputError
+from lidar_ebm.geometry.arrays import Array, as_given, as_tensor
+from lidar_ebm.geometry.boxes import corners_3d, wrap_angle
+from lidar_ebm.types import Label
+
+DEFAULT_IMAGE_SIZE = (1242, 375)  # width, height in pixels of most of KITTI's rectified images
+
+# Edges of a box as pairs of indices into corners_3d: bottom, top, uprights.
+_EDGES = np.array([(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)])
+# What lies nearer to the image plane than this, in metres, is cut off before projection, which is undefined at 0.
+_NEAR = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What KITTI's calib files say of the LiDAR and the left colour camera, in metres and pixels.
+
+    Raises:
+        InputError: a matrix has the wrong shape, is not finite or is singular; the message names it.
+    """
+
+    p2: np.ndarray  # [3, 4] float64: rectified camera frame → left colour image (homogeneous)
+    r0_rect: np.ndarray  # [3, 3] float64: reference camera → rectified camera
+    tr_velo_to_cam: np.ndarray  # [3, 4] float64: LiDAR → reference camera
+
+    def __post_init__(self) -> None:
+        for name, shape in (("p2", (3, 4)), ("r0_rect", (3, 3)), ("tr_velo_to_cam", (3, 4))):
+            matrix = np.asarray(getattr(self, name), dtype=np.float64)
+            if matrix.shape != shape:
+                raise InputError(f"calibration matrix {name} has shape {matrix.shape}; give it as {shape}.")
+            if not np.isfinite(matrix).all():
+                raise InputError(f"calibration matrix {name} holds NaN or infinity; restore the original values.")
+            if np.linalg.cond(matrix[:, :3]) > 1e8:
+                raise InputError(f"calibration matrix {name} is singular; restore the original values.")
+            object.__setattr__(self, name, matrix)
+
+    @classmethod
+    def nominal(cls) -> Calibration:
+        """A camera as on KITTI's car, looking exactly ahead and level: for data that come without a calibration."""
+        return cls(
+            p2=np.array([[721.5377, 0, 609.5593, 44.85728], [0, 721.5377, 172.854, 0.2163791], [0, 0, 1, 0.002745884]]),
+            r0_rect=np.eye(3),
+            tr_velo_to_cam=np.array([[0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27]]),
+        )
+
+    @cached_property
+    def lidar_to_rect(self) -> np.ndarray:
+        """[4, 4] float64: LiDAR frame → rectified camera frame (homogeneous)."""
+        transform = np.eye(4)
+        transform[:3] = self.r0_rect @ self.tr_velo_to_cam
+        return transform
+
+    @cached_property
+    def rect_to_lidar(self) -> np.ndarray:
+        """[4, 4] float64: rectified camera frame → LiDAR frame (homogeneous)."""
+        return np.linalg.inv(self.lidar_to_rect)
+
+    @cached_property
+    def heading_to_lidar(self) -> np.ndarray:
+        """[2, 2] float64: a direction (x, z) on the camera's ground plane → (x, y) seen from above in the LiDAR frame.
+
+        Raises:
+            InputError: the camera is not roughly upright, so that `rotation_y` says nothing about yaw.
+        """
+        matrix = self.rect_to_lidar[:2][:, [0, 2]]
+        if abs(np.linalg.det(matrix)) < 0.5:
+            raise InputError(
+                "the calibration tilts the camera by more than 60 degrees against the LiDAR, so that rotation_y cannot "
+                "give a heading; check Tr_velo_to_cam and R0_rect."
+            )
+        return matrix
+
+
+def lidar_to_camera(points: Array, calibration: Calibration) -> Array:
+    """Points [N, >= 3] in the LiDAR frame → [N, 3] in the rectified camera frame, m."""
+    return _transform(points, calibration.lidar_to_rect)
+
+
+def camera_to_lidar(points: Array, calibration: Calibration) -> Array:
+    """Points [N, >= 3] in the rectified camera frame → [N, 3] in the LiDAR frame, m."""
+    return _transform(points, calibration.rect_to_lidar)
+
+
+def project_to_image(points: Array, calibration: Calibration) -> tuple[Array, Array]:
+    """Project points of the LiDAR frame into the left colour image.
+
+    Args:
+        points: [N, >= 3] LiDAR frame, m.
+        calibration: of this frame.
+
+    Returns:
+        Pixels [N, 2] (u right, v down) and depths [N] in m along the optical axis. Only pixels with a depth above 0 are
+        in front of the camera; at depth 0 they are infinite or NaN.
+    """
+    projection = calibration.p2 @ calibration.lidar_to_rect  # [3, 4]
+    homogeneous = as_tensor(_transform(points, projection))
+    depth = homogeneous[:, 2]
+    return as_given(homogeneous[:, :2] / depth[:, None], points), as_given(depth, points)
+
+
+def crop_to_camera_view(
+    points: Array, calibration: Calibration, image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE
+) -> Array:
+    """Mask [N] bool of the points [N, >= 3] (LiDAR frame) that the left colour camera sees.
+
+    `image_size` is (width, height) in pixels. KITTI labels only what is in this image.
+    """
+    pixels, depth = (as_tensor(part) for part in project_to_image(points, calibration))
+    width, height = image_size
+    u, v = pixels.unbind(-1)
+    return as_given((depth > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height), points)
+
+
+def labels_to_boxes(labels: Sequence[Label], calibration: Calibration) -> np.ndarray:
+    """Boxes of labels, all of them and in their order: leave DontCare regions out, which have no box in space.
+
+    Returns:
+        [M, 7] float64 (x, y, z, l, w, h, yaw) in the LiDAR frame, m and rad, yaw in [-pi, pi).
+    """
+    rows = [(*label.location, *label.dimensions, label.rotation_y) for label in labels]
+    x, y, z, height, width, length, rotation_y = np.array(rows, dtype=np.float64).reshape(-1, 7).T
+    centers = camera_to_lidar(np.stack((x, y - height / 2, z), axis=1), calibration)  # [M, 3]
+    headings = np.stack((np.cos(rotation_y), -np.sin(rotation_y)), axis=1) @ calibration.heading_to_lidar.T  # [M, 2]
+    yaw = wrap_angle(np.arctan2(headings[:, 1], headings[:, 0]))
+    return np.column_stack((centers, length, width, height, yaw))
+
+
+def boxes_to_labels(
+    boxes: np.ndarray | Tensor,
+    calibration: Calibration,
+    *,
+    types: Sequence[str],
+    scores: Sequence[float] | np.ndarray | Tensor | None = None,
+    image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE,
+) -> list[Label]:
+    """Labels of boxes: the inverse of `labels_to_boxes`, with `alpha` and the 2-D box computed.
+
+    The 2-D box is the extent of the box's part in front of the camera, cut to the image; where nothing of it is there
+    it is (0, 0, 0, 0). Truncation and occlusion are unknown here: -1, as in result files.
+
+    Args:
+        boxes: [M, 7] LiDAR frame.
+        calibration: of this frame.
+        types: M class names.
+        scores: M scores, or None for labels without.
+        image_size: width and height in pixels.
+    """
+    array = np.asarray(boxes.detach().cpu() if isinstance(boxes, Tensor) else boxes, dtype=np.float64).reshape(-1, 7)
+    values = [None] * len(array) if scores is None else [float(score) for score in scores]
+    centers = lidar_to_camera(array, calibration)  # [M, 3]
+    directions = np.stack((np.cos(array[:, 6]), np.sin(array[:, 6])), axis=1)  # [M, 2]
+    headings = directions @ np.linalg.inv(calibration.heading_to_lidar).T  # [M, 2] camera x, z
+    rotation_y = wrap_angle(np.arctan2(-headings[:, 1], headings[:, 0]))
+    alpha = wrap_angle(rotation_y - np.arctan2(centers[:, 0], centers[:, 2]))
+    rectangles = clip_to_image(project_boxes(array, calibration), image_size)
+    return [
+        Label(
+            type=name,
+            truncated=-1.0,
+            occluded=-1,
+            alpha=float(alpha[i]),
+            bbox=tuple(rectangles[i].tolist()),
+            dimensions=(float(box[5]), float(box[4]), float(box[3])),
+            location=(float(centers[i, 0]), float(centers[i, 1] + box[5] / 2), float(centers[i, 2])),
+            rotation_y=float(rotation_y[i]),
+            score=score,
+        )
+        for i, (box, name, score) in enumerate(zip(array, types, values, strict=True))
+    ]
+
+
+def project_boxes(boxes: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Extents of boxes in the image plane, not cut to the image.
+
+    Args:
+        boxes: [M, 7] LiDAR frame.
+        calibration: of this frame.
+
+    Returns:
+        [M, 4] float64 (x1, y1, x2, y2) in pixels around what of each box is in front of the camera; NaN where nothing
+        is.
+    """
+    corners = corners_3d(np.asarray(boxes, dtype=np.float64).reshape(-1, 7)).reshape(-1, 3)
+    projection = calibration.p2 @ calibration.lidar_to_rect
+    homogeneous = _transform(corners, projection).reshape(-1, 8, 3)  # (u * depth, v * depth, depth)
+    start, end = homogeneous[:, _EDGES[:, 0]], homogeneous[:, _EDGES[:, 1]]  # [M, 12, 3]
+    rise = end[..., 2] - start[..., 2]
+    crossing = (start[..., 2] < _NEAR) != (end[..., 2] < _NEAR)
+    share = np.divide(_NEAR - start[..., 2], rise, out=np.zeros_like(rise), where=crossing)
+    cuts = start + share[..., None] * (end - start)  # where edges pass the near plane; elsewhere their start again
+    vertices = np.concatenate((homogeneous, cuts), axis=1)  # [M, 20, 3]
+    ahead = vertices[..., 2] >= _NEAR * (1 - 1e-6)
+    pixels = vertices[..., :2] / np.where(ahead, vertices[..., 2], np.nan)[..., None]
+    low = np.where(ahead[..., None], pixels, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(ahead[..., None], pixels, -np.inf).max(axis=1, initial=-np.inf)
+    rectangles = np.concatenate((low, high), axis=1)
+    return np.where(ahead.any(axis=1, keepdims=True), rectangles, np.nan)
+
+
+def clip_to_image(rectangles: np.ndarray, image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE) -> np.ndarray:
+    """Rectangles [M, 4] (x1, y1, x2, y2) cut to pixels 0 … width - 1, 0 … height - 1; zeros where nothing is left."""
+    limit = np.array([image_size[0] - 1, image_size[1] - 1] * 2, dtype=np.float64)
+    clipped = np.clip(rectangles, 0, limit)
+    visible = (clipped[:, 2:] > clipped[:, :2]).all(axis=1, keepdims=True)  # [M, 1], False for NaN
+    return np.where(visible, clipped, 0.0)
+
+
+def _transform(points: Array, matrix: np.ndarray) -> Array:
+    """Points [N, >= 3] through an affine map [>= 3, 4] → [N, 3]; arrays in float64, tensors in their own dtype."""
+    tensor = as_tensor(points)[:, :3]
+    if not isinstance(points, Tensor):
+        tensor = tensor.to(torch.float64)
+    affine = torch.as_tensor(matrix[:3], dtype=tensor.dtype, device=tensor.device)
+    return as_given(tensor @ affine[:, :3].T + affine[:, 3], points)
