@@ -1,0 +1,65 @@
+"""What an evaluation yields: a curve for every class, metric, overlap and difficulty."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lidar_ebm.errors import InputError
+
+# Which of the 41 recall points (0, 1/40, ... 1) an average takes.
+RECALLS = {"R40": slice(1, 41), "R11": slice(0, 41, 4), "mean41": slice(0, 41)}
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Precision (orientation similarity for AOS) against recall, and the counts behind it."""
+
+    class_name: str
+    metric: str  # 2d, aos, bev or 3d
+    iou: float  # a match overlaps by more than this
+    difficulty: str
+    precision: np.ndarray  # [41] float64 in 0..1, at recall 0, 1/40 ... 1: the best at that recall or beyond
+    thresholds: np.ndarray  # [T <= 41] scores at which was counted, falling
+    true_positives: np.ndarray  # [T] int64
+    false_positives: np.ndarray  # [T] int64
+    misses: np.ndarray  # [T] int64
+    label_count: int  # valid labels, the denominator of recall
+
+    def ap(self, recall: str = "R40") -> float:
+        """Average precision in percent.
+
+        Args:
+            recall: "R40" (recall 1/40 ... 1, the benchmark's own), "R11" (0, 0.1 ... 1) or "mean41" (0, 1/40 ... 1).
+
+        Raises:
+            InputError: another `recall`.
+        """
+        if recall not in RECALLS:
+            raise InputError(f"recall {recall!r}: choose one of {', '.join(RECALLS)}")
+        return 100.0 * float(self.precision[RECALLS[recall]].mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Every curve of one set of results."""
+
+    curves: tuple[Curve, ...]  # by class, metric, overlap (rising), difficulty
+    frame_count: int  # frames that were scored
+    notes: tuple[str, ...] = ()  # what departs from KITTI's rules, and what could not be scored
+
+    def curve(self, class_name: str, metric: str, difficulty: str, iou: float | None = None) -> Curve | None:
+        """The curve asked for (at its first overlap where `iou` is None), or None where it was not scored."""
+        wanted = (class_name.lower(), metric, difficulty)
+        for curve in self.curves:
+            found = (curve.class_name.lower(), curve.metric, curve.difficulty)
+            if found == wanted and (iou is None or math.isclose(curve.iou, iou)):
+                return curve
+        return None
+
+    def ap(self, class_name: str, metric: str, difficulty: str, iou: float | None = None, recall: str = "R40") -> float:
+        """Average precision in percent, NaN where the class was not scored in that metric."""
+        curve = self.curve(class_name, metric, difficulty, iou)
+        return float("nan") if curve is None else curve.ap(recall)
