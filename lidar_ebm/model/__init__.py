@@ -1,0 +1,1 @@
+"""The detector: voxels, sparse backbone, bird's-eye-view network, heads, and the energy over boxes."""
