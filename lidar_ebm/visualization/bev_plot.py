@@ -1,0 +1,343 @@
+"""Bird's-eye views of a frame: points, labels, and boxes before and after refinement.
+
+Pictures are drawn as a driver sees the street: x (forward) points up, y (left) points left. So matplotlib's data
+coordinates are (y, x), with the horizontal axis running from high y to low y.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.ticker import MultipleLocator, NullFormatter
+from numpy.typing import ArrayLike, NDArray
+
+from lidar_ebm.geometry.boxes import corners_3d, corners_bev, wrap_angle
+from lidar_ebm.visualization import palette
+
+FloatArray = NDArray[np.floating[Any]]
+View = tuple[float, float, float, float]  # low x, low y, high x, high y, LiDAR frame, m
+
+KITTI_VIEW: View = (0.0, -40.0, 70.4, 40.0)
+HEIGHT_LIMITS = (-2.0, 1.0)  # z of the lowest and highest colour, m: the street and a van's roof under KITTI's sensor
+MAX_ZOOMS = 6
+
+
+@dataclass(frozen=True)
+class BoxLayer:
+    """Boxes that are drawn alike."""
+
+    name: str  # in the legend
+    boxes: ArrayLike  # [M, 7] LiDAR frame, m, rad
+    color: str
+    scores: ArrayLike | None = None  # [M], written beside the boxes
+    linestyle: Literal["solid", "dashed", "dotted", "dashdot"] = "solid"
+    linewidth: float = 1.5  # points
+
+
+def label_layer(boxes: ArrayLike) -> BoxLayer:
+    """Labels [M, 7] as every picture shows them: wide, so that they stay visible under what is drawn over them."""
+    return BoxLayer("label", boxes, palette.LABEL, linewidth=3.8)
+
+
+def before_layer(boxes: ArrayLike, scores: ArrayLike | None = None) -> BoxLayer:
+    """Detections [M, 7] before refinement as every picture shows them."""
+    return BoxLayer("before refinement", boxes, palette.BEFORE, scores, linestyle="dashed")
+
+
+def after_layer(boxes: ArrayLike, scores: ArrayLike | None = None) -> BoxLayer:
+    """Detections [M, 7] after refinement as every picture shows them."""
+    return BoxLayer("after refinement", boxes, palette.AFTER, scores)
+
+
+def draw_bev(
+    axes: Axes,
+    points: ArrayLike,
+    *,
+    layers: Sequence[BoxLayer] = (),
+    view: View = KITTI_VIEW,
+    height_limits: tuple[float, float] = HEIGHT_LIMITS,
+    point_size: float = 1.0,
+) -> None:
+    """Draw points and boxes into `axes`, whose data coordinates become (y, x) in metres.
+
+    Args:
+        points: [N, >= 3] x, y, z (m), LiDAR frame; non-finite ones are left out.
+        layers: drawn in this order, later ones over earlier ones; boxes with a non-finite number are left out.
+        view: the part of the ground shown; what lies outside is left out.
+        height_limits: z (m) of the lowest and the highest colour of the points.
+        point_size: diameter of a point in typographic points.
+    """
+    low_x, low_y, high_x, high_y = view
+    if not (low_x < high_x and low_y < high_y):
+        raise ValueError(f"a view is (low x, low y, high x, high y) in metres, low below high, not {view}")
+    _draw_points(axes, np.asarray(points), view, height_limits, point_size)
+    for order, layer in enumerate(layers):
+        _draw_boxes(axes, layer, view, order)
+    axes.set_xlim(high_y, low_y)
+    axes.set_ylim(low_x, high_x)
+    axes.set_aspect("equal")
+
+
+def plot_bev(
+    points: ArrayLike,
+    path: str | os.PathLike[str],
+    *,
+    layers: Sequence[BoxLayer] = (),
+    view: View = KITTI_VIEW,
+    title: str = "",
+    size: tuple[int, int] = (1100, 1000),
+) -> Path:
+    """Write a bird's-eye view of one frame to `path` as PNG of `size` (width, height) pixels.
+
+    For `points`, `layers` and `view` see `draw_bev`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    figure = palette.new_figure(size)
+    axes = figure.add_axes((0.07, 0.07, 0.90, 0.87))
+    draw_bev(axes, points, layers=layers, view=view)
+    palette.style_axes(axes, x_label="y left (m)", y_label="x forward (m)", title=title)
+    _add_legend(axes)
+    return palette.save_figure(figure, path)
+
+
+def plot_refinement(
+    points: ArrayLike,
+    labels: ArrayLike,
+    before: ArrayLike,
+    after: ArrayLike,
+    path: str | os.PathLike[str],
+    *,
+    iou_before: ArrayLike,
+    iou_after: ArrayLike,
+    scores: ArrayLike | None = None,
+    view: View = KITTI_VIEW,
+    title: str = "",
+    zooms: int = MAX_ZOOMS,
+    size: tuple[int, int] = (1700, 800),
+) -> Path:
+    """Write a bird's-eye view with a closer look at the boxes that refinement moved most, as PNG, to `path`.
+
+    Refinement moves boxes by centimetres, which an overview cannot show. The panels take the boxes whose corners moved
+    furthest, those that overlap a label (by `iou_before` or `iou_after`) before those that overlap none.
+
+    Args:
+        points: [N, >= 3] x, y, z (m), LiDAR frame.
+        labels: [L, 7] labelled boxes.
+        before: [M, 7] detections before refinement.
+        after: [M, 7] the same detections after refinement, row for row.
+        iou_before: [M] 3-D IoU of `before` with the label that it overlaps most; 0 or NaN where it overlaps none.
+        iou_after: [M] the same of `after`.
+        scores: [M], written beside the boxes of the overview.
+        view: the part of the ground that the overview shows.
+        zooms: number of panels at most, 0 to 6.
+        size: width and height of the picture, pixels.
+
+    Raises:
+        ValueError: boxes or IoUs do not fit each other.
+        OutputError: the file cannot be written.
+    """
+    points, labels, before, after = np.asarray(points), _boxes(labels), _boxes(before), _boxes(after)
+    count = len(before)
+    if len(after) != count:
+        raise ValueError(f"{count} boxes before refinement but {len(after)} after: they are compared row for row")
+    if not 0 <= zooms <= MAX_ZOOMS:
+        raise ValueError(f"0 to {MAX_ZOOMS} panels can be drawn, not {zooms}")
+    ious = np.stack([_per_box(values, count, "IoU") for values in (iou_before, iou_after)], axis=1)  # [M, 2]
+    for boxes in (before, after):
+        if not np.isfinite(boxes).all():
+            raise ValueError("boxes before and after refinement must be finite to be compared")
+    overview = [label_layer(labels), before_layer(before), after_layer(after, scores)]
+
+    figure = palette.new_figure(size)
+    axes = figure.add_axes((0.045, 0.075, 0.47, 0.86))
+    draw_bev(axes, points, layers=overview, view=view)
+    palette.style_axes(axes, x_label="y left (m)", y_label="x forward (m)", title=title)
+    _add_legend(axes)
+
+    chosen = _most_changed(before, after, ious, zooms)
+    for number, index in enumerate(chosen, start=1):
+        row, column = divmod(number - 1, 3)
+        panel = figure.add_axes((0.535 + 0.155 * column, 0.575 - 0.455 * row, 0.145, 0.31))
+        _draw_zoom(panel, number, points, labels, before[index], after[index], ious[index])
+        _mark(axes, number, after[index], view)
+    if chosen:
+        note = "boxes that moved most, x forward is up, one square of the grid is 1 m"
+        figure.text(0.7625, 0.95, note, ha="center", va="bottom", fontsize=palette.LABEL_SIZE, color=palette.TEXT)
+    return palette.save_figure(figure, path)
+
+
+def _boxes(boxes: ArrayLike) -> FloatArray:
+    array = np.asarray(boxes, dtype=np.float64)
+    if array.size == 0:
+        return np.zeros((0, 7))
+    if array.ndim != 2 or array.shape[1] != 7:
+        raise ValueError(f"boxes are [M, 7] (x, y, z, l, w, h, yaw), not {array.shape}")
+    return array
+
+
+def _per_box(values: ArrayLike, count: int, what: str) -> FloatArray:
+    array = np.asarray(values, dtype=np.float64).reshape(-1)
+    if len(array) != count:
+        raise ValueError(f"{count} boxes but {len(array)} numbers of {what}: one for each box is needed")
+    return array
+
+
+def _draw_points(
+    axes: Axes, points: NDArray[Any], view: View, height_limits: tuple[float, float], point_size: float
+) -> None:
+    if points.size == 0:
+        return
+    x, y, z = points[:, 0], points[:, 1], points[:, 2]
+    low_x, low_y, high_x, high_y = view
+    # Comparisons with NaN are false, so this also leaves out points without a place; z needs a check of its own.
+    shown = (x >= low_x) & (x <= high_x) & (y >= low_y) & (y <= high_y) & np.isfinite(z)
+    x, y, z = x[shown], y[shown], z[shown]
+    order = np.argsort(z, kind="stable")  # high points over low ones
+    axes.scatter(
+        y[order],
+        x[order],
+        c=z[order],
+        s=point_size**2,
+        cmap=palette.HEIGHT_COLORS,
+        vmin=height_limits[0],
+        vmax=height_limits[1],
+        linewidths=0,
+        rasterized=True,
+        zorder=1,
+    )
+
+
+def _draw_boxes(axes: Axes, layer: BoxLayer, view: View, order: int) -> None:
+    given = _boxes(layer.boxes)
+    finite = np.isfinite(given).all(axis=1)
+    boxes = given[finite]
+    outlines = corners_bev(boxes)[:, :, ::-1]  # [M, 4, 2] (y, x)
+    # The heading mark runs from the centre through the middle of the front face and a little beyond.
+    heading = np.stack([np.sin(boxes[:, 6]), np.cos(boxes[:, 6])], axis=1)  # [M, 2] (y, x)
+    centers = boxes[:, [1, 0]]  # [M, 2] (y, x)
+    fronts = centers + heading * (0.5 * boxes[:, 3:4] + 0.15 * boxes[:, 4:5])
+    lines = LineCollection(
+        list(np.concatenate([outlines, outlines[:, :1]], axis=1)),
+        colors=layer.color,
+        linestyles=layer.linestyle,
+        linewidths=layer.linewidth,
+        zorder=3 + order,
+        label=f"{layer.name} ({len(given)})",
+    )
+    axes.add_collection(lines, autolim=False)
+    marks = LineCollection(
+        list(np.stack([centers, fronts], axis=1)), colors=layer.color, linewidths=layer.linewidth, zorder=3 + order
+    )
+    axes.add_collection(marks, autolim=False)
+    if layer.scores is not None:
+        scores = _per_box(layer.scores, len(given), "score")[finite]
+        _write_scores(axes, boxes, scores, layer.color, view)
+
+
+def _write_scores(axes: Axes, boxes: FloatArray, scores: FloatArray, color: str, view: View) -> None:
+    """Write each box's score above it, the highest first, leaving out those that would cover one already written."""
+    low_x, low_y, high_x, high_y = view
+    # A text is about 3 % of the view wide and 1.5 % high.
+    clearance = np.array([0.035 * (high_y - low_y), 0.018 * (high_x - low_x)])  # (y, x) m
+    reach = 0.5 * (boxes[:, 3] * np.abs(np.cos(boxes[:, 6])) + boxes[:, 4] * np.abs(np.sin(boxes[:, 6])))
+    places = np.stack([boxes[:, 1], boxes[:, 0] + reach + 0.2 * clearance[1]], axis=1)  # [M, 2] (y, x)
+    written = np.zeros((0, 2))
+    for index in np.argsort(-scores, kind="stable"):
+        place = places[index]
+        inside = low_x <= place[1] <= high_x and low_y <= place[0] <= high_y
+        if not inside or (np.abs(written - place) < clearance).all(axis=1).any():
+            continue
+        axes.text(
+            place[0],
+            place[1],
+            f"{scores[index]:.2f}",
+            fontsize=palette.SMALL_SIZE,
+            color=color,
+            ha="center",
+            va="bottom",
+            zorder=9,
+            bbox={"boxstyle": "square,pad=0.05", "facecolor": palette.BACKGROUND, "edgecolor": "none", "alpha": 0.75},
+        )
+        written = np.concatenate([written, place[None]])
+
+
+def _add_legend(axes: Axes) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower left", fontsize=palette.LABEL_SIZE, framealpha=0.9).set_zorder(10)
+
+
+def _most_changed(before: FloatArray, after: FloatArray, ious: FloatArray, count: int) -> list[int]:
+    """Indices of at most `count` boxes that moved: those that overlap a label first, then the furthest moved."""
+    if not len(before):
+        return []
+    moved = np.linalg.norm(corners_3d(after) - corners_3d(before), axis=-1).mean(axis=-1)  # [M] m
+    labelled = np.nan_to_num(ious).max(axis=1) > 0
+    order = np.lexsort((-moved, ~labelled))
+    return [int(index) for index in order if moved[index] > 0][:count]
+
+
+def _draw_zoom(
+    panel: Axes,
+    number: int,
+    points: NDArray[Any],
+    labels: FloatArray,
+    before: FloatArray,
+    after: FloatArray,
+    ious: FloatArray,
+) -> None:
+    """One box before and after refinement with its surroundings; the title gives its IoUs, a line below its move."""
+    outline = corners_bev(np.stack([before, after])).reshape(-1, 2)  # [8, 2]
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    center, half = (low + high) / 2, (high - low).max() / 2 + 0.6
+    view = (center[0] - half, center[1] - half, center[0] + half, center[1] + half)
+    bottom, top = before[2] - 0.5 * before[5], before[2] + 0.5 * before[5]
+    layers = [label_layer(labels), before_layer(before[None]), after_layer(after[None])]
+    draw_bev(panel, points, layers=layers, view=view, height_limits=(float(bottom), float(top)), point_size=2.5)
+    first, last = np.nan_to_num(ious)
+    title = f"{number}: IoU {first:.3f} → {last:.3f}" if max(first, last) > 0 else f"{number}: overlaps no label"
+    palette.style_axes(panel)
+    panel.set_title(title, fontsize=palette.LABEL_SIZE, color=palette.TEXT)
+    panel.set_xlabel(_describe_move(before, after), fontsize=palette.TICK_SIZE, color=palette.MUTED_TEXT)
+    panel.spines[:].set_visible(True)
+    panel.spines[:].set_color(palette.MUTED_TEXT)
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(MultipleLocator(1.0))
+        axis.set_major_formatter(NullFormatter())
+
+
+def _describe_move(before: FloatArray, after: FloatArray) -> str:
+    # Adding 0.0 makes the zero that rounding leaves of a small negative number a positive one.
+    forward, left, up, length, width, height = np.round(100 * (after[:6] - before[:6])) + 0.0
+    turn = round(float(np.degrees(wrap_angle(after[6:] - before[6:]))[0]), 1) + 0.0
+    return (
+        f"x {forward:+.0f}  y {left:+.0f}  z {up:+.0f} cm\nl {length:+.0f}  w {width:+.0f}  h {height:+.0f} cm  "
+        f"yaw {turn:+.1f}°"
+    )
+
+
+def _mark(axes: Axes, number: int, box: FloatArray, view: View) -> None:
+    """Write a panel's number to the left of its box in the overview."""
+    low_x, low_y, high_x, high_y = view
+    reach = 0.5 * (box[3] * abs(np.sin(box[6])) + box[4] * abs(np.cos(box[6])))
+    place = (box[1] + reach + 0.02 * (high_y - low_y), box[0])
+    if low_x <= place[1] <= high_x and low_y <= place[0] <= high_y:
+        axes.text(
+            place[0],
+            place[1],
+            str(number),
+            fontsize=palette.SMALL_SIZE,
+            color=palette.BACKGROUND,
+            ha="center",
+            va="center",
+            zorder=11,
+            bbox={"boxstyle": "circle,pad=0.25", "facecolor": palette.TEXT, "edgecolor": "none"},
+        )

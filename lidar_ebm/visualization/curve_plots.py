@@ -1,0 +1,282 @@
+"""Curves of a run: losses over training, average precision against refinement steps, precision against recall."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+
+from lidar_ebm.errors import InputError
+from lidar_ebm.visualization import palette
+
+FloatArray = NDArray[np.floating[Any]]
+
+# Columns of a metrics file that are no losses: where a row stands in training, and how training went.
+INDEX_COLUMNS = ("step", "epoch", "stage")
+OTHER_COLUMNS = ("learning_rate", "gradient_norm", "seconds_per_step")
+TOTAL_COLUMN = "loss"  # drawn broad and dark, below the terms: it still shows where one term is all there is
+LOG_SCALE_FROM = 20.0  # ratio of the highest to the lowest smoothed value from which a logarithmic axis reads better
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """One loss term over one stage of training, in the order of the file."""
+
+    stage: str
+    term: str
+    steps: FloatArray  # [R]
+    values: FloatArray  # [R], finite
+
+
+@dataclass(frozen=True)
+class PrecisionRecallCurve:
+    """One class, difficulty and overlap."""
+
+    name: str  # in the legend
+    recall: ArrayLike  # [R] 0..1, rising
+    precision: ArrayLike  # [R] 0..1
+    color: str | None = None
+    linestyle: str = "solid"
+
+
+def read_losses(path: str | os.PathLike[str]) -> list[LossCurve]:
+    """Read the loss terms of a metrics CSV, by stage and term in the order in which the file has them.
+
+    The file has a header; `step` and `stage` are needed, `epoch` and `OTHER_COLUMNS` are passed over, every other
+    column is a loss term. A field may be empty (a term that a row does not have); values that are not finite are left
+    out.
+
+    Raises:
+        InputError: the file is missing, is empty, lacks a column, or has a field that is no number.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or ())
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a metrics file ({error}). Name a run's metrics CSV.") from error
+    missing = [column for column in ("step", "stage") if column not in columns]
+    if missing:
+        found = ", ".join(columns) if columns else "nothing: the file is empty"
+        raise InputError(
+            f"{path}: the header lacks {' and '.join(missing)} (found {found}). Name a metrics CSV that training wrote."
+        )
+    if not rows:
+        raise InputError(f"{path}: has a header but no rows. Train for at least one step before plotting.")
+
+    terms = [column for column in columns if column not in (*INDEX_COLUMNS, *OTHER_COLUMNS)]
+    found_values: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for line, row in rows:
+        step = _number(path, line, "step", row["step"])
+        for term in terms:
+            if row[term]:
+                value = _number(path, line, term, row[term])
+                if math.isfinite(value):
+                    found_values.setdefault((row["stage"], term), []).append((step, value))
+    if not found_values:
+        raise InputError(
+            f"{path}: has no value of any loss (columns {', '.join(columns)}). Name a complete metrics CSV."
+        )
+    curves = []
+    for (stage, term), pairs in found_values.items():
+        steps, values = np.array(pairs).T
+        curves.append(LossCurve(stage, term, steps, values))
+    return curves
+
+
+def smooth(values: ArrayLike, window: int) -> FloatArray:
+    """Centred moving mean [R] of `values` [R] over `window` of them, over fewer at both ends."""
+    values = np.asarray(values, dtype=np.float64)
+    window = max(1, min(window, len(values)))
+    weights = np.ones(window)
+    # "same" centres a full convolution; dividing by the number of values that took part makes a mean at the ends too.
+    return np.convolve(values, weights, "same") / np.convolve(np.ones_like(values), weights, "same")
+
+
+def plot_losses(
+    metrics: str | os.PathLike[str], path: str | os.PathLike[str], *, size: tuple[int, int] | None = None
+) -> Path:
+    """Write the loss curves of a metrics CSV (see `read_losses`) to `path` as PNG, one panel a stage.
+
+    Each term is drawn as logged (faint) and smoothed over a fiftieth of its rows; the axis is logarithmic where that
+    reads better.
+
+    Raises:
+        InputError: the metrics file cannot be used.
+        OutputError: the picture cannot be written.
+    """
+    curves = read_losses(metrics)
+    stages = list(dict.fromkeys(curve.stage for curve in curves))
+    figure = palette.new_figure(size or (650 * len(stages), 480))
+    panels = figure.subplots(1, len(stages), squeeze=False)[0]
+    for panel, stage in zip(panels, stages, strict=True):
+        _draw_losses(panel, [curve for curve in curves if curve.stage == stage], stage)
+    figure.tight_layout()
+    return palette.save_figure(figure, path)
+
+
+def plot_ap_against_steps(
+    steps: Sequence[int],
+    average_precision: Mapping[str, Sequence[float]],
+    path: str | os.PathLike[str],
+    *,
+    title: str = "",
+    y_label: str = "AP R40 (%)",
+    size: tuple[int, int] = (800, 520),
+) -> Path:
+    """Write average precision against the number of refinement steps T to `path` as PNG.
+
+    Args:
+        steps: T of each measurement, rising; 0 is the detector alone.
+        average_precision: for each line its name and its values in per cent, one for each of `steps`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    figure = palette.new_figure(size)
+    axes = figure.add_subplot()
+    for index, (name, values) in enumerate(average_precision.items()):
+        if len(values) != len(steps):
+            raise ValueError(f"{name}: {len(values)} values for {len(steps)} numbers of steps; one for each is needed")
+        color = palette.CYCLE[index % len(palette.CYCLE)]
+        axes.plot(steps, values, color=color, marker="o", markersize=4, linewidth=1.8, label=name)
+        if len(values) and values[0] == values[0]:
+            # The level without refinement, to read the gain against.
+            axes.axhline(values[0], color=color, linewidth=0.9, linestyle="dotted")
+    palette.style_axes(axes, x_label="refinement steps T", y_label=y_label, title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(y=0.08)
+    _add_legend(axes, outside=True)
+    figure.tight_layout()
+    return palette.save_figure(figure, path)
+
+
+def plot_ap_before_after(
+    ious: Sequence[float],
+    before: Sequence[float],
+    after: Sequence[float],
+    path: str | os.PathLike[str],
+    *,
+    title: str = "",
+    y_label: str = "AP R40 (%)",
+    size: tuple[int, int] = (800, 520),
+) -> Path:
+    """Write average precision (per cent) before and after refinement at several overlaps to `path` as PNG, as bars.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    if not len(ious) == len(before) == len(after):
+        raise ValueError(
+            f"{len(ious)} overlaps, {len(before)} values before and {len(after)} after: not as many of each"
+        )
+    figure = palette.new_figure(size)
+    axes = figure.add_subplot()
+    places = np.arange(len(ious))
+    axes.bar(places - 0.19, before, width=0.36, color=palette.BEFORE, label="before refinement")
+    axes.bar(places + 0.19, after, width=0.36, color=palette.AFTER, label="after refinement")
+    for place, low, high in zip(places, before, after, strict=True):
+        axes.annotate(
+            f"{low:.1f} → {high:.1f}\n({high - low:+.1f})" if math.isfinite(high - low) else "none",
+            (place, np.nanmax([low, high, 0.0])),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=palette.TICK_SIZE,
+            color=palette.TEXT,
+        )
+    palette.style_axes(axes, x_label="least IoU of a match", y_label=y_label, title=title)
+    axes.grid(visible=False, axis="x")
+    axes.set_xticks(places, [f"{iou:.2f}" for iou in ious])
+    axes.margins(y=0.16)
+    axes.set_ylim(bottom=0.0)
+    _add_legend(axes)
+    figure.tight_layout()
+    return palette.save_figure(figure, path)
+
+
+def plot_precision_recall(
+    curves: Sequence[PrecisionRecallCurve],
+    path: str | os.PathLike[str],
+    *,
+    title: str = "",
+    size: tuple[int, int] = (760, 560),
+) -> Path:
+    """Write precision against recall to `path` as PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    figure = palette.new_figure(size)
+    axes = figure.add_subplot()
+    for index, curve in enumerate(curves):
+        recall, precision = np.asarray(curve.recall), np.asarray(curve.precision)
+        if recall.shape != precision.shape or recall.ndim != 1:
+            raise ValueError(
+                f"{curve.name}: recall {recall.shape} and precision {precision.shape} are not one line [R]"
+            )
+        color = curve.color or palette.CYCLE[index % len(palette.CYCLE)]
+        axes.plot(recall, precision, color=color, linestyle=curve.linestyle, linewidth=1.8, label=curve.name)
+    palette.style_axes(axes, x_label="recall", y_label="precision", title=title)
+    axes.set_xlim(0.0, 1.0)
+    axes.set_ylim(0.0, 1.03)
+    _add_legend(axes)
+    figure.tight_layout()
+    return palette.save_figure(figure, path)
+
+
+def _number(path: Path, line: int, column: str, text: str | None) -> float:
+    try:
+        return float(text or "")
+    except ValueError:
+        raise InputError(
+            f"{path}, line {line}: {column} is {text!r}, not a number. Mend or remove the line (the last line of an "
+            "interrupted run may be cut short)."
+        ) from None
+
+
+def _draw_losses(panel: Axes, curves: Sequence[LossCurve], stage: str) -> None:
+    lows, highs = [], []
+    colors = cycle(palette.CYCLE)
+    for curve in curves:
+        total = curve.term == TOTAL_COLUMN
+        color = palette.TEXT if total else next(colors)
+        smoothed = smooth(curve.values, len(curve.values) // 50)
+        lows.append(smoothed.min())
+        highs.append(smoothed.max())
+        panel.plot(curve.steps, curve.values, color=color, alpha=0.22, linewidth=0.8)
+        panel.plot(
+            curve.steps,
+            smoothed,
+            color=color,
+            linewidth=3.2 if total else 1.5,
+            zorder=2 if total else 3,
+            marker="o" if len(smoothed) < 20 else "",
+            markersize=3.5,
+            label=curve.term.replace("_", " "),
+        )
+    palette.style_axes(panel, x_label="step", y_label="loss", title=stage.replace("_", " "))
+    if min(lows) > 0 and max(highs) / min(lows) >= LOG_SCALE_FROM:
+        panel.set_yscale("log")
+        panel.set_ylabel("loss (logarithmic)")
+    _add_legend(panel)
+
+
+def _add_legend(axes: Axes, *, outside: bool = False) -> None:
+    if not axes.get_legend_handles_labels()[0]:
+        return
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)} if outside else {"loc": "best"}
+    axes.legend(fontsize=palette.LABEL_SIZE, frameon=not outside, framealpha=0.9, **place)

@@ -1,0 +1,126 @@
+"""All pictures of one run, from what training and evaluation left in its folder."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from cuda_ops.box_overlap.reference import box_iou_3d
+from lidar_ebm.data.dataset import KittiDataset
+from lidar_ebm.data.kitti_files import read_labels
+from lidar_ebm.errors import InputError
+from lidar_ebm.geometry.arrays import as_tensor
+from lidar_ebm.geometry.frames import labels_to_boxes
+from lidar_ebm.training.checkpoint import load_run_config
+from lidar_ebm.visualization.bev_plot import plot_refinement
+from lidar_ebm.visualization.curve_plots import plot_ap_against_steps, plot_ap_before_after, plot_losses
+
+
+def plot_run(
+    run: str | Path,
+    *,
+    data: str | Path | None = None,
+    split: str = "val",
+    frames: int = 4,
+    out: str | Path | None = None,
+) -> list[Path]:
+    """Draw what there is to see of a run.
+
+    Always its loss curves; if it was evaluated, AP before and after refinement and against refinement steps; with its
+    data set also bird's-eye views with points, labels, and boxes before and after.
+
+    Args:
+        run: folder that training has written.
+        data: data set of the evaluation; None for no bird's-eye views.
+        split: split that was evaluated.
+        frames: number of bird's-eye views, taken evenly from the split's frames with labels.
+        out: folder for the pictures; RUN/pictures where None.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        InputError: there is no run, or bird's-eye views are asked for and the split was not evaluated.
+        OutputError: a picture cannot be written.
+    """
+    run = Path(run)
+    load_run_config(run)
+    folder = run / "pictures" if out is None else Path(out)
+    evaluation = run / "evaluation" / split
+    written = [plot_losses(run / "metrics.csv", folder / "losses.png")]
+    if (evaluation / "refinement.csv").exists():
+        written += _plot_evaluation(evaluation, folder)
+    if data is not None:
+        written += _plot_frames(run, Path(data), split, frames, folder)
+    return written
+
+
+def _plot_evaluation(evaluation: Path, folder: Path) -> list[Path]:
+    """AP before and after (3-D, moderate, first class), and AP against the number of refinement steps."""
+    rows = _read_rows(evaluation / "refinement.csv")
+    rows = [r for r in rows if (r["class"], r["metric"], r["difficulty"]) == (rows[0]["class"], "3d", "moderate")]
+    title = f"{rows[0]['class']}, 3-D, moderate"
+    written = [
+        plot_ap_before_after(
+            [float(row["iou"]) for row in rows],
+            [float(row["before"]) for row in rows],
+            [float(row["after"]) for row in rows],
+            folder / "ap_before_after.png",
+            title=title,
+        )
+    ]
+    points = _read_rows(evaluation / "ap_against_steps.csv")
+    steps = sorted({int(point["steps"]) for point in points})
+    lines: dict[str, list[float]] = {}
+    for point in points:  # rows come by rising steps
+        lines.setdefault(f"IoU {float(point['iou']):.2f}", []).append(float(point["ap"]))
+    lines["mean"] = np.mean(list(lines.values()), axis=0).tolist()
+    return [*written, plot_ap_against_steps(steps, lines, folder / "ap_against_steps.png", title=title)]
+
+
+def _plot_frames(run: Path, data: Path, split: str, count: int, folder: Path) -> list[Path]:
+    """Bird's-eye views of frames with labels, before and after refinement."""
+    config = load_run_config(run)
+    low_x, low_y, _, high_x, high_y, _ = config.voxels.range
+    dataset = KittiDataset(data, split, config)
+    results = [run / "evaluation" / split / part / "data" for part in ("results_before", "results_after")]
+    if not all(path.is_dir() for path in results):
+        command = f"lidar-ebm evaluate {run} --data {data} --split {split}"
+        raise InputError(f"{run}: its evaluation on split {split!r} is missing. Run `{command}` first.")
+    labelled = [i for i in range(len(dataset)) if any(item.type in config.class_names for item in dataset.labels(i))]
+    chosen = labelled[:: max(1, len(labelled) // max(count, 1))][:count]
+    written = []
+    for index in chosen:
+        frame, calibration = dataset[index], dataset.calibration(index)
+        found = [read_labels(path / f"{frame.frame_id}.txt", require_score=True) for path in results]
+        before, after = (labels_to_boxes(labels, calibration).astype(np.float32) for labels in found)
+        written.append(
+            plot_refinement(
+                frame.points,
+                frame.boxes,
+                before,
+                after,
+                folder / f"frame_{frame.frame_id}.png",
+                scores=[label.score or 0.0 for label in found[1]],
+                iou_before=_best_iou(before, frame.boxes),
+                iou_after=_best_iou(after, frame.boxes),
+                view=(low_x, low_y, high_x, high_y),
+                title=f"Frame {frame.frame_id}",
+            )
+        )
+    return written
+
+
+def _best_iou(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """3-D IoU of each box with the label that it overlaps most, NaN where it overlaps none: [M]."""
+    if len(labels) == 0:
+        return np.full(len(boxes), np.nan)
+    best = box_iou_3d(as_tensor(boxes), as_tensor(labels)).numpy().max(axis=1)  # [M]
+    return np.where(best > 0, best, np.nan)
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
