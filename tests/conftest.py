@@ -11,6 +11,10 @@ import torch
 from lidar_ebm.config import Config, load_config
 from lidar_ebm.data.simulator import simulate
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers that each start a thread a core wait for one another most of the time.
+    torch.set_num_threads(1)
+
 
 def find_kitti_frames() -> Path | None:
     """The folder of real KITTI frames: $LIDAR_EBM_KITTI, or shared/kitti in or beside the checkout."""

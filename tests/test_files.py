@@ -37,9 +37,9 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path, monkeypatch
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match=r"a\.txt: cannot be written \(No space left on device\).*Free some space"):
-        with atomic_write(path, "w") as file:
-            file.write("x" * 100)
+    words = r"a\.txt: cannot be written \(No space left on device\).*Free some space"
+    with pytest.raises(OutputError, match=words), atomic_write(path, "w") as file:
+        file.write("x" * 100)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
 

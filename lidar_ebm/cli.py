@@ -1,0 +1,182 @@
+"""The `lidar-ebm` command. Each verb is a thin layer over one function that a notebook could call.
+
+Imports stand inside the verbs: torch takes seconds to load, and `--help` should not wait for it.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from lidar_ebm import __version__
+from lidar_ebm.errors import InputError, OutputError
+
+app = typer.Typer(
+    help="3-D object detection in LiDAR point clouds with boxes refined by climbing an energy f(x, y).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+)
+
+Data = Annotated[Path, typer.Option(help="Folder in KITTI's layout (training/, ImageSets/).")]
+Run = Annotated[Path, typer.Argument(help="Run folder that `train` has written.")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, …")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"lidar-ebm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: `lidar-ebm simulate data/simulated --frames 750 --seed 0`")
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder to write, in KITTI's layout.")],
+    frames: Annotated[int, typer.Option(help="Number of frames.")] = 750,
+    seed: Annotated[int, typer.Option(help="Frame i of a seed is always the same bytes.")] = 0,
+    val_fraction: Annotated[float, typer.Option(help="Share of the frames that go to the val split.")] = 1 / 3,
+    full: Annotated[bool, typer.Option("--full", help="All 360°, not the camera's view alone.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes; one per core where not given.")] = None,
+) -> None:
+    """Make a data set of simulated LiDAR frames with labels."""
+    from lidar_ebm.data.simulator import simulate as run_simulation
+    from lidar_ebm.progress import progress_bar
+
+    with progress_bar("Simulating", frames) as bar:
+        run_simulation(
+            out, frames=frames, seed=seed, val_fraction=val_fraction, full=full, workers=workers, progress=bar.reach
+        )
+
+
+@app.command(epilog="Example: `lidar-ebm train demo training.detector.epochs=20 --data data/simulated --out runs/a`")
+def train(
+    config: Annotated[str, typer.Argument(help="YAML file, or the name of a preset in configs/.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value settings to change.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    detector: Annotated[Path | None, typer.Option(help="Take this run's detector; train only an energy head.")] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Train the detector, then its energy head."""
+    from lidar_ebm.config import load_config
+    from lidar_ebm.training.loop import train as run_training
+
+    settings = load_config(config, overrides)
+    run_training(settings, data, out, resume=resume, detector_run=detector, accelerator=accelerator)
+
+
+@app.command(epilog="Example: `lidar-ebm evaluate runs/a --data data/simulated --steps 10`")
+def evaluate(
+    run: Run,
+    data: Data,
+    split: Annotated[str, typer.Option(help="Name of a file in ImageSets.")] = "val",
+    steps: Annotated[int | None, typer.Option(help="Refinement steps T; the configuration's where not given.")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Average precision of a run without and with refinement; result files, figures and tables into RUN/evaluation."""
+    from lidar_ebm.evaluation.report import evaluate_run
+
+    Console().print(evaluate_run(run, data, split=split, steps=steps, device=device).table())
+
+
+@app.command(epilog="Example: `lidar-ebm detect runs/a data/kitti/training/velodyne/000003.bin --out runs/found`")
+def detect(
+    run: Run,
+    points: Annotated[list[Path], typer.Argument(help="Point clouds: .bin, .npy, .pcd or .ply.")],
+    out: Annotated[Path, typer.Option(help="Folder for a result file and a picture of each.")],
+    calib: Annotated[
+        Path | None, typer.Option(help="KITTI calibration file, or folder of them; ../calib where it is there.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Refinement steps T; the configuration's where not given.")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Detect objects in point-cloud files."""
+    from lidar_ebm.detection import detect_files
+
+    for path in detect_files(run, points, out, calibration=calib, steps=steps, device=device):
+        typer.echo(path)
+
+
+@app.command(epilog="Example: `lidar-ebm score data/kitti/training/label_2 results --iou 0.7 --recall 40`")
+def score(
+    labels: Annotated[Path, typer.Argument(help="Folder of KITTI label files.")],
+    results: Annotated[Path, typer.Argument(help="Folder of KITTI result files, or one with a folder data/ in it.")],
+    classes: Annotated[str, typer.Option(help="Names, separated by commas.")] = "Car,Pedestrian,Cyclist",
+    iou: Annotated[str | None, typer.Option(help="Overlaps that a match exceeds, separated by commas.")] = None,
+    recall: Annotated[str, typer.Option(help="40, 11 or 41 recall positions.")] = "40",
+    split: Annotated[
+        Path | None, typer.Option(help="File of frame names; those without a result file count as empty.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write every figure to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write every figure to this file.")] = None,
+) -> None:
+    """Score result files of any program by KITTI's rules."""
+    from lidar_ebm.evaluation.score import score as score_folders
+    from lidar_ebm.evaluation.table import score_table
+
+    recalls = {"40": "R40", "11": "R11", "41": "mean41"}
+    if recall not in recalls:
+        raise InputError(f"--recall {recall!r}: choose 40, 11 or 41.")
+    overlaps = None if iou is None else _numbers(iou, "--iou")
+    names = [name.strip() for name in classes.split(",")]
+    found = score_folders(labels, results, classes=names, iou=overlaps, split=split, json=json, csv=csv)
+    Console().print(score_table(found, recalls[recall]))
+
+
+@app.command(epilog="Example: `lidar-ebm plot runs/a --data data/simulated --frames 6`")
+def plot(
+    run: Run,
+    data: Annotated[Path | None, typer.Option(help="Data set of the evaluation, for bird's-eye views.")] = None,
+    split: Annotated[str, typer.Option(help="Split whose evaluation is drawn.")] = "val",
+    frames: Annotated[int, typer.Option(help="Number of bird's-eye views.")] = 4,
+    out: Annotated[Path | None, typer.Option(help="Folder for the pictures; RUN/pictures where not given.")] = None,
+) -> None:
+    """Pictures of a run: losses, AP against refinement steps, and boxes before and after."""
+    from lidar_ebm.visualization.run_pictures import plot_run
+
+    for path in plot_run(run, data=data, split=split, frames=frames, out=out):
+        typer.echo(path)
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"{option} {text!r}: expected numbers separated by commas, for example 0.7,0.8.") from error
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; errors of the user's input end in one message and exit status 2."""
+    console = Console(stderr=True)
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        console.print(f"[yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+
+    warnings.showwarning = show
+    try:
+        app(arguments)
+    except (InputError, OutputError) as error:
+        console.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("Interrupted. Finished work is kept; `train --resume` goes on from the last checkpoint.")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

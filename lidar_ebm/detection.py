@@ -1,0 +1,141 @@
+"""Using a trained run: `load_detector(run).detect(points)`, and point-cloud files to result files and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from lidar_ebm.config import Config
+from lidar_ebm.data.batch import collate
+from lidar_ebm.data.kitti_files import read_calibration, write_labels
+from lidar_ebm.data.point_files import read_point_file
+from lidar_ebm.errors import InputError
+from lidar_ebm.geometry.frames import Calibration, boxes_to_labels, crop_to_camera_view
+from lidar_ebm.model.detector import Detector
+from lidar_ebm.progress import progress_bar
+from lidar_ebm.training.checkpoint import load_run
+from lidar_ebm.types import Detections, Frame, Label
+from lidar_ebm.visualization.bev_plot import after_layer, before_layer, plot_bev
+
+
+class LoadedDetector:
+    """A trained detector, ready for point clouds of any source.
+
+    Attributes:
+        config: the run's configuration.
+        model: the network, in evaluation mode.
+    """
+
+    def __init__(self, model: Detector) -> None:
+        self.model = model.eval()
+        self.config = model.config
+
+    def detect(self, points: np.ndarray | Tensor, *, steps: int | None = None) -> Detections:
+        """Find the objects of one frame.
+
+        Args:
+            points: [N, 4] x, y, z in the LiDAR frame (x forward, y left, z up, m) and reflectance 0..1. Points outside
+                the configured range are not looked at.
+            steps: refinement steps T; the configuration's where None, 0 for the detector's own boxes.
+
+        Returns:
+            Boxes with the detector's scores in falling order, class indices into `config.class_names`, and f, on the
+            CPU.
+
+        Raises:
+            InputError: the points have another shape, or a NaN or infinite value.
+        """
+        array = np.asarray(points.detach().cpu() if isinstance(points, Tensor) else points, dtype=np.float32)
+        if array.ndim != 2 or array.shape[1] != 4:
+            raise InputError(f"points: expected an array [N, 4] (x, y, z, reflectance), got shape {list(array.shape)}.")
+        bad = int((~np.isfinite(array)).any(axis=1).sum())
+        if bad:
+            raise InputError(f"points: {bad} of {len(array)} rows hold NaN or infinite values. Drop these rows first.")
+        frame = Frame("points", array, np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
+        found = self.model.detect(collate([frame]).to(next(self.model.parameters()).device), steps)[0]
+        return Detections(found.boxes.cpu(), found.scores.cpu(), found.labels.cpu(), found.f.cpu())
+
+
+def load_detector(run: str | Path, device: str = "cpu") -> LoadedDetector:
+    """Load a trained run; the folder is all that it needs.
+
+    Raises:
+        InputError: the folder holds no finished run, or its weights do not fit its configuration.
+    """
+    return LoadedDetector(load_run(run, device))
+
+
+def detect_files(
+    run: str | Path,
+    paths: Sequence[str | Path],
+    out: str | Path,
+    *,
+    calibration: str | Path | None = None,
+    steps: int | None = None,
+    device: str = "cpu",
+) -> list[Path]:
+    """Detect in point-cloud files; write NAME.txt (a KITTI result file) and NAME.png (a bird's-eye view) into `out`.
+
+    Where a frame's calibration is known, only what the camera sees is looked at, as in KITTI's labels. Without one the
+    whole cloud is, positions are written with KITTI's nominal calibration, and the 2-D box (-1) and alpha (-10) say
+    "unknown".
+
+    Args:
+        paths: .bin, .npy, .pcd or .ply files.
+        calibration: a KITTI calibration file for all of them, or a folder with NAME.txt for each; where None,
+            ../calib/NAME.txt beside a file's folder is used if it is there.
+
+    Returns:
+        The result files.
+
+    Raises:
+        InputError: a file, the calibration or the run cannot be used.
+        OutputError: a result cannot be written.
+    """
+    names = [Path(path).stem for path in paths]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{twice[0]}: two of the given files have this name and would write one result. Rename one.")
+    detector = load_detector(run, device)
+    low_x, low_y, _, high_x, high_y, _ = detector.config.voxels.range
+    written = []
+    with progress_bar("Detecting", len(paths)) as bar:
+        for path, name in zip(map(Path, paths), names, strict=True):
+            points = read_point_file(path)
+            known = _find_calibration(path, calibration)
+            if known is not None:
+                points = points[crop_to_camera_view(points, known)]
+            before, after = detector.detect(points, steps=0), detector.detect(points, steps=steps)
+            result = Path(out) / f"{name}.txt"
+            write_labels(result, _result_labels(after, detector.config, known))
+            plot_bev(
+                points,
+                result.with_suffix(".png"),
+                layers=[before_layer(before.boxes), after_layer(after.boxes, after.scores)],
+                view=(low_x, low_y, high_x, high_y),
+                title=f"{name}: {len(after.boxes)} detections",
+            )
+            written.append(result)
+            bar.advance()
+    return written
+
+
+def _find_calibration(points: Path, given: str | Path | None) -> Calibration | None:
+    if given is not None:
+        path = Path(given)
+        return read_calibration(path / f"{points.stem}.txt" if path.is_dir() else path)
+    beside = points.resolve().parent.parent / "calib" / f"{points.stem}.txt"
+    return read_calibration(beside) if beside.is_file() else None
+
+
+def _result_labels(detections: Detections, config: Config, calibration: Calibration | None) -> list[Label]:
+    types = [config.class_names[k] for k in detections.labels.tolist()]
+    nominal = Calibration.nominal() if calibration is None else calibration
+    labels = boxes_to_labels(detections.boxes, nominal, types=types, scores=detections.scores)
+    if calibration is None:
+        labels = [replace(label, bbox=(-1.0, -1.0, -1.0, -1.0), alpha=-10.0) for label in labels]
+    return labels

@@ -1,0 +1,104 @@
+"""Evaluating a run: what its detector finds in a split, and what refinement makes of it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Group
+
+from lidar_ebm.data.dataset import KittiDataset
+from lidar_ebm.evaluation.curves import (
+    REFINEMENT_OVERLAPS,
+    Comparison,
+    compare,
+    comparison_table,
+    write_comparison_csv,
+)
+from lidar_ebm.evaluation.kitti_ap import evaluate
+from lidar_ebm.evaluation.predict import Predictions, predict, write_results
+from lidar_ebm.evaluation.result import Evaluation
+from lidar_ebm.evaluation.table import score_table, write_csv, write_json
+from lidar_ebm.files import atomic_write
+from lidar_ebm.training.checkpoint import load_run
+
+
+@dataclass(frozen=True)
+class RunEvaluation:
+    """The figures of one run on one split."""
+
+    steps: int  # refinement steps T of `after` and of the comparisons
+    predictions: Predictions
+    after: Evaluation  # at KITTI's own overlaps
+    comparisons: tuple[Comparison, ...]  # before → after refinement, one a class
+    against_steps: tuple[tuple[int, float, float], ...]  # (T, IoU, moderate 3-D AP R40 of the first class)
+
+    def table(self) -> Group:
+        """The figures after refinement, then before → after at stricter overlaps."""
+        return Group(score_table(self.after), *(comparison_table(item) for item in self.comparisons))
+
+
+def evaluate_run(
+    run: str | Path,
+    data: str | Path,
+    *,
+    split: str = "val",
+    steps: int | None = None,
+    curve_steps: Sequence[int] = (),
+    name: str = "refinement",
+    device: str = "cpu",
+) -> RunEvaluation:
+    """Evaluate a run without and with refinement, and write what was found to RUN/evaluation/SPLIT.
+
+    That folder then holds results_before/ and results_after/ (KITTI result files), ap.json and ap.csv (every figure
+    after refinement), refinement.csv (before → after) and ap_against_steps.csv.
+
+    Args:
+        run: folder of a finished run.
+        data: folder in KITTI's layout.
+        steps: refinement steps T; the run's configuration where None.
+        curve_steps: further numbers of steps for ap_against_steps.csv.
+        name: what the comparison calls this run's refinement.
+        device: where to compute.
+
+    Raises:
+        InputError: the run or the data set cannot be used.
+        OutputError: a file cannot be written.
+    """
+    detector = load_run(run, device)
+    config = detector.config
+    frames = KittiDataset(data, split, config)
+    chosen = config.refinement.steps if steps is None else steps
+    all_steps = sorted({0, chosen, *curve_steps})
+    predictions = predict(detector, frames, steps=all_steps)
+    labels, results = predictions.labels, predictions.results
+
+    comparisons = tuple(
+        compare(
+            evaluate(labels, results[0], classes=(item,), iou=REFINEMENT_OVERLAPS, metrics=("3d", "bev")),
+            evaluate(labels, results[chosen], classes=(item,), iou=REFINEMENT_OVERLAPS, metrics=("3d", "bev")),
+            name=name,
+            class_name=item,
+        )
+        for item in config.class_names
+    )
+    first = config.class_names[0]
+    against_steps = []
+    for count in all_steps:
+        scored = evaluate(labels, results[count], classes=(first,), iou=REFINEMENT_OVERLAPS, metrics=("3d",))
+        against_steps += [(count, iou, scored.ap(first, "3d", "moderate", iou)) for iou in REFINEMENT_OVERLAPS]
+
+    folder = Path(run) / "evaluation" / split
+    write_results(predictions, 0, folder / "results_before")
+    write_results(predictions, chosen, folder / "results_after")
+    after = evaluate(labels, results[chosen], classes=config.class_names)
+    write_json(folder / "ap.json", after)
+    write_csv(folder / "ap.csv", after)
+    write_comparison_csv(folder / "refinement.csv", *comparisons)
+    with atomic_write(folder / "ap_against_steps.csv", "w") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("steps", "iou", "ap"))
+        writer.writerows((count, iou, f"{ap:.4f}") for count, iou, ap in against_steps)
+    return RunEvaluation(chosen, predictions, after, comparisons, tuple(against_steps))

@@ -1,0 +1,97 @@
+"""The whole program on one page: how a batch of points becomes detections, and what each part is trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from cuda_ops.box_overlap.reference import nms_bev
+from lidar_ebm.config import Config
+from lidar_ebm.ebm.ascent import Ascent
+from lidar_ebm.model.anchor_head import AnchorHead
+from lidar_ebm.model.bev import BevNetwork
+from lidar_ebm.model.energy_head import EnergyHead
+from lidar_ebm.model.part_score import PartScore
+from lidar_ebm.model.point_head import PointHead
+from lidar_ebm.model.sparse_backbone import SparseBackbone
+from lidar_ebm.model.voxelize import voxelize
+from lidar_ebm.types import Batch, BevFeatures, Detections, Proposals, SparseFeatures, Voxels
+
+
+@dataclass(frozen=True)
+class FrameFeatures:
+    """What the detector has computed of a batch of frames before it looks at boxes."""
+
+    voxels: Voxels
+    stages: tuple[SparseFeatures, ...]
+    bev: BevFeatures
+
+
+class Detector(nn.Module):
+    """SA-SSD with an energy head: `encode` → `propose` → `refine`; `detect` is all three."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = SparseBackbone(config)
+        self.bev = BevNetwork(config)
+        self.anchor_head = AnchorHead(config)
+        self.point_head = PointHead(config) if config.point_head.enabled else None
+        self.part_score = PartScore(config) if config.part_score.enabled else None
+        self.energy = EnergyHead(config)
+
+    def encode(self, batch: Batch) -> FrameFeatures:
+        """Points → voxels → sparse features → bird's-eye-view maps."""
+        voxels = voxelize(batch.points, batch.point_batch_index, batch.batch_size, self.config.voxels)
+        volume = self.backbone(voxels)
+        return FrameFeatures(voxels, volume.stages, self.bev(volume.dense, volume.occupied))
+
+    def propose(self, features: FrameFeatures) -> Proposals:
+        """Bird's-eye-view maps → scored boxes, of which none overlaps another of its class and frame."""
+        settings = self.config.detection
+        predictions = self.anchor_head(features.bev)
+        if self.part_score is None:
+            proposals = self.anchor_head.decode(predictions, settings.score_threshold, settings.max_proposals)
+        else:
+            floor = self.config.part_score.score_threshold
+            proposals = self.anchor_head.decode(predictions, floor, settings.max_proposals)
+            proposals = replace(proposals, scores=self.part_score(features.bev, proposals).sigmoid())
+        proposals = proposals.select(proposals.scores > settings.score_threshold)
+        kept = nms_bev(
+            proposals.boxes,
+            proposals.scores,
+            settings.nms_iou,
+            labels=proposals.labels,
+            batch_index=proposals.batch_index,
+        )
+        kept = kept[torch.argsort(proposals.batch_index[kept], stable=True)]  # frame by frame, falling score within
+        return proposals.select(kept)
+
+    def refine(self, batch: Batch, features: FrameFeatures, proposals: Proposals, steps: int | None = None) -> Ascent:
+        """Climb f from every proposal of every frame at once."""
+        context = self.energy.context(batch, features.bev, proposals.boxes, proposals.batch_index)
+        return self.energy.refine(context, proposals.boxes, steps=steps)
+
+    @torch.no_grad()
+    def detect(self, batch: Batch, steps: int | None = None) -> list[Detections]:
+        """Points → refined boxes with the detector's scores and their f, a `Detections` a frame."""
+        features = self.encode(batch)
+        proposals = self.propose(features)
+        ascent = self.refine(batch, features, proposals, steps)
+        rows = [torch.nonzero(proposals.batch_index == b).flatten() for b in range(batch.batch_size)]
+        return [Detections(ascent.y[r], proposals.scores[r], proposals.labels[r], ascent.f[r]) for r in rows]
+
+    def detector_losses(self, batch: Batch, features: FrameFeatures) -> dict[str, Tensor]:
+        """Every loss of the detector, weighted, by name."""
+        predictions = self.anchor_head(features.bev)
+        losses = self.anchor_head.loss(predictions, batch.boxes)
+        if self.point_head is not None:
+            points = self.point_head(features.voxels, features.stages)
+            losses |= self.point_head.loss(points, batch.boxes, features.voxels)
+        if self.part_score is not None:
+            floor, most = self.config.part_score.score_threshold, self.config.part_score.max_training_boxes
+            candidates = self.anchor_head.decode(predictions, floor, most)
+            losses |= self.part_score.loss(features.bev, candidates, batch.boxes)
+        return losses

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import lidar_ebm
+from lidar_ebm.config import Config, save_config
+from lidar_ebm.errors import InputError
+from lidar_ebm.model.detector import Detector
+from lidar_ebm.training.checkpoint import save_weights
+
+
+@pytest.fixture
+def run(tiny_config: Config, tmp_path: Path) -> Path:
+    """A run that has learnt nothing but proposes boxes all the same."""
+    config = tiny_config.model_copy(
+        update={
+            "detection": tiny_config.detection.model_copy(update={"score_threshold": 0.0}),
+            "part_score": tiny_config.part_score.model_copy(update={"score_threshold": 0.0}),
+        }
+    )
+    save_config(config, tmp_path / "config.yaml")
+    save_weights(Detector(config), config, tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def some_points(count: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.uniform((0, -15, -2, 0), (40, 15, 0, 1), (count, 4)).astype(np.float32)
+
+
+def test_detections_have_shapes_and_falling_scores(run: Path) -> None:
+    found = lidar_ebm.load_detector(run).detect(some_points(2000))
+    count = len(found.boxes)
+    assert count > 0
+    assert found.boxes.shape == (count, 7)
+    assert found.scores.shape == found.labels.shape == found.f.shape == (count,)
+    assert bool((found.scores[1:] <= found.scores[:-1]).all())
+
+
+def test_tensors_and_arrays_give_the_same(run: Path) -> None:
+    detector, points = lidar_ebm.load_detector(run), some_points(1000)
+    first, second = detector.detect(points), detector.detect(torch.from_numpy(points))
+    assert torch.equal(first.boxes, second.boxes)
+
+
+def test_refinement_never_lowers_f_and_keeps_scores(run: Path) -> None:
+    detector, points = lidar_ebm.load_detector(run), some_points(2000)
+    before, after = detector.detect(points, steps=0), detector.detect(points, steps=5)
+    assert torch.equal(before.scores, after.scores)
+    assert bool((after.f >= before.f).all())
+
+
+@pytest.mark.parametrize("points", [np.zeros((0, 4), np.float32), np.full((5, 4), 1e4, np.float32)])
+def test_nothing_in_range_is_nothing_found(run: Path, points: np.ndarray) -> None:
+    found = lidar_ebm.load_detector(run).detect(points)
+    assert found.boxes.shape == (0, 7)
+    assert len(found.f) == 0
+
+
+def test_bad_points_are_refused(run: Path) -> None:
+    detector = lidar_ebm.load_detector(run)
+    with pytest.raises(InputError, match=r"\[N, 4\].*\[5, 3\]"):
+        detector.detect(np.zeros((5, 3), np.float32))
+    points = some_points(5)
+    points[2, 1] = np.nan
+    with pytest.raises(InputError, match="1 of 5 rows"):
+        detector.detect(points)

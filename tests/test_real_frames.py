@@ -1,0 +1,116 @@
+"""The whole program on real KITTI frames; skipped where there are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import lidar_ebm
+from cuda_ops.box_overlap.reference import box_iou_3d
+from lidar_ebm.config import Config, load_config
+from lidar_ebm.data.batch import collate
+from lidar_ebm.data.dataset import KittiDataset
+from lidar_ebm.data.kitti_files import read_labels, write_split
+from lidar_ebm.detection import detect_files
+from lidar_ebm.evaluation.predict import predict
+from lidar_ebm.geometry.frames import labels_to_boxes
+from lidar_ebm.model.detector import Detector
+from lidar_ebm.training.checkpoint import load_run
+from lidar_ebm.training.loop import train
+from lidar_ebm.training.schedule import make_optimizer
+from lidar_ebm.types import Label
+
+FRAMES = ("000003", "000008")
+
+
+@pytest.fixture(scope="module")
+def two_frames(kitti_frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of frames 000003 and 000008, which lie where they lay."""
+    root = tmp_path_factory.mktemp("kitti")
+    (root / "training").symlink_to(kitti_frames.resolve() / "training")
+    for split in ("train", "val"):
+        write_split(root / "ImageSets" / f"{split}.txt", FRAMES)
+    return root
+
+
+@pytest.fixture(scope="module")
+def overfitted(two_frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the small configuration, trained on the two frames alone."""
+    run = tmp_path_factory.mktemp("runs") / "overfitted"
+    settings = ["augmentation.flip=false", "augmentation.rotation=0", "augmentation.scaling=[1.0,1.0]"]
+    settings += ["training.detector.epochs=120", "training.detector.batch_size=2", "training.energy.epochs=150"]
+    train(load_config("demo", settings), two_frames, run)
+    return run
+
+
+def wanted_cars(labels: list[Label], dataset: KittiDataset, index: int) -> torch.Tensor:
+    """Boxes [M, 7] of the cars that are neither truncated nor hidden."""
+    cars = [label for label in labels if label.type == "Car" and label.truncated < 0.15 and label.occluded <= 1]
+    return torch.from_numpy(labels_to_boxes(cars, dataset.calibration(index)))
+
+
+def test_an_overfitted_model_finds_the_cars_and_refinement_helps(two_frames: Path, overfitted: Path) -> None:
+    detector = load_run(overfitted)
+    dataset = KittiDataset(two_frames, "val", detector.config)
+    steps = detector.config.refinement.steps
+    predictions = predict(detector, dataset, steps=(0, steps))
+    ious = {}
+    for count in (0, steps):
+        best = []
+        for index, found in enumerate(predictions.results[count]):
+            boxes = torch.from_numpy(labels_to_boxes(found, dataset.calibration(index)))
+            best.append(box_iou_3d(wanted_cars(dataset.labels(index), dataset, index), boxes).amax(dim=1))
+        ious[count] = torch.cat(best)
+    assert len(ious[0]) == 5
+    assert ious[0].min() >= 0.7
+    assert ious[steps].min() >= 0.7
+    assert ious[steps].mean() >= ious[0].mean()
+
+
+def test_files_and_python_find_the_same(kitti_frames: Path, overfitted: Path, tmp_path: Path) -> None:
+    paths = sorted((kitti_frames / "training" / "velodyne").glob("*.bin"))
+    written = detect_files(overfitted, paths, tmp_path)
+    assert [path.stem for path in written] == [path.stem for path in paths]
+    for path in written:
+        assert all(label.score is not None for label in read_labels(path, require_score=True))
+        assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    detector = lidar_ebm.load_detector(overfitted)
+    dataset = KittiDataset(kitti_frames, "all", detector.config)
+    for index in range(len(dataset)):
+        found = detector.detect(dataset[index].points)
+        labels = read_labels(tmp_path / f"{dataset.frame_id(index)}.txt")
+        boxes = labels_to_boxes(labels, dataset.calibration(index))
+        # The result file's two decimals are all that may differ.
+        np.testing.assert_allclose(boxes, found.boxes.numpy().astype(np.float64).reshape(-1, 7), atol=0.011)
+
+
+def test_the_published_size_trains_a_step_and_detects(kitti_frames: Path) -> None:
+    config = load_config("sassd_ebm_car")
+    published = Config()
+    assert (config.voxels, config.backbone, config.bev, config.energy) == (
+        published.voxels,
+        published.backbone,
+        published.bev,
+        published.energy,
+    )
+    detector = Detector(config).train()
+    dataset = KittiDataset(kitti_frames, "all", config)
+    batch = collate([dataset[3]])
+    assert batch.frame_ids == ("000003",)
+    optimizer = make_optimizer(detector.parameters(), config.training.detector)
+    features = detector.encode(batch)
+    assert features.bev.shared.shape == (1, 256, 200, 176)
+    losses = detector.detector_losses(batch, features)
+    losses["energy"] = detector.energy.loss(batch, features.bev)
+    before = [parameter.detach().clone() for parameter in detector.parameters()]
+    torch.stack(list(losses.values())).sum().backward()
+    optimizer.step()
+    assert all(torch.isfinite(value) for value in losses.values())
+    changed = [not torch.equal(old, new) for old, new in zip(before, detector.parameters(), strict=True)]
+    assert sum(changed) > 0.9 * len(changed)
+    found = detector.eval().detect(batch)
+    assert len(found) == 1
+    assert bool(torch.isfinite(found[0].boxes).all())

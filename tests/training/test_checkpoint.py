@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from lidar_ebm.config import Config
+from lidar_ebm.errors import InputError
+from lidar_ebm.model.detector import Detector
+from lidar_ebm.training.checkpoint import (
+    TrainingState,
+    load_checkpoint,
+    load_run,
+    load_weights,
+    restore_optimizer,
+    save_checkpoint,
+    save_weights,
+)
+
+
+def test_weights_round_trip(tiny_config: Config, tmp_path: Path) -> None:
+    first, second = Detector(tiny_config), Detector(tiny_config)
+    save_weights(first, tiny_config, tmp_path / "w.safetensors")
+    load_weights(second, tiny_config, tmp_path / "w.safetensors")
+    for (name, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_optimiser_state_round_trips(tmp_path: Path, tiny_config: Config) -> None:
+    model = Detector(tiny_config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, betas=(0.8, 0.9))
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    save_checkpoint(model, tiny_config, TrainingState("energy", 1, 5, 9, optimizer.state_dict()), tmp_path / "c")
+    state = load_checkpoint(model, tiny_config, tmp_path / "c")
+    assert (state.stage, state.epoch, state.step, state.total_step) == ("energy", 1, 5, 9)
+    fresh = torch.optim.AdamW(model.parameters(), lr=1.0)
+    restore_optimizer(fresh, state.optimizer)
+    assert fresh.param_groups[0]["betas"] == (0.8, 0.9)
+    assert fresh.param_groups[0]["lr"] == 0.1
+    for a, b in zip(optimizer.state_dict()["state"].values(), fresh.state_dict()["state"].values(), strict=True):
+        for key in a:
+            assert torch.equal(a[key], b[key]), key
+
+
+def test_another_configuration_is_refused_by_its_setting(tiny_config: Config, tmp_path: Path) -> None:
+    save_weights(Detector(tiny_config), tiny_config, tmp_path / "w.safetensors")
+    other = tiny_config.model_copy(update={"bev": tiny_config.bev.model_copy(update={"channels": 9})})
+    with pytest.raises(InputError, match=r"w\.safetensors.*another configuration: bev\.channels is 8 there and 9 here"):
+        load_weights(Detector(other), other, tmp_path / "w.safetensors")
+
+
+def test_the_backend_may_differ(tiny_config: Config, tmp_path: Path) -> None:
+    save_weights(Detector(tiny_config), tiny_config, tmp_path / "w.safetensors")
+    other = tiny_config.model_copy(update={"backbone": tiny_config.backbone.model_copy(update={"backend": "builtin"})})
+    load_weights(Detector(other), other, tmp_path / "w.safetensors")
+
+
+def test_damaged_files_are_named_and_never_unpickled(tiny_config: Config, tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.write_text, (tmp_path / "sprung", "")
+
+    path = tmp_path / "w.safetensors"
+    for content in (b"", b"\x00" * 100, pickle.dumps(Trap())):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"w\.safetensors: is damaged"):
+            load_weights(Detector(tiny_config), tiny_config, path)
+    save_weights(Detector(tiny_config), tiny_config, path)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(InputError, match=r"w\.safetensors: is damaged"):
+        load_weights(Detector(tiny_config), tiny_config, path)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_weights_without_training_state_cannot_be_resumed(tiny_config: Config, tmp_path: Path) -> None:
+    model = Detector(tiny_config)
+    save_weights(model, tiny_config, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="no state of training"):
+        load_checkpoint(model, tiny_config, tmp_path / "w.safetensors")
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no run"):
+        load_run(tmp_path)
