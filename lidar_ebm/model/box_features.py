@@ -1,0 +1,88 @@
+"""What of a frame an energy may see of a box: the shared map where the box lies, and the raw points near it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cuda_ops.box_sampling.reference import sample_boxes
+from cuda_ops.point_ops.reference import box_frame_features, gather_near_boxes
+from lidar_ebm.config import PointEnergyConfig
+from lidar_ebm.geometry.boxes import wrap_angle
+from lidar_ebm.types import Batch, BevFeatures
+
+
+@dataclass(frozen=True)
+class BevView:
+    """The shared map, and which of its frames each of N boxes reads."""
+
+    maps: BevFeatures
+    batch_index: Tensor  # [N] int64
+
+    def features(self, boxes: Tensor, grid_size: tuple[int, int]) -> Tensor:
+        """The map at the grid of each candidate: boxes [N, S, 7] -> [N, S, C * across * along]."""
+        values = sample_boxes(
+            self.maps.shared,
+            boxes.flatten(0, 1),
+            self.batch_index.repeat_interleave(boxes.shape[1]),
+            grid_size=grid_size,
+            origin=self.maps.grid.origin,
+            cell_size=self.maps.grid.cell_size,
+        )  # [N * S, C, across, along]
+        return values.flatten(1).unflatten(0, boxes.shape[:2])
+
+
+@dataclass(frozen=True)
+class PointView:
+    """The points near each of N boxes, one box after the other without padding."""
+
+    points: Tensor  # [V, 4] x, y, z in m, reflectance
+    box_index: Tensor  # [V] int64 rising, the box that each point is near
+    lengths: Tensor  # [N] int64, how many of `points` are each box's, at most K
+    counts: Tensor  # [N] int64, how many points there are near each box
+
+    def features(self, boxes: Tensor) -> Tensor:
+        """Each point as each candidate for its box sees it: boxes [N, S, 7] -> [V, S, 16] (`box_frame_features`)."""
+        candidates = boxes.index_select(0, self.box_index)  # [V, S, 7]
+        return box_frame_features(self.points.unsqueeze(1), candidates).squeeze(2)
+
+    def pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Maximum and mean over each box's points: x [V, S, C], not negative -> [N, S, C] each, 0 without points."""
+        # Without `unsafe` it would look at the lengths on the host, in every step of a climb.
+        most = torch.segment_reduce(x, "max", lengths=self.lengths, axis=0, initial=0.0, unsafe=True)
+        total = x.new_zeros(most.shape).index_add(0, self.box_index, x)
+        return most, total / self.lengths.clamp(min=1)[:, None, None]
+
+
+@dataclass(frozen=True)
+class BoxContext:
+    """What f(x, y) sees of the frame x around each of N boxes. It is fixed once, so that f is continuous in y."""
+
+    bev: BevView | None
+    points: PointView | None
+
+
+def points_near_boxes(
+    batch: Batch, boxes: Tensor, batch_index: Tensor, config: PointEnergyConfig, seed: int
+) -> PointView:
+    """The neighbourhoods of boxes [N, 7] in the frames batch_index [N]; the seed is that of the choice among many."""
+    chosen, counts = gather_near_boxes(
+        batch.points,
+        batch.point_batch_index,
+        boxes,
+        batch_index,
+        margin=config.margin,
+        max_points=config.max_points,
+        seed=seed,
+    )  # [N, K, 4], [N]
+    lengths = counts.clamp(max=config.max_points)
+    held = torch.arange(config.max_points, device=boxes.device) < lengths.unsqueeze(1)  # [N, K]
+    return PointView(chosen[held], torch.repeat_interleave(lengths), lengths, counts)
+
+
+def constrain_boxes(boxes: Tensor, min_size: float) -> Tensor:
+    """Boxes [..., 7] with sizes of at least `min_size` m and yaw in [-pi, pi)."""
+    center, size, yaw = boxes.split([3, 3, 1], dim=-1)
+    return torch.cat([center, size.clamp(min=min_size), wrap_angle(yaw)], dim=-1)
