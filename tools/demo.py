@@ -57,8 +57,8 @@ def run_demo(run: Path, seed: int, console: Console) -> None:
         train(_config(seed, *PUBLISHED_HEAD), data, published, resume=True, detector_run=run)
 
     with _step(console, "3/4 Evaluating without and with refinement"):
-        ours = evaluate_run(run, data, curve_steps=CURVE_STEPS, name="points (default)")
-        theirs = evaluate_run(published, data, name="map (published)")
+        ours = evaluate_run(run, data, curve_steps=CURVE_STEPS, name="points")
+        theirs = evaluate_run(published, data, name="map")
 
     with _step(console, "4/4 Drawing"):
         pictures = plot_run(run, data=data, out=run / "pictures")

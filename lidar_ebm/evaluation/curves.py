@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from lidar_ebm.errors import InputError
@@ -111,7 +112,7 @@ def _ap_or_zero(
 
 
 def comparison_table(*comparisons: Comparison) -> Table:
-    """ "before → after" for each metric, overlap and difficulty, with mean gains; a block for each comparison.
+    """Before → after for each metric, overlap and difficulty, with mean gains; a block for each comparison.
 
     Args:
         comparisons: of one class and kind of recall, so that the same detector refined in several ways can stand in
@@ -119,12 +120,14 @@ def comparison_table(*comparisons: Comparison) -> Table:
     """
     first = comparisons[0]
     difficulties = tuple(dict.fromkeys(change.difficulty for change in first.changes))
-    table = Table(title=f"{first.class_name} AP {first.recall}, before → after refinement")
-    for heading in ("Refined by", "Metric", "IoU"):
-        table.add_column(heading)
-    for difficulty in difficulties:
-        table.add_column(difficulty.capitalize(), justify="right")
-    table.add_column("Mean gain", justify="right")
+    # No rules between the columns: the table has to fit the 80 columns of a plain terminal.
+    table = Table(
+        title=f"{first.class_name} AP {first.recall}, before → after refinement", box=SIMPLE_HEAD, pad_edge=False
+    )
+    for heading in ("By", "Metric", "IoU"):
+        table.add_column(heading, no_wrap=True)
+    for heading in (*(difficulty.capitalize() for difficulty in difficulties), "Gain"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for comparison in comparisons:
         shown = comparison.name
         for metric in dict.fromkeys(change.metric for change in comparison.changes):
@@ -140,7 +143,7 @@ def comparison_table(*comparisons: Comparison) -> Table:
                 shown = ""
             gains = [f"{comparison.mean_gain(metric, difficulty):+.2f}" for difficulty in difficulties]
             overall = f"{comparison.mean_gain(metric):+.2f}"
-            table.add_row("", metric_name(metric), "mean gain", *gains, overall, style="bold", end_section=True)
+            table.add_row("", metric_name(metric), "gain", *gains, overall, style="bold", end_section=True)
     return table
 
 

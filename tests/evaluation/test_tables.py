@@ -126,7 +126,8 @@ def test_comparison_shows_before_and_after_with_the_mean_gain(tmp_path: Path) ->
     change = comparison.select("3d", "moderate", 0.8)[0]
     assert f"{change.before:.2f} → {change.after:.2f}" in text
     assert f"{comparison.mean_gain('3d', 'moderate'):+.2f}" in text
-    assert text.count("mean gain") == 4
+    assert text.count("gain") == 4
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
 
     write_comparison_csv(tmp_path / "gain.csv", comparison)
     with (tmp_path / "gain.csv").open(newline="") as file:
