@@ -218,6 +218,9 @@ class TrainingConfig(_Settings):
     detector: StageTrainingConfig = StageTrainingConfig()
     energy: StageTrainingConfig = StageTrainingConfig()
     energy_weight: NonNegative = 1.0  # of the energy's loss in joint training
+    # Share of a new batch in the running statistics of BatchNorm. They follow over some 1 / momentum steps, so a short
+    # training wants a larger share than the published one.
+    norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     workers: Annotated[int, Field(ge=0)] = 2
     checkpoint_every: Count = 1  # epochs

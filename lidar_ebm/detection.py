@@ -11,10 +11,11 @@ from torch import Tensor
 
 from lidar_ebm.config import Config
 from lidar_ebm.data.batch import collate
-from lidar_ebm.data.kitti_files import read_calibration, write_labels
+from lidar_ebm.data.dataset import crop_to_range
+from lidar_ebm.data.kitti_files import read_calibration, read_image_size, write_labels
 from lidar_ebm.data.point_files import read_point_file
 from lidar_ebm.errors import InputError
-from lidar_ebm.geometry.frames import Calibration, boxes_to_labels, crop_to_camera_view
+from lidar_ebm.geometry.frames import DEFAULT_IMAGE_SIZE, Calibration, boxes_to_labels, crop_to_camera_view
 from lidar_ebm.model.detector import Detector
 from lidar_ebm.progress import progress_bar
 from lidar_ebm.training.checkpoint import load_run
@@ -56,6 +57,7 @@ class LoadedDetector:
         if bad:
             raise InputError(f"points: {bad} of {len(array)} rows hold NaN or infinite values. Drop these rows first.")
         frame = Frame("points", array, np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
+        frame = crop_to_range(frame, self.config.voxels.range)
         found = self.model.detect(collate([frame]).to(next(self.model.parameters()).device), steps)[0]
         return Detections(found.boxes.cpu(), found.scores.cpu(), found.labels.cpu(), found.f.cpu())
 
@@ -80,7 +82,8 @@ def detect_files(
 ) -> list[Path]:
     """Detect in point-cloud files; write NAME.txt (a KITTI result file) and NAME.png (a bird's-eye view) into `out`.
 
-    Where a frame's calibration is known, only what the camera sees is looked at, as in KITTI's labels. Without one the
+    Where a frame's calibration is known, only what the camera sees is looked at, as in KITTI's labels (the image's size
+    is that of ../image_2/NAME.png where it is there). Without one the
     whole cloud is, positions are written with KITTI's nominal calibration, and the 2-D box (-1) and alpha (-10) say
     "unknown".
 
@@ -107,11 +110,12 @@ def detect_files(
         for path, name in zip(map(Path, paths), names, strict=True):
             points = read_point_file(path)
             known = _find_calibration(path, calibration)
+            image_size = _find_image_size(path)
             if known is not None:
-                points = points[crop_to_camera_view(points, known)]
+                points = points[crop_to_camera_view(points, known, image_size)]
             before, after = detector.detect(points, steps=0), detector.detect(points, steps=steps)
             result = Path(out) / f"{name}.txt"
-            write_labels(result, _result_labels(after, detector.config, known))
+            write_labels(result, _result_labels(after, detector.config, known, image_size))
             plot_bev(
                 points,
                 result.with_suffix(".png"),
@@ -132,10 +136,18 @@ def _find_calibration(points: Path, given: str | Path | None) -> Calibration | N
     return read_calibration(beside) if beside.is_file() else None
 
 
-def _result_labels(detections: Detections, config: Config, calibration: Calibration | None) -> list[Label]:
+def _find_image_size(points: Path) -> tuple[int, int]:
+    """Width and height in pixels of the frame's image in KITTI's layout; most of KITTI's where there is none."""
+    beside = points.resolve().parent.parent / "image_2" / f"{points.stem}.png"
+    return read_image_size(beside) if beside.is_file() else DEFAULT_IMAGE_SIZE
+
+
+def _result_labels(
+    detections: Detections, config: Config, calibration: Calibration | None, image_size: tuple[int, int]
+) -> list[Label]:
     types = [config.class_names[k] for k in detections.labels.tolist()]
     nominal = Calibration.nominal() if calibration is None else calibration
-    labels = boxes_to_labels(detections.boxes, nominal, types=types, scores=detections.scores)
+    labels = boxes_to_labels(detections.boxes, nominal, types=types, scores=detections.scores, image_size=image_size)
     if calibration is None:
         labels = [replace(label, bbox=(-1.0, -1.0, -1.0, -1.0), alpha=-10.0) for label in labels]
     return labels

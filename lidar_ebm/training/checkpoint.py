@@ -34,19 +34,33 @@ class TrainingState:
     optimizer: dict[str, Any] = field(default_factory=dict)  # an optimiser's state_dict, empty between stages
 
 
-def model_settings(config: Config) -> dict[str, Any]:
-    """The part of a configuration that weights depend on, flat: dotted key → value."""
+def flat_settings(config: Config) -> dict[str, Any]:
+    """A configuration as dotted key → value."""
     flat: dict[str, Any] = {}
 
     def walk(prefix: str, value: Any) -> None:
         if isinstance(value, dict):
             for key, item in value.items():
                 walk(f"{prefix}.{key}" if prefix else key, item)
-        elif prefix not in NOT_IN_WEIGHTS:
+        else:
             flat[prefix] = value
 
-    walk("", {key: value for key, value in config.model_dump(mode="json").items() if key in MODEL_SETTINGS})
+    walk("", config.model_dump(mode="json"))
     return flat
+
+
+def model_settings(config: Config) -> dict[str, Any]:
+    """The part of `flat_settings` that weights depend on."""
+    flat = flat_settings(config)
+    return {k: v for k, v in flat.items() if k.split(".")[0] in MODEL_SETTINGS and k not in NOT_IN_WEIGHTS}
+
+
+def describe_difference(there: dict[str, Any], here: dict[str, Any]) -> str | None:
+    """The first setting in which two flat configurations differ, in words; None if there is none."""
+    for key in sorted(there.keys() | here.keys()):
+        if there.get(key) != here.get(key):
+            return f"{key} is {there.get(key)!r} there and {here.get(key)!r} here"
+    return None
 
 
 def save_weights(model: nn.Module, config: Config, path: str | Path) -> None:
@@ -165,12 +179,14 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _check_settings(path: str | Path, metadata: dict[str, str], config: Config, parts: tuple[str, ...] | None) -> None:
     if "config" not in metadata:
         raise InputError(f"{path}: was not written by lidar_ebm (no configuration in its header).")
-    saved, wanted = json.loads(metadata["config"]), model_settings(config)
-    for key in sorted(saved.keys() | wanted.keys()):
-        if parts is not None and key.split(".")[0] not in (*parts, "classes", "voxels"):
-            continue
-        if saved.get(key) != wanted.get(key):
-            raise InputError(
-                f"{path}: is a checkpoint of another configuration: {key} is {saved.get(key)!r} there and "
-                f"{wanted.get(key)!r} here. Use the config.yaml of its run, or train anew."
-            )
+    sections = MODEL_SETTINGS if parts is None else (*parts, "classes", "voxels")
+    saved, wanted = (
+        {key: value for key, value in settings.items() if key.split(".")[0] in sections}
+        for settings in (json.loads(metadata["config"]), model_settings(config))
+    )
+    difference = describe_difference(saved, wanted)
+    if difference is not None:
+        raise InputError(
+            f"{path}: is a checkpoint of another configuration: {difference}. Use the config.yaml of its run, or train "
+            "anew."
+        )

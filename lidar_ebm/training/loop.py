@@ -21,7 +21,10 @@ from lidar_ebm.model.detector import Detector
 from lidar_ebm.progress import progress_bar
 from lidar_ebm.training.checkpoint import (
     TrainingState,
+    describe_difference,
+    flat_settings,
     load_checkpoint,
+    load_run_config,
     load_weights,
     restore_optimizer,
     save_checkpoint,
@@ -42,6 +45,9 @@ class DetectorStage(nn.Module):
         super().__init__()
         self.detector = detector
         self.joint = joint
+        for module in detector.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.momentum = detector.config.training.norm_momentum
 
     def trained(self) -> Iterator[nn.Parameter]:
         """The parameters that this stage changes."""
@@ -138,8 +144,15 @@ def train(
     """
     run = Path(run)
     checkpoint = run / "checkpoint.safetensors"
-    if (run / "config.yaml").exists() and not resume:
-        raise InputError(f"{run}: a run is there already. Give --resume to go on with it, or another folder.")
+    if (run / "config.yaml").exists():
+        if not resume:
+            raise InputError(f"{run}: a run is there already. Give --resume to go on with it, or another folder.")
+        difference = describe_difference(flat_settings(load_run_config(run)), flat_settings(config))
+        if difference is not None:
+            raise InputError(
+                f"{run}: the run there has another configuration: {difference}. Resume with {run / 'config.yaml'}, or "
+                "choose another folder."
+            )
     if resume and (run / "model.safetensors").exists():
         load_weights(Detector(config), config, run / "model.safetensors")
         return

@@ -40,6 +40,8 @@ def test_a_run_folder_is_all_that_is_needed(simulated: Path, tiny_config: Config
     with pytest.raises(InputError, match=r"run is there already.*--resume"):
         train(tiny_config, simulated, run)
     train(tiny_config, simulated, run, resume=True)  # finished: nothing to do
+    with pytest.raises(InputError, match="another configuration: seed is 0 there and 5 here"):
+        train(tiny_config.model_copy(update={"seed": 5}), simulated, run, resume=True)
 
 
 def test_an_interrupted_run_ends_in_the_same_weights(
@@ -102,9 +104,13 @@ def test_joint_training_trains_everything_in_one_stage(simulated: Path, tiny_con
 
 def test_training_lowers_the_losses(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
     stage = tiny_config.training.detector.model_copy(update={"epochs": 12})
-    config = with_settings(tiny_config, detector=stage, energy=stage)
+    energy = stage.model_copy(update={"epochs": 120, "learning_rate": 0.01, "batch_size": 4})
+    config = with_settings(tiny_config, detector=stage, energy=energy)
     config = config.model_copy(
-        update={"augmentation": config.augmentation.model_copy(update={"flip": False, "rotation": 0.0})}
+        update={
+            "augmentation": config.augmentation.model_copy(update={"flip": False, "rotation": 0.0}),
+            "energy": config.energy.model_copy(update={"features": ("points",)}),
+        }
     )
     train(config, simulated, tmp_path / "run")
     with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
