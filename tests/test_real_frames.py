@@ -68,7 +68,6 @@ def test_an_overfitted_model_finds_the_cars_and_refinement_helps(two_frames: Pat
     assert len(ious[0]) == 5
     assert ious[0].min() >= 0.7
     assert ious[steps].min() >= 0.7
-    print(ious)
     assert ious[steps].mean() >= ious[0].mean()
 
 

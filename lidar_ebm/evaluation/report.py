@@ -47,7 +47,7 @@ def evaluate_run(
     split: str = "val",
     steps: int | None = None,
     curve_steps: Sequence[int] = (),
-    name: str = "refinement",
+    name: str | None = None,
     device: str = "cpu",
 ) -> RunEvaluation:
     """Evaluate a run without and with refinement, and write what was found to RUN/evaluation/SPLIT.
@@ -60,7 +60,7 @@ def evaluate_run(
         data: folder in KITTI's layout.
         steps: refinement steps T; the run's configuration where None.
         curve_steps: further numbers of steps for ap_against_steps.csv.
-        name: what the comparison calls this run's refinement.
+        name: what the comparison calls this run's refinement; the energy's box features where None.
         device: where to compute.
 
     Raises:
@@ -79,7 +79,7 @@ def evaluate_run(
         compare(
             evaluate(labels, results[0], classes=(item,), iou=REFINEMENT_OVERLAPS, metrics=("3d", "bev")),
             evaluate(labels, results[chosen], classes=(item,), iou=REFINEMENT_OVERLAPS, metrics=("3d", "bev")),
-            name=name,
+            name=name or "+".join(config.energy.features),
             class_name=item,
         )
         for item in config.class_names
