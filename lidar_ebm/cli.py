@@ -27,6 +27,7 @@ app = typer.Typer(
 
 Data = Annotated[Path, typer.Option(help="Folder in KITTI's layout (training/, ImageSets/).")]
 Run = Annotated[Path, typer.Argument(help="Run folder that `train` has written.")]
+Recall = Annotated[str, typer.Option(help="40, 11 or 41 recall positions.")]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, …")]
 
 
@@ -86,12 +87,16 @@ def evaluate(
     data: Data,
     split: Annotated[str, typer.Option(help="Name of a file in ImageSets.")] = "val",
     steps: Annotated[int | None, typer.Option(help="Refinement steps T; the configuration's where not given.")] = None,
+    iou: Annotated[str, typer.Option(help="Overlaps of before → after, separated by commas.")] = "0.7,0.75,0.8,0.85",
+    recall: Recall = "40",
     device: Device = "cpu",
 ) -> None:
     """Average precision of a run without and with refinement; result files, figures and tables into RUN/evaluation."""
     from lidar_ebm.evaluation.report import evaluate_run
 
-    Console().print(evaluate_run(run, data, split=split, steps=steps, device=device).table())
+    ious, recalls = _numbers(iou, "--iou"), _recall(recall)
+    found = evaluate_run(run, data, split=split, steps=steps, ious=ious, recall=recalls, device=device)
+    Console().print(found.table())
 
 
 @app.command(epilog="Example: `lidar-ebm detect runs/a data/kitti/training/velodyne/000003.bin --out runs/found`")
@@ -118,7 +123,7 @@ def score(
     results: Annotated[Path, typer.Argument(help="Folder of KITTI result files, or one with a folder data/ in it.")],
     classes: Annotated[str, typer.Option(help="Names, separated by commas.")] = "Car,Pedestrian,Cyclist",
     iou: Annotated[str | None, typer.Option(help="Overlaps that a match exceeds, separated by commas.")] = None,
-    recall: Annotated[str, typer.Option(help="40, 11 or 41 recall positions.")] = "40",
+    recall: Recall = "40",
     split: Annotated[
         Path | None, typer.Option(help="File of frame names; those without a result file count as empty.")
     ] = None,
@@ -129,13 +134,11 @@ def score(
     from lidar_ebm.evaluation.score import score as score_folders
     from lidar_ebm.evaluation.table import score_table
 
-    recalls = {"40": "R40", "11": "R11", "41": "mean41"}
-    if recall not in recalls:
-        raise InputError(f"--recall {recall!r}: choose 40, 11 or 41.")
+    recalls = _recall(recall)
     overlaps = None if iou is None else _numbers(iou, "--iou")
     names = [name.strip() for name in classes.split(",")]
     found = score_folders(labels, results, classes=names, iou=overlaps, split=split, json=json, csv=csv)
-    Console().print(score_table(found, recalls[recall]))
+    Console().print(score_table(found, recalls))
 
 
 @app.command(epilog="Example: `lidar-ebm plot runs/a --data data/simulated --frames 6`")
@@ -158,6 +161,13 @@ def _numbers(text: str, option: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
         raise InputError(f"{option} {text!r}: expected numbers separated by commas, for example 0.7,0.8.") from error
+
+
+def _recall(text: str) -> str:
+    names = {"40": "R40", "11": "R11", "41": "mean41"}
+    if text not in names:
+        raise InputError(f"--recall {text!r}: choose 40, 11 or 41.")
+    return names[text]
 
 
 def main(arguments: list[str] | None = None) -> None:

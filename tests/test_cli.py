@@ -43,9 +43,10 @@ def test_from_nothing_to_pictures(
     save_config(tiny_config, tmp_path / "tiny.yaml")
     settings = ("detection.score_threshold=0.0", "part_score.score_threshold=0.0")  # something is always found
     assert run("train", tmp_path / "tiny.yaml", *settings, "--data", data, "--out", out) == 0
-    assert run("evaluate", out, "--data", data, "--steps", 2) == 0
+    assert run("evaluate", out, "--data", data, "--steps", 2, "--iou", "0.3,0.5", "--recall", 11) == 0
     shown = capsys.readouterr().out
-    assert "before → after" in shown
+    assert "R11, before → after" in shown
+    assert "0.30" in shown
     folder = out / "evaluation" / "val"
     figures = json.loads((folder / "ap.json").read_text())
     assert {(item["metric"], item["recall"]) for item in figures["ap"]} == {
@@ -83,6 +84,7 @@ def test_from_nothing_to_pictures(
         (["detect", "NOWHERE", "a/x.bin", "b/x.bin", "--out", "OUT"], ["x", "two of the given files"]),
         (["score", "NOWHERE", "NOWHERE"], ["NOWHERE"]),
         (["score", "DATA", "DATA", "--iou", "high"], ["--iou", "numbers"]),
+        (["score", "DATA", "DATA", "--recall", "12"], ["--recall", "41"]),
         (["plot", "NOWHERE"], ["NOWHERE", "holds no run"]),
         (["simulate", "OUT", "--frames", "0"], ["frames"]),
     ],

@@ -33,11 +33,12 @@ class RunEvaluation:
     predictions: Predictions
     after: Evaluation  # at KITTI's own overlaps
     comparisons: tuple[Comparison, ...]  # before → after refinement, one a class
-    against_steps: tuple[tuple[int, float, float], ...]  # (T, IoU, moderate 3-D AP R40 of the first class)
+    against_steps: tuple[tuple[int, float, float], ...]  # (T, IoU, moderate 3-D AP of the first class)
+    recall: str  # of the tables
 
     def table(self) -> Group:
         """The figures after refinement, then before → after at stricter overlaps."""
-        return Group(score_table(self.after), *(comparison_table(item) for item in self.comparisons))
+        return Group(score_table(self.after, self.recall), *(comparison_table(item) for item in self.comparisons))
 
 
 def evaluate_run(
@@ -46,6 +47,8 @@ def evaluate_run(
     *,
     split: str = "val",
     steps: int | None = None,
+    ious: Sequence[float] = REFINEMENT_OVERLAPS,
+    recall: str = "R40",
     curve_steps: Sequence[int] = (),
     name: str | None = None,
     device: str = "cpu",
@@ -59,6 +62,8 @@ def evaluate_run(
         run: folder of a finished run.
         data: folder in KITTI's layout.
         steps: refinement steps T; the run's configuration where None.
+        ious: overlaps of the comparison of before and after.
+        recall: "R40", "R11" or "mean41", of the tables and of ap_against_steps.csv; ap.json has all three.
         curve_steps: further numbers of steps for ap_against_steps.csv.
         name: what the comparison calls this run's refinement; the energy's box features where None.
         device: where to compute.
@@ -77,18 +82,20 @@ def evaluate_run(
 
     comparisons = tuple(
         compare(
-            evaluate(labels, results[0], classes=(item,), iou=REFINEMENT_OVERLAPS, metrics=("3d", "bev")),
-            evaluate(labels, results[chosen], classes=(item,), iou=REFINEMENT_OVERLAPS, metrics=("3d", "bev")),
+            evaluate(labels, results[0], classes=(item,), iou=tuple(ious), metrics=("3d", "bev")),
+            evaluate(labels, results[chosen], classes=(item,), iou=tuple(ious), metrics=("3d", "bev")),
             name=name or "+".join(config.energy.features),
             class_name=item,
+            ious=ious,
+            recall=recall,
         )
         for item in config.class_names
     )
     first = config.class_names[0]
     against_steps = []
     for count in all_steps:
-        scored = evaluate(labels, results[count], classes=(first,), iou=REFINEMENT_OVERLAPS, metrics=("3d",))
-        against_steps += [(count, iou, scored.ap(first, "3d", "moderate", iou)) for iou in REFINEMENT_OVERLAPS]
+        scored = evaluate(labels, results[count], classes=(first,), iou=tuple(ious), metrics=("3d",))
+        against_steps += [(count, iou, scored.ap(first, "3d", "moderate", iou, recall)) for iou in ious]
 
     folder = Path(run) / "evaluation" / split
     write_results(predictions, 0, folder / "results_before")
@@ -101,4 +108,4 @@ def evaluate_run(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("steps", "iou", "ap"))
         writer.writerows((count, iou, f"{ap:.4f}") for count, iou, ap in against_steps)
-    return RunEvaluation(chosen, predictions, after, comparisons, tuple(against_steps))
+    return RunEvaluation(chosen, predictions, after, comparisons, tuple(against_steps), recall)
