@@ -5,6 +5,10 @@ BIN    := $(VENV)/bin
 SEED   ?= 0
 RUN    ?= runs/demo$(if $(filter-out 0,$(SEED)),_seed$(SEED))
 
+# Builds in isolation are pinned too; older and newer pip read different names.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+
 .PHONY: install demo test lint clean
 
 # A stamp per extra, so that neither command installs what is there and up to date.
@@ -12,12 +16,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
 		{ echo "$(PYTHON) is not Python 3.10 to 3.13: name one that is, for example make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
-		{ echo "$(PYTHON) cannot make a virtual environment: install python3-venv (apt-get install python3-venv)"; exit 1; }
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt torch -e '.[cpu]'
+		{ rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment: install python3-venv (apt-get install python3-venv)"; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on torch -e '.[cpu]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[cpu,test]'
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[cpu,test]'
 	@touch $@
 
 install: $(VENV)/.installed

@@ -80,9 +80,6 @@ class BackboneConfig(_Settings):
     """The sparse 3-D backbone."""
 
     backend: Literal["auto", "spconv", "builtin"] = "auto"
-    # What a voxel shows of its points: their mean position in m, as published, or its offset from the voxel's centre in
-    # voxels. The grid knows where the voxel is; among tens of metres the centimetres are learnt slowly.
-    inputs: Literal["position", "offset"] = "position"
     stem_channels: Count = 16
     stem_layers: Count = 2
     stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] = (

@@ -15,7 +15,7 @@ from lidar_ebm.config import Config, StageConfig
 from lidar_ebm.model.sparse_ops import BackendName, Kernel, SparsePlan, check_backend, plan_sparse_conv
 from lidar_ebm.types import SparseFeatures, Voxels
 
-INPUT_CHANNELS = 4  # x, y, z (position or offset), reflectance
+INPUT_CHANNELS = 4  # x, y, z, reflectance
 SUBMANIFOLD = Kernel((3, 3, 3), submanifold=True)
 POINTWISE = Kernel((1, 1, 1), submanifold=True)
 
@@ -115,7 +115,6 @@ class SparseBackbone(nn.Module):
         settings = config.backbone
         check_backend(settings.backend)
         self.backend: BackendName = settings.backend
-        self.inputs = settings.inputs
         self.voxel_size = config.voxels.size
         self.origin = config.voxels.range[:3]
         stem = [INPUT_CHANNELS] + [settings.stem_channels] * settings.stem_layers
@@ -131,9 +130,6 @@ class SparseBackbone(nn.Module):
         volume = SparseFeatures(
             voxels.features, voxels.indices, voxels.spatial_shape, voxels.batch_size, self.voxel_size, self.origin
         )
-        if self.inputs == "offset":
-            offset = (voxels.features[:, :3] - volume.centers()) / voxels.features.new_tensor(self.voxel_size)
-            volume = replace(volume, features=torch.cat([offset, voxels.features[:, 3:]], dim=1))
         volume = self.stem(volume)
         stages = []
         for stage in self.stages:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -74,19 +73,6 @@ def test_layers_are_the_published_ones() -> None:
     assert shapes == [*((out, 3, 3, 3, into) for out, into in widths), (64, 1, 1, 1, 64)]
     norms = [module for module in backbone.modules() if isinstance(module, RowNorm)]
     assert [(norm.eps, norm.momentum) for norm in norms] == [(1e-3, 0.01)] * len(shapes)
-
-
-@pytest.mark.parametrize("inputs", ["position", "offset"])
-def test_offsets_but_not_positions_make_the_output_follow_the_points(inputs: Literal["position", "offset"]) -> None:
-    config = small_config()
-    config = config.model_copy(update={"backbone": config.backbone.model_copy(update={"inputs": inputs})})
-    backbone = SparseBackbone(config).eval()
-    points = torch.cat([torch.rand(60, 3) + torch.tensor([1.0, -0.5, -0.5]), torch.rand(60, 1)], dim=1)
-    moved = points + torch.tensor([1.0, 0.0, 0.0, 0.0])  # four voxels, two cells of the map
-    frame = torch.zeros(60, dtype=torch.int64)
-    first, second = (backbone(voxelize(p, frame, 1, config.voxels)).dense for p in (points, moved))
-    same = torch.allclose(first[..., :-2], second[..., 2:], atol=1e-4)
-    assert same == (inputs == "offset")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
