@@ -66,7 +66,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     broken.write_text("voxels: [1, 2")
     with pytest.raises(InputError, match=r"broken\.yaml"):
         load_config(broken)
-    with pytest.raises(InputError, match=r"a preset: .*demo"):
+    with pytest.raises(InputError, match=r"presets: .*demo"):
         load_config("no_such_preset")
 
 

@@ -24,10 +24,10 @@ from lidar_ebm.progress import progress_bar
 from lidar_ebm.training.loop import train
 from lidar_ebm.visualization.run_pictures import plot_run
 
-FRAMES, VAL_FRACTION = 750, 1 / 3
+FRAMES, VAL_FRACTION = 840, 2 / 7
 CURVE_STEPS = (1, 2, 4, 6, 8, 10, 16, 32)
 # The published energy head on the same detector; its width, samples and epochs are what the time allows.
-PUBLISHED_HEAD = ("energy.features=[bev]", "energy.bev.hidden=256", "energy.samples=32", "training.energy.epochs=4")
+PUBLISHED_HEAD = ("energy.features=[bev]", "energy.bev.hidden=256", "energy.samples=32", "training.energy.epochs=2")
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def run_demo(run: Path, seed: int, console: Console) -> None:
         theirs = evaluate_run(published, data, name="map")
 
     with _step(console, "4/4 Drawing"):
-        pictures = plot_run(run, data=data, out=run / "pictures")
+        pictures = plot_run(run, data=data, frames=6)
 
     _show(console, run, ours, theirs)
     console.print(f"Pictures: {', '.join(str(path) for path in pictures)}", soft_wrap=True)
