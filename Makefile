@@ -9,6 +9,12 @@ RUN    ?= runs/demo$(if $(filter-out 0,$(SEED)),_seed$(SEED))
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 
+# See lidar_ebm/cli.py: spinning threads are slow where anything else runs.
+export GOMP_SPINCOUNT ?= 1000
+
+# For example https://download.pytorch.org/whl/cpu, whose torch comes without gigabytes of CUDA.
+TORCH_INDEX ?=
+
 .PHONY: install demo test lint clean
 
 # A stamp per extra, so that neither command installs what is there and up to date.
@@ -17,7 +23,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 		{ echo "$(PYTHON) is not Python 3.10 to 3.13: name one that is, for example make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment: install python3-venv (apt-get install python3-venv)"; exit 1; }
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on torch -e '.[cpu]'
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch -e '.[cpu]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

@@ -12,7 +12,7 @@ __all__ = ["__version__", "load_detector"]
 
 
 def __getattr__(name: str) -> Any:
-    # torch takes seconds to import; `lidar-ebm --help` and the readers of KITTI's files should not wait for it.
+    # torch takes seconds to import; `lidar-ebm --help` should not wait for it.
     if name == "load_detector":
         from lidar_ebm.detection import load_detector
 

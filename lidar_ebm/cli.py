@@ -5,6 +5,7 @@ Imports stand inside the verbs: torch takes seconds to load, and `--help` should
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -27,6 +28,8 @@ app = typer.Typer(
 
 Data = Annotated[Path, typer.Option(help="Folder in KITTI's layout (training/, ImageSets/).")]
 Run = Annotated[Path, typer.Argument(help="Run folder that `train` has written.")]
+INTERRUPTED = 130  # the status that Typer ends with on Ctrl-C
+
 Recall = Annotated[str, typer.Option(help="40, 11 or 41 recall positions.")]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, …")]
 
@@ -178,14 +181,18 @@ def main(arguments: list[str] | None = None) -> None:
         console.print(f"[yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
 
     warnings.showwarning = show
+    # Threads that wait for one another by spinning make a busy machine several times slower, and a quiet one no faster.
+    # It counts if it stands before torch is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app(arguments)
     except (InputError, OutputError) as error:
         console.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("Interrupted. Finished work is kept; `train --resume` goes on from the last checkpoint.")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            console.print("Interrupted. Finished work is kept; `train --resume` goes on from the last checkpoint.")
+        raise
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from yaml import YAMLError
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.files import atomic_write
-from lidar_ebm.types import BevGrid
+from lidar_ebm.types import KITTI_TYPES, BevGrid
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -29,14 +29,14 @@ Size = tuple[Positive, Positive, Positive]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ClassConfig(_Settings):
     """One class to detect, and its anchors."""
 
-    name: str = "Car"
-    merge: tuple[str, ...] = ("Van",)  # label types that count as this class in training
+    name: str = "Car"  # one of KITTI's types, as every label type here
+    merge: tuple[str, ...] = ()  # label types that count as this class in training
     anchor_size: Size = (3.9, 1.6, 1.56)  # l, w, h, m
     anchor_center_z: float = -1.0  # geometric centre, LiDAR frame, m
     anchor_yaws: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 1.5707963267948966)  # rad
@@ -120,7 +120,7 @@ class PartScoreConfig(_Settings):
 
     enabled: bool = True
     grid: tuple[Count, Count] = (4, 7)  # points across the width, along the length
-    score_threshold: Share = 0.1  # boxes that the anchor head scores above this are trained on
+    score_threshold: Share = 0.1  # boxes that the anchor head scores above this are trained on, and scored in use
     positive_iou: Share = 0.7  # rotated 3-D IoU
     weight: NonNegative = 1.0
     max_training_boxes: Count = 512  # a frame
@@ -226,8 +226,8 @@ class TrainingConfig(_Settings):
 class Config(_Settings):
     """Everything that a run is made of."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
-    classes: Annotated[tuple[ClassConfig, ...], Field(min_length=1)] = (ClassConfig(),)
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    classes: Annotated[tuple[ClassConfig, ...], Field(min_length=1)] = (ClassConfig(merge=("Van",)),)
     voxels: VoxelConfig = VoxelConfig()
     backbone: BackboneConfig = BackboneConfig()
     bev: BevConfig = BevConfig()
@@ -239,6 +239,16 @@ class Config(_Settings):
     detection: DetectionConfig = DetectionConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _each_type_once(self) -> Config:
+        claimed = [name for item in self.classes for name in (item.name, *item.merge)]
+        for name in claimed:
+            if name not in KITTI_TYPES[:-1]:
+                raise ValueError(f"class {name!r} is none of KITTI's types: {', '.join(KITTI_TYPES[:-1])}")
+            if claimed.count(name) > 1:
+                raise ValueError(f"label type {name!r} belongs to two classes; let one of them name or merge it")
+        return self
 
     @property
     def bev_shape(self) -> tuple[int, int, int]:
@@ -267,8 +277,8 @@ class Config(_Settings):
 
 def configuration_folder() -> Path:
     """Where the presets lie: `configs/` of the checkout, or their copy in the installed package."""
-    checkout = Path(__file__).resolve().parents[1] / "configs"
-    return checkout if checkout.is_dir() else Path(__file__).resolve().parent / "configs"
+    packaged = Path(__file__).resolve().parent / "configs"
+    return packaged if packaged.is_dir() else packaged.parents[1] / "configs"
 
 
 def load_config(source: str | Path | None = None, overrides: list[str] | None = None) -> Config:
@@ -301,7 +311,7 @@ def load_config(source: str | Path | None = None, overrides: list[str] | None = 
                 raise InputError(f"{item!r}: an override is written key=value, for example training.detector.epochs=5.")
         merged = OmegaConf.merge(data, OmegaConf.from_dotlist(list(overrides or [])))
         values = OmegaConf.to_container(merged, resolve=True)
-    except (OmegaConfBaseException, YAMLError) as error:
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError, TypeError) as error:
         raise InputError(f"{name}: is not a readable configuration: {error}") from error
     try:
         return Config.model_validate(values)

@@ -19,7 +19,7 @@ from lidar_ebm.geometry.frames import DEFAULT_IMAGE_SIZE, Calibration, boxes_to_
 from lidar_ebm.model.detector import Detector
 from lidar_ebm.progress import progress_bar
 from lidar_ebm.training.checkpoint import load_run
-from lidar_ebm.types import Detections, Frame, Label
+from lidar_ebm.types import Detections, Frame, Label, to_device
 from lidar_ebm.visualization.bev_plot import after_layer, before_layer, plot_bev
 
 
@@ -48,8 +48,16 @@ class LoadedDetector:
             CPU.
 
         Raises:
-            InputError: the points have another shape, or a NaN or infinite value.
+            InputError: the points have another shape, or a NaN or infinite value; or `steps` is negative.
         """
+        return self.detect_before_after(points, steps=steps)[1]
+
+    def detect_before_after(
+        self, points: np.ndarray | Tensor, *, steps: int | None = None
+    ) -> tuple[Detections, Detections]:
+        """What `detect` finds without and with refinement, row for row."""
+        if steps is not None and steps < 0:
+            raise InputError(f"steps: {steps} refinement steps cannot be taken; give 0 or more.")
         array = np.asarray(points.detach().cpu() if isinstance(points, Tensor) else points, dtype=np.float32)
         if array.ndim != 2 or array.shape[1] != 4:
             raise InputError(f"points: expected an array [N, 4] (x, y, z, reflectance), got shape {list(array.shape)}.")
@@ -57,9 +65,9 @@ class LoadedDetector:
         if bad:
             raise InputError(f"points: {bad} of {len(array)} rows hold NaN or infinite values. Drop these rows first.")
         frame = Frame("points", array, np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
-        frame = crop_to_range(frame, self.config.voxels.range)
-        found = self.model.detect(collate([frame]).to(next(self.model.parameters()).device), steps)[0]
-        return Detections(found.boxes.cpu(), found.scores.cpu(), found.labels.cpu(), found.f.cpu())
+        batch = collate([crop_to_range(frame, self.config.voxels.range)])
+        before, after = self.model.detect_before_after(batch.to(next(self.model.parameters()).device), steps)
+        return to_device(before[0], "cpu"), to_device(after[0], "cpu")
 
 
 def load_detector(run: str | Path, device: str = "cpu") -> LoadedDetector:
@@ -113,7 +121,7 @@ def detect_files(
             image_size = _find_image_size(path)
             if known is not None:
                 points = points[crop_to_camera_view(points, known, image_size)]
-            before, after = detector.detect(points, steps=0), detector.detect(points, steps=steps)
+            before, after = detector.detect_before_after(points, steps=steps)
             result = Path(out) / f"{name}.txt"
             write_labels(result, _result_labels(after, detector.config, known, image_size))
             plot_bev(

@@ -28,8 +28,8 @@ class ProgressBar:
         self.title, self.total, self.done = title, total, done
         self._console, self._live = console, live
         self._task = None if live is None else live.add_task(title, total=total, completed=done, note="")
-        self._first, self._began = done, time.monotonic()
-        self._last = self._began
+        self._began = self._last = time.monotonic()
+        self._first: tuple[int, float] | None = None  # what was done, and when, at the first report
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """`steps` more are done."""
@@ -42,11 +42,15 @@ class ProgressBar:
             self._live.update(self._task, completed=done, total=self.total, note=note)
             return
         now = time.monotonic()
+        if self._first is None:
+            # Before it came what is not repeated: compilation, workers that start, frames that were there.
+            self._first = done, now
         if now - self._last >= SECONDS_BETWEEN_LINES or done == self.total:
             self._last = now
-            elapsed = now - self._began
-            left = elapsed / max(done - self._first, 1) * (self.total - done)
-            line = f"{self.title}: {done}/{self.total}, {elapsed:.0f} s, ETA {left:.0f} s {note}"
+            first, since = self._first
+            left = (now - since) / (done - first) * (self.total - done) if done > first else None
+            eta = "unknown" if left is None else f"{left:.0f} s"
+            line = f"{self.title}: {done}/{self.total}, {now - self._began:.0f} s, ETA {eta} {note}"
             self._console.print(line.rstrip(), highlight=False)
 
 

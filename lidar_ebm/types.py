@@ -16,6 +16,9 @@ from torch import Tensor
 
 T = TypeVar("T")
 
+# What KITTI's label and result files may name.
+KITTI_TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare")
+
 
 def to_device(value: T, device: torch.device | str) -> T:
     """A copy of a dataclass of this module with every tensor in it, nested ones too, on `device`."""

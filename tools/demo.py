@@ -42,6 +42,9 @@ def main() -> None:
     except (InputError, OutputError) as error:
         Console(stderr=True).print(f"Error: {error}", style="red", highlight=False)
         sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("Interrupted. Call again to go on from here.")
+        sys.exit(130)
 
 
 def run_demo(run: Path, seed: int, console: Console) -> None:
@@ -53,17 +56,18 @@ def run_demo(run: Path, seed: int, console: Console) -> None:
 
     published = run / "published_head"
     with _step(console, "2/4 Training the detector and its energy head"):
-        train(_config(seed), data, run, resume=True)
-        train(_config(seed, *PUBLISHED_HEAD), data, published, resume=True, detector_run=run)
+        train(_config(seed), data, run, resume=True, accelerator="cpu")
+        theirs = _config(seed, *PUBLISHED_HEAD)
+        train(theirs, data, published, resume=True, detector_run=run, accelerator="cpu")
 
     with _step(console, "3/4 Evaluating without and with refinement"):
         ours = evaluate_run(run, data, curve_steps=CURVE_STEPS, name="points")
-        theirs = evaluate_run(published, data, name="map")
+        other = evaluate_run(published, data, name="map")
 
     with _step(console, "4/4 Drawing"):
         pictures = plot_run(run, data=data, frames=6)
 
-    _show(console, run, ours, theirs)
+    _show(console, run, ours, other)
     console.print(f"Pictures: {', '.join(str(path) for path in pictures)}", soft_wrap=True)
     console.print(f"Run: {run}; try: .venv/bin/lidar-ebm detect {run} POINTS.bin --out runs/found", soft_wrap=True)
     console.print(f"Took {time.perf_counter() - began:.0f} s.")
@@ -81,9 +85,9 @@ def _step(console: Console, title: str) -> Iterator[None]:
     console.print(f"  {time.perf_counter() - began:.0f} s", style="dim")
 
 
-def _show(console: Console, run: Path, ours: RunEvaluation, theirs: RunEvaluation) -> None:
+def _show(console: Console, run: Path, ours: RunEvaluation, other: RunEvaluation) -> None:
     """Print the table, and keep it beside the run."""
-    table = comparison_table(*ours.comparisons, *theirs.comparisons)
+    table = comparison_table(*ours.comparisons, *other.comparisons)
     gain = ours.comparisons[0].mean_gain("3d", "moderate")
     summary = f"Mean gain of moderate 3-D AP over the four IoUs, default head, T = {ours.steps}: {gain:+.2f} points"
     with atomic_write(run / "table.txt", "w") as file:

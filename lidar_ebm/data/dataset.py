@@ -35,6 +35,8 @@ class KittiDataset(Dataset[Frame]):
         split: name of a file in `ImageSets`, without `.txt`.
         config: classes and voxel range are used.
         with_labels: False for data without label files; the frames then have no boxes.
+        cropped: False leaves what is outside the voxel range in the frames, for augmentation to move; `crop_to_range`
+            then comes after it.
         cache: keep every frame in memory once read (0.3 MB each for KITTI); each data-loader worker has its own.
 
     Raises:
@@ -42,12 +44,19 @@ class KittiDataset(Dataset[Frame]):
     """
 
     def __init__(
-        self, root: str | Path, split: str, config: Config, *, with_labels: bool = True, cache: bool = False
+        self,
+        root: str | Path,
+        split: str,
+        config: Config,
+        *,
+        with_labels: bool = True,
+        cache: bool = False,
+        cropped: bool = True,
     ) -> None:
         self.root = Path(root)
         self.split_path = self.root / "ImageSets" / f"{split}.txt"
         self.with_labels = with_labels
-        self._range = config.voxels.range
+        self._range = config.voxels.range if cropped else None
         self._class_of_type = _class_of_type(config.classes)
         self._frame_ids = read_split(self.split_path)
         self._cache: dict[int, Frame] | None = {} if cache else None
@@ -93,7 +102,7 @@ class KittiDataset(Dataset[Frame]):
             boxes=labels_to_boxes(chosen, calibration).astype(np.float32),
             labels=np.array([self._class_of_type[label.type.lower()] for label in chosen], dtype=np.int64),
         )
-        return crop_to_range(frame, self._range)
+        return frame if self._range is None else crop_to_range(frame, self._range)
 
     def _path(self, folder: str, index: int) -> Path:
         return _file(self.root, folder, self._frame_ids[index])

@@ -19,7 +19,7 @@ import numpy as np
 from lidar_ebm.errors import InputError
 from lidar_ebm.files import atomic_write
 from lidar_ebm.geometry.frames import Calibration
-from lidar_ebm.types import Label
+from lidar_ebm.types import KITTI_TYPES, Label
 
 __all__ = [
     "KITTI_TYPES",
@@ -36,8 +36,6 @@ __all__ = [
     "write_points",
     "write_split",
 ]
-
-KITTI_TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare")
 
 _CANONICAL_TYPES = {name.lower(): name for name in KITTI_TYPES}
 _BYTES_PER_POINT = 16

@@ -45,7 +45,12 @@ def ascend(
         step_length: λ in y <- y + λ ∇f, one for all dimensions or one each [D].
         constrain: brings candidates into the target's space.
         record: keep the trajectory.
+
+    Raises:
+        ValueError: `steps` is negative.
     """
+    if steps < 0:
+        raise ValueError(f"steps: {steps}; give 0 or more")
     y = y0.detach()
     if steps == 0:
         f0 = _value(energy, y)

@@ -51,8 +51,7 @@ def predict(
             batch = collate([frames[i] for i in rows]).to(device)
             features = detector.encode(batch)
             proposals = detector.propose(features)
-            context = detector.energy.context(batch, features.bev, proposals.boxes, proposals.batch_index)
-            ascent = detector.energy.refine(context, proposals.boxes, steps=max(steps), record=True)
+            ascent = detector.refine(batch, features, proposals, max(steps), record=True)
             assert ascent.trajectory is not None  # it was asked for
             for count in steps:
                 boxes = ascent.trajectory[count]  # [N, 7]
@@ -76,10 +75,13 @@ def predict(
 
 
 def write_results(predictions: Predictions, steps: int, folder: str | Path) -> None:
-    """Write the results after `steps` refinement steps as KITTI result files FOLDER/data/FRAME.txt.
+    """Write the results after `steps` refinement steps as KITTI result files FOLDER/data/FRAME.txt, and only these.
 
     Raises:
         OutputError: a file cannot be written.
     """
+    for old in (Path(folder) / "data").glob("*.txt"):
+        if old.stem not in predictions.frame_ids:  # of another data set: it would be scored with these
+            old.unlink()
     for frame_id, items in zip(predictions.frame_ids, predictions.results[steps], strict=True):
         write_labels(Path(folder) / "data" / f"{frame_id}.txt", items)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,12 @@ from lidar_ebm.evaluation.curves import (
 from lidar_ebm.evaluation.kitti_ap import evaluate
 from lidar_ebm.evaluation.predict import Predictions, predict, write_results
 from lidar_ebm.evaluation.result import Evaluation
+from lidar_ebm.evaluation.rules import OFFICIAL_OVERLAPS
 from lidar_ebm.evaluation.table import score_table, write_csv, write_json
 from lidar_ebm.files import atomic_write
 from lidar_ebm.training.checkpoint import load_run
+
+OTHER_OVERLAP = 0.5  # that a match exceeds in classes for which KITTI has no rule
 
 
 @dataclass(frozen=True)
@@ -80,27 +84,32 @@ def evaluate_run(
     predictions = predict(detector, frames, steps=all_steps)
     labels, results = predictions.labels, predictions.results
 
+    names = config.class_names
+    scored = {
+        count: evaluate(labels, results[count], classes=names, iou=tuple(ious), metrics=("3d", "bev"))
+        for count in all_steps
+    }
     comparisons = tuple(
         compare(
-            evaluate(labels, results[0], classes=(item,), iou=tuple(ious), metrics=("3d", "bev")),
-            evaluate(labels, results[chosen], classes=(item,), iou=tuple(ious), metrics=("3d", "bev")),
+            scored[0],
+            scored[chosen],
             name=name or "+".join(config.energy.features),
             class_name=item,
             ious=ious,
             recall=recall,
         )
-        for item in config.class_names
+        for item in names
     )
-    first = config.class_names[0]
     against_steps = []
-    for count in all_steps:
-        scored = evaluate(labels, results[count], classes=(first,), iou=tuple(ious), metrics=("3d",))
-        against_steps += [(count, iou, scored.ap(first, "3d", "moderate", iou, recall)) for iou in ious]
+    for count, evaluation in scored.items():
+        found = [(iou, evaluation.ap(names[0], "3d", "moderate", iou, recall)) for iou in ious]
+        against_steps += [(count, iou, 0.0 if math.isnan(ap) else ap) for iou, ap in found]  # nothing found is 0
 
     folder = Path(run) / "evaluation" / split
     write_results(predictions, 0, folder / "results_before")
     write_results(predictions, chosen, folder / "results_after")
-    after = evaluate(labels, results[chosen], classes=config.class_names)
+    overlaps = {item: OFFICIAL_OVERLAPS.get(item, OTHER_OVERLAP) for item in names}
+    after = evaluate(labels, results[chosen], classes=names, iou=overlaps)
     write_json(folder / "ap.json", after)
     write_csv(folder / "ap.csv", after)
     write_comparison_csv(folder / "refinement.csv", *comparisons)

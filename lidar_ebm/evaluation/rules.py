@@ -35,7 +35,7 @@ NEIGHBOURS = {"car": "van", "pedestrian": "person_sitting"}
 OverlapChoice: TypeAlias = float | Sequence[float]
 Overlaps: TypeAlias = OverlapChoice | Mapping[str, OverlapChoice | Mapping[str, OverlapChoice]]
 
-OFFICIAL_OVERLAPS: Overlaps = {"Car": 0.7, "Pedestrian": 0.5, "Cyclist": 0.5}
+OFFICIAL_OVERLAPS: Mapping[str, float] = {"Car": 0.7, "Pedestrian": 0.5, "Cyclist": 0.5}
 LOOSE_OVERLAPS: Overlaps = {  # an older table that also circulates
     "Car": {"2d": 0.7, "aos": 0.7, "bev": 0.5, "3d": 0.5},
     "Pedestrian": {"2d": 0.5, "aos": 0.5, "bev": 0.25, "3d": 0.25},

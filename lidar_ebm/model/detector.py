@@ -69,19 +69,34 @@ class Detector(nn.Module):
         kept = kept[torch.argsort(proposals.batch_index[kept], stable=True)]  # frame by frame, falling score within
         return proposals.select(kept)
 
-    def refine(self, batch: Batch, features: FrameFeatures, proposals: Proposals, steps: int | None = None) -> Ascent:
-        """Climb f from every proposal of every frame at once."""
+    def refine(
+        self,
+        batch: Batch,
+        features: FrameFeatures,
+        proposals: Proposals,
+        steps: int | None = None,
+        *,
+        record: bool = False,
+    ) -> Ascent:
+        """Climb f from every proposal of every frame at once; `record` keeps the boxes after every step."""
         context = self.energy.context(batch, features.bev, proposals.boxes, proposals.batch_index)
-        return self.energy.refine(context, proposals.boxes, steps=steps)
+        return self.energy.refine(context, proposals.boxes, steps=steps, record=record)
 
     @torch.no_grad()
     def detect(self, batch: Batch, steps: int | None = None) -> list[Detections]:
         """Points → refined boxes with the detector's scores and their f, a `Detections` a frame."""
+        return self.detect_before_after(batch, steps)[1]
+
+    @torch.no_grad()
+    def detect_before_after(self, batch: Batch, steps: int | None = None) -> tuple[list[Detections], list[Detections]]:
+        """What `detect` finds without and with refinement, row for row."""
         features = self.encode(batch)
         proposals = self.propose(features)
         ascent = self.refine(batch, features, proposals, steps)
         rows = [torch.nonzero(proposals.batch_index == b).flatten() for b in range(batch.batch_size)]
-        return [Detections(ascent.y[r], proposals.scores[r], proposals.labels[r], ascent.f[r]) for r in rows]
+        scores, labels = proposals.scores, proposals.labels
+        before = [Detections(proposals.boxes[r], scores[r], labels[r], ascent.f0[r]) for r in rows]
+        return before, [Detections(ascent.y[r], scores[r], labels[r], ascent.f[r]) for r in rows]
 
     def detector_losses(self, batch: Batch, features: FrameFeatures) -> dict[str, Tensor]:
         """Every loss of the detector, weighted, by name."""

@@ -84,13 +84,14 @@ def load_weights(model: nn.Module, config: Config, path: str | Path, *, parts: t
     state = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     if parts is not None:
         state = {key: value for key, value in state.items() if key.split(".")[0] in parts}
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    missing = [key for key in missing if parts is None or key.split(".")[0] in parts]
-    if missing or unexpected:
-        raise InputError(
-            f"{path}: does not fit this version of the model ({len(missing)} weights missing, {len(unexpected)} "
-            f"unknown, first {(missing + unexpected)[0]!r}). Train again, or use the version that wrote it."
-        )
+    own = {key: value for key, value in model.state_dict().items() if parts is None or key.split(".")[0] in parts}
+    for key in sorted(own.keys() | state.keys()):
+        if key not in own or key not in state or own[key].shape != state[key].shape:
+            raise InputError(
+                f"{path}: does not fit this version of the model (at {key}). Train again, or use the version of "
+                "lidar_ebm that wrote it."
+            )
+    model.load_state_dict(state, strict=False)
 
 
 def load_run_config(run: str | Path) -> Config:
@@ -113,7 +114,13 @@ def load_run(run: str | Path, device: torch.device | str = "cpu") -> Detector:
     config = load_run_config(run)
     model = Detector(config)
     load_weights(model, config, Path(run) / "model.safetensors")
-    return model.to(device).eval()
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"device {device!r}: cannot be used here ({reason}). Choose cpu, or a device there is."
+        ) from error
 
 
 def save_checkpoint(model: nn.Module, config: Config, state: TrainingState, path: str | Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ from lidar_ebm.training.schedule import make_optimizer, make_schedule
 from lidar_ebm.types import Batch, Frame
 
 DETECTOR_PARTS = ("backbone", "bev", "point_head", "anchor_head", "part_score")
+STAGES = ("detector", "energy")
 STEPS_BETWEEN_ROWS = 10
 
 
@@ -92,31 +94,48 @@ class EnergyStage(nn.Module):
         return {"energy": self.detector.energy.loss(batch, bev, generator=generator)}
 
 
-class AugmentedEpoch(Dataset[Frame]):
-    """The training frames as one epoch sees them: what happens to a frame depends on seed, epoch and index alone."""
+class AugmentedEpoch(Dataset[Frame | InputError]):
+    """The training frames as one epoch sees them: what happens to a frame depends on seed, pass and index alone."""
 
-    def __init__(self, frames: KittiDataset, config: Config, epoch: int) -> None:
-        self.frames, self.config, self.epoch = frames, config, epoch
+    def __init__(self, frames: KittiDataset, config: Config, seed: tuple[int, ...]) -> None:
+        self.frames, self.config, self.seed = frames, config, seed
 
     def __len__(self) -> int:
         return len(self.frames)
 
-    def __getitem__(self, index: int) -> Frame:
-        rng = np.random.default_rng((self.config.seed, self.epoch, index))
-        frame = augment(self.frames[index], rng, self.config.augmentation)
+    def __getitem__(self, index: int) -> Frame | InputError:
+        rng = np.random.default_rng((*self.seed, index))
+        try:
+            frame = augment(self.frames[index], rng, self.config.augmentation)
+        except InputError as error:
+            return error  # raised in a loader's worker, its message would come wrapped in a traceback
         return crop_to_range(frame, self.config.voxels.range)
 
 
-def epoch_batches(frames: KittiDataset, config: Config, batch_size: int, epoch: int) -> Iterable[Batch]:
-    """The batches of one epoch, in an order that depends on seed and epoch alone."""
-    return DataLoader(
-        AugmentedEpoch(frames, config, epoch),
+def epoch_batches(frames: KittiDataset, config: Config, batch_size: int, stage: str, epoch: int) -> Iterator[Batch]:
+    """The batches of one epoch, in an order that depends on seed, stage and epoch alone.
+
+    Raises:
+        InputError: a frame's file cannot be used.
+    """
+    seed = (config.seed, STAGES.index(stage), epoch)
+    loader: DataLoader[Any] = DataLoader(
+        AugmentedEpoch(frames, config, seed),
         batch_size=batch_size,
         shuffle=True,
-        collate_fn=collate,
+        collate_fn=_collate_or_error,
         num_workers=config.training.workers,
-        generator=torch.Generator().manual_seed(config.seed * 100_003 + epoch),
+        generator=torch.Generator().manual_seed(int(np.random.default_rng(seed).integers(2**62))),
     )
+    for batch in loader:
+        if isinstance(batch, InputError):
+            raise batch
+        yield batch
+
+
+def _collate_or_error(frames: list[Frame | InputError]) -> Batch | InputError:
+    error = next((frame for frame in frames if isinstance(frame, InputError)), None)
+    return error or collate([frame for frame in frames if isinstance(frame, Frame)])
 
 
 def train(
@@ -143,6 +162,10 @@ def train(
             fit.
     """
     run = Path(run)
+    if detector_run is not None and config.training.mode == "joint":
+        raise InputError(
+            f"{detector_run}: only an energy head is trained on its detector. Set training.mode=two_stage."
+        )
     checkpoint = run / "checkpoint.safetensors"
     if (run / "config.yaml").exists():
         if not resume:
@@ -156,9 +179,12 @@ def train(
     if resume and (run / "model.safetensors").exists():
         load_weights(Detector(config), config, run / "model.safetensors")
         return
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=config.training.precision)
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=1, precision=config.training.precision)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"accelerator {accelerator!r}: cannot be used here ({error}). Choose cpu, or auto.") from error
     fabric.seed_everything(config.seed, verbose=False)
-    frames = KittiDataset(data, "train", config, cache=config.training.workers == 0)
+    frames = KittiDataset(data, "train", config, cache=config.training.workers == 0, cropped=False)
     detector = Detector(config)
     state = TrainingState(stage="detector", epoch=0, step=0, total_step=0)
     if resume and checkpoint.exists():
@@ -209,7 +235,7 @@ def _run_stage(
         for epoch in range(state.epoch, settings.epochs):
             sums: dict[str, float] = {}
             taken, began = 0, time.perf_counter()
-            for batch in epoch_batches(frames, config, settings.batch_size, epoch):
+            for batch in epoch_batches(frames, config, settings.batch_size, state.stage, epoch):
                 # Noise samples, too, depend on seed and step alone, so a resumed run draws the same.
                 generator = torch.Generator(fabric.device).manual_seed(config.seed * 1_000_003 + total_step)
                 losses = module(batch.to(fabric.device), generator)
@@ -220,6 +246,8 @@ def _run_stage(
                 fabric.backward(loss)
                 norm = fabric.clip_gradients(module, wrapped, max_norm=settings.gradient_clip, error_if_nonfinite=False)
                 assert norm is not None  # Fabric returns it wherever a norm is what is clipped
+                if config.training.precision != "16-mixed":  # there the scaler leaves such steps out
+                    _check_finite({"gradient": norm}, batch, epoch)
                 wrapped.step()
                 schedule.step()
                 step, total_step, taken = step + 1, total_step + 1, taken + 1
@@ -243,7 +271,6 @@ def _check_finite(losses: dict[str, Tensor], batch: Batch, epoch: int) -> None:
     bad = [name for name, value in losses.items() if not bool(torch.isfinite(value))]
     if bad:
         raise InputError(
-            f"Loss {', '.join(bad)} is not finite in epoch {epoch} on frames {', '.join(batch.frame_ids)}. "
-            "Look at these frames' points and labels, or lower training.*.learning_rate; --resume goes on from the "
-            "last checkpoint."
+            f"{', '.join(bad)} is not finite in epoch {epoch} on frames {', '.join(batch.frame_ids)}. Look at these "
+            "frames' points and labels and go on with --resume, or train anew with a lower learning rate."
         )

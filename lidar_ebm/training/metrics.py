@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
@@ -37,22 +38,31 @@ class MetricsLog:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(row for row in rows if int(row["step"]) <= resume_step)
-        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=resume_step + 1)
+        with self._writing():
+            self.board = SummaryWriter(str(run / "tensorboard"), purge_step=resume_step + 1)
 
     def write(self, step: int, epoch: int, stage: str, values: Mapping[str, float]) -> None:
         """Append one row of figures, taken after `step` steps in all stages."""
         row = {"step": step, "epoch": epoch, "stage": stage}
         row |= {key: f"{value:.6g}" for key, value in values.items()}
-        try:
+        with self._writing():
             with self.path.open("a", newline="") as file:
                 csv.DictWriter(file, COLUMNS).writerow(row)
-        except OSError as error:
-            raise OutputError(
-                f"{self.path}: cannot be written ({error.strerror}). Free some space, then go on with --resume."
-            ) from error
-        for key, value in values.items():
-            self.board.add_scalar(f"{stage}/{key}", value, step)
+            for key, value in values.items():
+                self.board.add_scalar(f"{stage}/{key}", value, step)
 
     def close(self) -> None:
         """Flush what TensorBoard has not written yet."""
-        self.board.close()
+        with self._writing():
+            self.board.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A full disk, met here or in TensorBoard's own thread, becomes an error that says what to do."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise OutputError(
+                f"{self.path.parent}: metrics cannot be written ({reason}). Free some space, then go on with --resume."
+            ) from error
