@@ -73,6 +73,15 @@ def test_from_nothing_to_pictures(
     assert all(label.bbox != (-1, -1, -1, -1) for label in with_calibration)
 
 
+def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lidar_ebm.config.load_config", interrupt)
+    assert run("train", "demo", "--data", "a", "--out", "b") == 130
+    assert "--resume" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

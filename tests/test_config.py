@@ -52,6 +52,10 @@ def test_overrides_replace_single_settings() -> None:
         ("voxels.size=[0.3,0.1,0.1]", ["voxels", "whole number of voxels"]),
         ("energy.noise.stds=[[1,1]]", ["energy.noise", "7 values"]),
         ("no_value", ["key=value"]),
+        ("seed=5000000000", ["seed", "5000000000"]),
+        ("refinement.step_length=.inf", ["refinement.step_length", "finite"]),
+        ("classes=[{name: Car}, {name: Van, merge: [Car]}]", ["'Car' belongs to two classes"]),
+        ("classes=[{name: Bus}]", ["'Bus'", "Cyclist"]),
     ],
 )
 def test_bad_settings_are_named(override: str, words: list[str]) -> None:
@@ -64,6 +68,9 @@ def test_bad_settings_are_named(override: str, words: list[str]) -> None:
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text("voxels: [1, 2")
+    with pytest.raises(InputError, match=r"broken\.yaml"):
+        load_config(broken)
+    broken.write_bytes(b"seed: \xff")
     with pytest.raises(InputError, match=r"broken\.yaml"):
         load_config(broken)
     with pytest.raises(InputError, match=r"presets: .*demo"):

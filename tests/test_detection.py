@@ -65,6 +65,8 @@ def test_bad_points_are_refused(run: Path) -> None:
     detector = lidar_ebm.load_detector(run)
     with pytest.raises(InputError, match=r"\[N, 4\].*\[5, 3\]"):
         detector.detect(np.zeros((5, 3), np.float32))
+    with pytest.raises(InputError, match="-1 refinement steps"):
+        detector.detect(some_points(5), steps=-1)
     points = some_points(5)
     points[2, 1] = np.nan
     with pytest.raises(InputError, match="1 of 5 rows"):

@@ -37,7 +37,10 @@ def test_one_climb_serves_every_number_of_steps(detector: Detector, simulated: P
             boxes = labels_to_boxes(results, frames.calibration(index))
             np.testing.assert_allclose(boxes, alone.boxes.numpy().astype(np.float64), atol=1e-3)
             assert [label.score for label in results] == pytest.approx(alone.scores.tolist(), abs=1e-5)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "999999.txt").write_text("")
     write_results(predictions, 3, tmp_path)
+    assert sorted(path.stem for path in (tmp_path / "data").iterdir()) == list(predictions.frame_ids)
     for frame_id, results in zip(predictions.frame_ids, predictions.results[3], strict=True):
         written = read_labels(tmp_path / "data" / f"{frame_id}.txt", require_score=True)
         assert [label.rotation_y for label in written] == pytest.approx([r.rotation_y for r in results], abs=0.0051)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lidar_ebm.config import Config
+from lidar_ebm.config import Config, save_config
 from lidar_ebm.errors import InputError
 from lidar_ebm.model.detector import Detector
 from lidar_ebm.training.checkpoint import (
@@ -81,6 +81,22 @@ def test_weights_without_training_state_cannot_be_resumed(tiny_config: Config, t
     save_weights(model, tiny_config, tmp_path / "w.safetensors")
     with pytest.raises(InputError, match="no state of training"):
         load_checkpoint(model, tiny_config, tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:99"])
+def test_a_device_that_is_not_there_is_named(device: str, tiny_config: Config, tmp_path: Path) -> None:
+    save_config(tiny_config, tmp_path / "config.yaml")
+    save_weights(Detector(tiny_config), tiny_config, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=f"device '{device}': cannot be used here"):
+        load_run(tmp_path, device)
+
+
+def test_weights_of_another_version_are_refused(tiny_config: Config, tmp_path: Path) -> None:
+    model = Detector(tiny_config)
+    model.anchor_head.box = torch.nn.Conv2d(3, 3, 1)
+    save_weights(model, tiny_config, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"does not fit this version of the model \(at anchor_head\.box"):
+        load_weights(Detector(tiny_config), tiny_config, tmp_path / "w.safetensors")
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:

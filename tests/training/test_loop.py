@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 from lidar_ebm.config import Config, load_config
 from lidar_ebm.data.batch import collate
 from lidar_ebm.data.dataset import KittiDataset
-from lidar_ebm.errors import InputError
+from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.model.detector import Detector
 from lidar_ebm.training import loop
 from lidar_ebm.training.checkpoint import load_run
@@ -134,6 +135,45 @@ def test_frames_without_labels_or_points_train_like_any_other(
         stage = tiny_config.training.detector.model_copy(update={"epochs": 1, "batch_size": batch_size})
         train(with_settings(tiny_config, detector=stage, energy=stage), data, tmp_path / f"run{batch_size}")
         assert (tmp_path / f"run{batch_size}" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_file_met_while_training_is_one_message(
+    workers: int, simulated: Path, tiny_config: Config, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(simulated, data)
+    name = (data / "ImageSets" / "train.txt").read_text().split()[-1]
+    (data / "training" / "velodyne" / f"{name}.bin").write_bytes(b"half a point")
+    with pytest.raises(InputError) as caught:
+        train(with_settings(tiny_config, workers=workers), data, tmp_path / "run")
+    assert f"{name}.bin" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_workers_change_nothing(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
+    for workers in (0, 1):
+        train(with_settings(tiny_config, workers=workers), simulated, tmp_path / str(workers))
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("0", "1"))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_what_cannot_be_trained_is_refused(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="two_stage"):
+        train(with_settings(tiny_config, mode="joint"), simulated, tmp_path / "a", detector_run=tmp_path)
+    with pytest.raises(InputError, match="accelerator 'abacus'"):
+        train(tiny_config, simulated, tmp_path / "b", accelerator="abacus")
+
+
+def test_metrics_on_a_full_disk_are_an_error_with_a_remedy(
+    simulated: Path, tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", full)
+    with pytest.raises(OutputError, match=r"metrics cannot be written \(No space left on device\).*--resume"):
+        train(tiny_config, simulated, tmp_path / "run")
 
 
 def test_a_loss_that_is_no_number_names_term_and_frames(
