@@ -130,6 +130,15 @@ class BevFeatures:
 
 
 @dataclass(frozen=True)
+class FrameFeatures:
+    """What is known of a batch of frames before any box is looked at."""
+
+    voxels: Voxels
+    stages: tuple[SparseFeatures, ...]  # fine to coarse
+    bev: BevFeatures
+
+
+@dataclass(frozen=True)
 class Proposals:
     """Scored boxes of a batch, ordered by frame and falling score within it."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +17,7 @@ from lidar_ebm.model.part_score import PartScore
 from lidar_ebm.model.point_head import PointHead
 from lidar_ebm.model.sparse_backbone import SparseBackbone
 from lidar_ebm.model.voxelize import voxelize
-from lidar_ebm.types import Batch, BevFeatures, Detections, Proposals, SparseFeatures, Voxels
-
-
-@dataclass(frozen=True)
-class FrameFeatures:
-    """What the detector has computed of a batch of frames before it looks at boxes."""
-
-    voxels: Voxels
-    stages: tuple[SparseFeatures, ...]
-    bev: BevFeatures
+from lidar_ebm.types import Batch, Detections, FrameFeatures, Proposals
 
 
 class Detector(nn.Module):
@@ -58,16 +49,10 @@ class Detector(nn.Module):
             floor = self.config.part_score.score_threshold
             proposals = self.anchor_head.decode(predictions, floor, settings.max_proposals)
             proposals = replace(proposals, scores=self.part_score(features.bev, proposals).sigmoid())
-        proposals = proposals.select(proposals.scores > settings.score_threshold)
-        kept = nms_bev(
-            proposals.boxes,
-            proposals.scores,
-            settings.nms_iou,
-            labels=proposals.labels,
-            batch_index=proposals.batch_index,
-        )
-        kept = kept[torch.argsort(proposals.batch_index[kept], stable=True)]  # frame by frame, falling score within
-        return proposals.select(kept)
+        found = proposals.select(proposals.scores > settings.score_threshold)
+        kept = nms_bev(found.boxes, found.scores, settings.nms_iou, labels=found.labels, batch_index=found.batch_index)
+        kept = kept[torch.argsort(found.batch_index[kept], stable=True)]  # frame by frame, falling score within
+        return found.select(kept)
 
     def refine(
         self,
