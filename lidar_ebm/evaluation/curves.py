@@ -122,7 +122,7 @@ def comparison_table(*comparisons: Comparison) -> Table:
     difficulties = tuple(dict.fromkeys(change.difficulty for change in first.changes))
     # No rules between the columns: the table has to fit the 80 columns of a plain terminal.
     table = Table(
-        title=f"{first.class_name} AP {first.recall}, before → after refinement", box=SIMPLE_HEAD, pad_edge=False
+        title=f"{first.class_name} AP {first.recall}, before → after refinement", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     for heading in ("By", "Metric", "IoU"):
         table.add_column(heading, no_wrap=True)

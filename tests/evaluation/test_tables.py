@@ -30,7 +30,7 @@ from tests.evaluation.random_frames import random_frames
 
 
 def text_of(table: Table) -> str:
-    console = Console(width=120, no_color=True)
+    console = Console(width=80, no_color=True)
     with console.capture() as capture:
         console.print(table)
     return capture.get()
@@ -128,6 +128,7 @@ def test_comparison_shows_before_and_after_with_the_mean_gain(tmp_path: Path) ->
     assert f"{comparison.mean_gain('3d', 'moderate'):+.2f}" in text
     assert text.count("gain") == 4
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert "…" not in text
 
     write_comparison_csv(tmp_path / "gain.csv", comparison)
     with (tmp_path / "gain.csv").open(newline="") as file:
