@@ -105,7 +105,7 @@ def test_joint_training_trains_everything_in_one_stage(simulated: Path, tiny_con
 
 def test_training_lowers_the_losses(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
     stage = tiny_config.training.detector.model_copy(update={"epochs": 30})
-    energy = stage.model_copy(update={"epochs": 120, "learning_rate": 0.01, "batch_size": 4})
+    energy = stage.model_copy(update={"epochs": 250, "learning_rate": 0.01, "batch_size": 4})
     config = with_settings(tiny_config, detector=stage, energy=energy)
     config = config.model_copy(
         update={
