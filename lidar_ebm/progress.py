@@ -47,9 +47,9 @@ class ProgressBar:
             self._first = done, now
         if now - self._last >= SECONDS_BETWEEN_LINES or done == self.total:
             self._last = now
-            first, since = self._first
-            left = (now - since) / (done - first) * (self.total - done) if done > first else None
-            eta = "unknown" if left is None else f"{left:.0f} s"
+            (first, since), rest = self._first, self.total - done
+            known = done > first or rest == 0
+            eta = f"{(now - since) / max(done - first, 1) * rest:.0f} s" if known else "unknown"
             line = f"{self.title}: {done}/{self.total}, {now - self._began:.0f} s, ETA {eta} {note}"
             self._console.print(line.rstrip(), highlight=False)
 
