@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lidar_ebm.config import Config, save_config
+from lidar_ebm.data.kitti_files import read_split
+from lidar_ebm.errors import InputError
+from lidar_ebm.evaluation.report import evaluate_run
+from lidar_ebm.model.detector import Detector
+from lidar_ebm.training.checkpoint import save_weights
+from lidar_ebm.visualization.run_pictures import plot_run
+
+METRICS = "step,epoch,stage,loss,anchor_box\n10,0,detector,2.0,1.0\n20,1,detector,1.0,0.5\n"
+
+
+def make_run(config: Config, folder: Path) -> Path:
+    """A run that has learnt nothing."""
+    save_config(config, folder / "config.yaml")
+    save_weights(Detector(config), config, folder / "model.safetensors")
+    (folder / "metrics.csv").write_text(METRICS)
+    return folder
+
+
+@pytest.fixture
+def hollow(simulated: Path, tmp_path: Path) -> Path:
+    """A data set whose last validation frame has no points and no labels."""
+    data = tmp_path / "hollow"
+    shutil.copytree(simulated, data)
+    name = read_split(data / "ImageSets" / "val.txt")[-1]
+    (data / "training" / "velodyne" / f"{name}.bin").write_bytes(b"")
+    (data / "training" / "label_2" / f"{name}.txt").write_text("")
+    return data
+
+
+def test_empty_frames_are_evaluated_and_drawn(tiny_config: Config, hollow: Path, tmp_path: Path) -> None:
+    eager = tiny_config.model_copy(
+        update={
+            "detection": tiny_config.detection.model_copy(update={"score_threshold": 0.0}),
+            "part_score": tiny_config.part_score.model_copy(update={"score_threshold": 0.0}),
+        }
+    )
+    run = make_run(eager, tmp_path / "run")
+    found = evaluate_run(run, hollow, steps=2, curve_steps=(1,))
+    assert [len(items) > 0 for items in found.predictions.results[2]] == [True, False]
+    assert found.after.frame_count == 2
+    assert [steps for steps, iou, _ in found.against_steps if iou == 0.7] == [0, 1, 2]
+    pictures = plot_run(run, data=hollow, frames=5)
+    assert sum(path.name.startswith("frame_") for path in pictures) == 1  # only frames with labels are drawn
+
+
+def test_a_detector_that_finds_nothing_is_zero_everywhere(tiny_config: Config, hollow: Path, tmp_path: Path) -> None:
+    blind = tiny_config.model_copy(
+        update={"detection": tiny_config.detection.model_copy(update={"score_threshold": 1.0})}
+    )
+    run = make_run(blind, tmp_path / "run")
+    found = evaluate_run(run, hollow, steps=1)
+    assert all(change.before == change.after == 0.0 for change in found.comparisons[0].changes)
+    with (run / "evaluation" / "val" / "ap_against_steps.csv").open(newline="") as file:
+        assert {float(row["ap"]) for row in csv.DictReader(file)} == {0.0}
+    assert all(path.exists() for path in plot_run(run, data=hollow))
+
+
+def test_pictures_of_a_split_that_was_not_evaluated_are_refused(
+    tiny_config: Config, simulated: Path, tmp_path: Path
+) -> None:
+    run = make_run(tiny_config, tmp_path / "run")
+    with pytest.raises(InputError, match="lidar-ebm evaluate"):
+        plot_run(run, data=simulated)
