@@ -29,7 +29,7 @@ class Occupancy:
 
 
 @njit(cache=True, nogil=True)
-def _overlaps_any(rectangle: NDArray[np.float64], others: NDArray[np.float64]) -> bool:  # pragma: no cover - compiled
+def _overlaps_any(rectangle: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
     """Whether a rectangle (x, y, length, width, yaw) overlaps any of [N, 5], by the separating axis theorem."""
     cos_a, sin_a = math.cos(rectangle[4]), math.sin(rectangle[4])
     for i in range(len(others)):

@@ -184,7 +184,7 @@ def _rays_in_image(azimuths: Array, elevations: Array) -> NDArray[np.bool_]:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _hash(seed: int, a: int, b: int) -> float:  # pragma: no cover - compiled
+def _hash(seed: int, a: int, b: int) -> float:
     """A number in (0, 1) that only the three integers decide (two rounds of the SplitMix64 finaliser)."""
     x = np.uint64(seed) + np.uint64(a) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(b) * np.uint64(0xD1B54A32D192ED03)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -206,7 +206,7 @@ def _sweep_ground(
     cosine: Array,
     albedo: Array,
     actor: NDArray[np.int32],
-) -> None:  # pragma: no cover - compiled
+) -> None:
     """Along each azimuth walk outwards; the ground's angle of sight tells which beams it stops, lowest first."""
     beams = len(cos_elevation)
     for column in range(len(cos_azimuth)):
@@ -243,7 +243,7 @@ def _sweep_ground(
 @njit(cache=True, nogil=True)
 def _angular_bounds(
     corners: Array, start: int, stop: int
-) -> tuple[float, float, float, float]:  # pragma: no cover - compiled
+) -> tuple[float, float, float, float]:
     """Bounds (low and high azimuth, low and high tangent of the elevation) that surely contain a convex piece."""
     count = stop - start
     cx, cy = 0.0, 0.0
@@ -298,7 +298,7 @@ def _cast(
     actor_count: int,
 ) -> tuple[
     Array, Array, Array, Array, NDArray[np.bool_], NDArray[np.int32], NDArray[np.int64]
-]:  # pragma: no cover - compiled
+]:
     columns, beams = len(cos_azimuth), len(cos_elevation)
     depth = np.full((columns, beams), np.inf)
     exit_depth = np.full((columns, beams), np.inf)

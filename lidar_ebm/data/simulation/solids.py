@@ -220,7 +220,7 @@ def ball(center: tuple[float, float, float], radius: tuple[float, float, float])
 @njit(cache=True, nogil=True)
 def _piece_corners(
     planes: NDArray[np.float64], starts: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:  # pragma: no cover - compiled
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Corners of every piece: the points where three of its planes meet that lie inside all others."""
     pieces = len(starts) - 1
     corner_starts = np.zeros(pieces + 1, np.int64)
@@ -267,7 +267,7 @@ def _piece_corners(
 @njit(cache=True, nogil=True, inline="always")
 def _three_planes(
     a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64], determinant: float
-) -> tuple[float, float, float]:  # pragma: no cover - compiled
+) -> tuple[float, float, float]:
     """The point where three planes meet; `determinant` is a · (b × c) of their normals."""
     x = a[3] * (b[1] * c[2] - b[2] * c[1]) + b[3] * (c[1] * a[2] - c[2] * a[1]) + c[3] * (a[1] * b[2] - a[2] * b[1])
     y = a[3] * (b[2] * c[0] - b[0] * c[2]) + b[3] * (c[2] * a[0] - c[0] * a[2]) + c[3] * (a[2] * b[0] - a[0] * b[2])

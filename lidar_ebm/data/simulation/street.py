@@ -113,7 +113,7 @@ def make_ground(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _street_place(g: NDArray[np.float64], x: float, y: float) -> tuple[float, float]:  # pragma: no cover - compiled
+def _street_place(g: NDArray[np.float64], x: float, y: float) -> tuple[float, float]:
     """(s along the tangent at s = 0, d) of a point; d is exact on the arc."""
     along = (x - g[_X0]) * g[_TX] + (y - g[_Y0]) * g[_TY]
     across = (y - g[_Y0]) * g[_TX] - (x - g[_X0]) * g[_TY]
@@ -126,7 +126,7 @@ def _street_place(g: NDArray[np.float64], x: float, y: float) -> tuple[float, fl
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _pavement(g: NDArray[np.float64], x: float, y: float, d: float) -> float:  # pragma: no cover - compiled
+def _pavement(g: NDArray[np.float64], x: float, y: float, d: float) -> float:
     """0 on the road, 1 on the pavement, between them on the kerb's face."""
     beyond = max(d - g[_KERB_LEFT], g[_KERB_RIGHT] - d)
     if g[_CROSS_HALF] > 0.0:
@@ -136,7 +136,7 @@ def _pavement(g: NDArray[np.float64], x: float, y: float, d: float) -> float:  #
 
 
 @njit(cache=True, nogil=True)
-def ground_height(g: NDArray[np.float64], x: float, y: float) -> float:  # pragma: no cover - compiled
+def ground_height(g: NDArray[np.float64], x: float, y: float) -> float:
     """Height of the smooth ground at (x, y), LiDAR frame, m."""
     _, d = _street_place(g, x, y)
     height = g[_BASE] + g[_SLOPE_X] * x + g[_SLOPE_Y] * y
@@ -148,7 +148,7 @@ def ground_height(g: NDArray[np.float64], x: float, y: float) -> float:  # pragm
 
 
 @njit(cache=True, nogil=True)
-def ground_surface(g: NDArray[np.float64], x: float, y: float) -> tuple[float, float]:  # pragma: no cover - compiled
+def ground_surface(g: NDArray[np.float64], x: float, y: float) -> tuple[float, float]:
     """Albedo and roughness (standard deviation, m) of the ground at (x, y)."""
     s, d = _street_place(g, x, y)
     if _pavement(g, x, y, d) > 0.5:
