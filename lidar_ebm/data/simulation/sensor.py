@@ -241,9 +241,7 @@ def _sweep_ground(
 
 
 @njit(cache=True, nogil=True)
-def _angular_bounds(
-    corners: Array, start: int, stop: int
-) -> tuple[float, float, float, float]:
+def _angular_bounds(corners: Array, start: int, stop: int) -> tuple[float, float, float, float]:
     """Bounds (low and high azimuth, low and high tangent of the elevation) that surely contain a convex piece."""
     count = stop - start
     cx, cy = 0.0, 0.0
@@ -296,9 +294,7 @@ def _cast(
     in_image: NDArray[np.bool_],
     seed: int,
     actor_count: int,
-) -> tuple[
-    Array, Array, Array, Array, NDArray[np.bool_], NDArray[np.int32], NDArray[np.int64]
-]:
+) -> tuple[Array, Array, Array, Array, NDArray[np.bool_], NDArray[np.int32], NDArray[np.int64]]:
     columns, beams = len(cos_azimuth), len(cos_elevation)
     depth = np.full((columns, beams), np.inf)
     exit_depth = np.full((columns, beams), np.inf)
