@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lidar_ebm.config import Config
@@ -52,6 +53,7 @@ class LoadedDetector:
         """
         return self.detect_before_after(points, steps=steps)[1]
 
+    @torch.inference_mode(False)  # what is made in a caller's inference mode cannot take part in the climb
     def detect_before_after(
         self, points: np.ndarray | Tensor, *, steps: int | None = None
     ) -> tuple[Detections, Detections]:
@@ -139,9 +141,9 @@ def detect_files(
 def _find_calibration(points: Path, given: str | Path | None) -> Calibration | None:
     if given is not None:
         path = Path(given)
-        return read_calibration(path / f"{points.stem}.txt" if path.is_dir() else path)
+        return read_calibration(path / f"{points.stem}.txt" if path.is_dir() else path, need_headings=True)
     beside = points.resolve().parent.parent / "calib" / f"{points.stem}.txt"
-    return read_calibration(beside) if beside.is_file() else None
+    return read_calibration(beside, need_headings=True) if beside.is_file() else None
 
 
 def _find_image_size(points: Path) -> tuple[int, int]:

@@ -54,6 +54,15 @@ def test_refinement_never_lowers_f_and_keeps_scores(run: Path) -> None:
     assert bool((after.f >= before.f).all())
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_modes_without_gradients_change_nothing(run: Path, mode: type[torch.no_grad]) -> None:
+    detector, points = lidar_ebm.load_detector(run), some_points(1000)
+    expected = detector.detect(points, steps=3)
+    with mode():
+        found = detector.detect(torch.from_numpy(points), steps=3)
+    assert torch.equal(found.boxes, expected.boxes)
+
+
 @pytest.mark.parametrize("points", [np.zeros((0, 4), np.float32), np.full((5, 4), 1e4, np.float32)])
 def test_nothing_in_range_is_nothing_found(run: Path, points: np.ndarray) -> None:
     found = lidar_ebm.load_detector(run).detect(points)

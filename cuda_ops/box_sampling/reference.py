@@ -7,8 +7,8 @@ The map `[B, C, H, W]` has H along y and W along x; `origin` is the position of 
 fades to that zero over the one cell beyond its outermost centres.
 
 Everything is differentiable, twice too, in the map and in the positions; the gradient in the positions of a bilinear
-surface jumps at cell lines, where the side of the higher index is taken. A position that is NaN reads NaN, alone; one
-at infinity lies outside.
+surface jumps at cell lines, where the side of the higher index is taken. A NaN coordinate reads NaN
+at its position alone, unless the other coordinate is off the map; infinity lies outside, where a read is zero.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class KittiDataset(Dataset[Frame]):
 
     def calibration(self, index: int) -> Calibration:
         """The frame's calibration."""
-        return read_calibration(self._path("calib", index))
+        return read_calibration(self._path("calib", index), need_headings=True)
 
     def labels(self, index: int) -> list[Label]:
         """All labels of the frame as they stand in its file, DontCare and other classes included."""

@@ -134,12 +134,13 @@ def write_labels(path: PathLike, labels: Sequence[Label]) -> None:
         file.write(text)
 
 
-def read_calibration(path: PathLike) -> Calibration:
+def read_calibration(path: PathLike, *, need_headings: bool = False) -> Calibration:
     """Read P2, R0_rect and Tr_velo_to_cam of a calib file; its other lines are not used.
 
     Raises:
         InputError: the file is missing, lacks one of the three, or one has a wrong number of values, a value that is no
-            number, or is singular. The message names file and key.
+            number, or is singular; or `need_headings` is set and the camera is tilted so far that `rotation_y` says
+            nothing about yaw. The message names the file, and the key where it is one.
     """
     lines = dict(line.split(":", 1) for line in _read_text(path).splitlines() if ":" in line)
     matrices = {}
@@ -154,7 +155,10 @@ def read_calibration(path: PathLike) -> Calibration:
             raise InputError(f"{path}: {key} has {len(values)} values, it needs {math.prod(shape)}.")
         matrices[key.lower()] = np.array(values).reshape(shape)
     try:
-        return Calibration(**matrices)
+        calibration = Calibration(**matrices)
+        if need_headings:
+            _ = calibration.heading_to_lidar  # raises where there is none
+        return calibration
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -251,7 +255,7 @@ def _parse_label(line: str, where: str, require_score: bool) -> Label:
     numbers = []
     for field, text in zip(_LABEL_FIELDS[1:], fields[1:], strict=False):  # the score may be missing
         try:
-            number = float(text)
+            number = math.nan if "_" in text else float(text)  # 1_0 is a number to Python alone
         except ValueError:
             number = math.nan
         if not math.isfinite(number) or (field == "occluded" and not number.is_integer()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,12 +89,12 @@ def _select_columns(columns: dict[str, np.ndarray], path: PathLike) -> np.ndarra
 def _read_npy(path: PathLike) -> np.ndarray:
     """[N, 4] float32 of a .npy file; nothing is ever unpickled."""
     try:
-        array = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        # Not np.load, which goes by what the file looks like: a damaged one may look like an archive.
+        array = np.lib.format.read_array(io.BytesIO(read_bytes(path)), allow_pickle=False)
+    except (ValueError, EOFError, MemoryError, SyntaxError, tokenize.TokenError) as error:
         raise InputError(f"{path}: no readable array of numbers ({error}). Save it with numpy.save.") from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.shape[1] < 3 or array.dtype.kind not in "fiu":
-        shape, kind = getattr(array, "shape", None), getattr(array, "dtype", type(array).__name__)
-        raise InputError(f"{path}: holds {kind} of shape {shape}; save numbers of shape [N, 3 or more].")
+    if array.ndim != 2 or array.shape[1] < 3 or array.dtype.kind not in "fiu":
+        raise InputError(f"{path}: holds {array.dtype} of shape {array.shape}; save numbers of shape [N, 3 or more].")
     points = np.zeros((len(array), 4), np.float32)
     points[:, : array.shape[1]] = array[:, :4]
     return points

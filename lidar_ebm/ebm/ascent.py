@@ -47,10 +47,12 @@ def ascend(
         record: keep the trajectory.
 
     Raises:
-        ValueError: `steps` is negative.
+        ValueError: `steps` is negative, or `y0` is not of a floating-point type.
     """
     if steps < 0:
         raise ValueError(f"steps: {steps}; give 0 or more")
+    if not y0.is_floating_point():
+        raise ValueError(f"y0: {y0.dtype} cannot be moved by fractions; give a floating-point type")
     y = y0.detach()
     if steps == 0:
         f0 = _value(energy, y)
@@ -90,5 +92,7 @@ def _value_and_gradient(energy: Energy, y: Tensor) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         leaf = y.detach().requires_grad_()
         f = energy(leaf.unsqueeze(1)).squeeze(1)
-        (gradient,) = torch.autograd.grad(f.sum(), leaf)
-    return f.detach(), gradient
+        if not f.requires_grad:  # flat: f does not depend on y
+            return f, torch.zeros_like(leaf)
+        gradient = torch.autograd.grad(f.sum(), leaf, allow_unused=True)[0]
+    return f.detach(), torch.zeros_like(y) if gradient is None else gradient

@@ -53,7 +53,10 @@ def required_overlaps(iou: Overlaps | None, class_name: str, metric: str) -> tup
     choice = _of_key(by_metric, metric, f"class {class_name}, metric {metric}")
     if isinstance(choice, Mapping):
         raise InputError(f"overlaps for class {class_name}, metric {metric}: {choice} is neither a number nor several")
-    values = tuple(float(value) for value in choice) if isinstance(choice, Sequence) else (float(choice),)
+    try:
+        values = tuple(float(value) for value in np.atleast_1d(np.asarray(choice, dtype=np.float64)))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"overlaps {choice!r} for class {class_name}: give numbers between 0 and 1") from error
     if not values or not all(0.0 < value < 1.0 for value in values):
         raise InputError(f"overlaps {values} for class {class_name}: give one or more, each between 0 and 1")
     return tuple(dict.fromkeys(values))
@@ -66,7 +69,7 @@ def _of_key(choice: Overlaps, key: str, wanted: str) -> Overlaps:
     for name, value in choice.items():
         if name.lower() == key.lower():
             return value
-    raise InputError(f"no overlap for {wanted}: only {', '.join(choice)} have one; give it with iou")
+    raise InputError(f"no overlap for {wanted}: given are {', '.join(choice) or 'none'}; name it in iou")
 
 
 def label_states(labels: Objects, class_name: str, difficulty: Difficulty) -> np.ndarray:

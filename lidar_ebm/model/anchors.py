@@ -115,7 +115,8 @@ def assign_targets(anchors: Anchors, boxes: Boxes, covered: Tensor, config: Conf
 
     An anchor is positive from its class's `positive_iou` on, for the label that it overlaps most; background below
     `negative_iou`; ignored between, and wherever it covers nothing. Of those that count, each label's best anchor is
-    positive for it whatever their IoU, as long as they overlap.
+    positive for it whatever their IoU, as long as they overlap, even where it overlaps another label more; of labels
+    that share a best anchor one gets it.
 
     Args:
         anchors: from `make_anchors(config)`.

@@ -67,11 +67,11 @@ class Detector(nn.Module):
         context = self.energy.context(batch, features.bev, proposals.boxes, proposals.batch_index)
         return self.energy.refine(context, proposals.boxes, steps=steps, record=record)
 
-    @torch.no_grad()
     def detect(self, batch: Batch, steps: int | None = None) -> list[Detections]:
         """Points → refined boxes with the detector's scores and their f, a `Detections` a frame."""
         return self.detect_before_after(batch, steps)[1]
 
+    @torch.inference_mode(False)  # a climb needs gradients, and a caller's inference mode would forbid them
     @torch.no_grad()
     def detect_before_after(self, batch: Batch, steps: int | None = None) -> tuple[list[Detections], list[Detections]]:
         """What `detect` finds without and with refinement, row for row."""

@@ -38,6 +38,7 @@ def voxelize(points: Tensor, point_batch_index: Tensor, batch_size: int, config:
     depth, height, width = shape
     low, high = points.new_tensor(config.range[:3]), points.new_tensor(config.range[3:])
     inside = ((points[:, :3] >= low) & (points[:, :3] < high)).all(1)  # False for not-a-number
+    inside &= points[:, 3].isfinite()
     points, frame = points[inside], point_batch_index[inside].long()
     cells = torch.floor((points[:, :3] - low) / points.new_tensor(config.size)).long()  # [N, 3] x, y, z
     # Rounding may put a point just below the upper end into a cell past it.

@@ -286,3 +286,12 @@ def test_the_size_of_an_image(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"JFIF")
     with pytest.raises(InputError, match=r"b\.png: this is no PNG image"):
         read_image_size(tmp_path / "b.png")
+
+
+def test_a_camera_that_looks_down_is_refused_by_its_file(tmp_path: Path) -> None:
+    nominal = Calibration.nominal()
+    down = Calibration(p2=nominal.p2, r0_rect=nominal.r0_rect, tr_velo_to_cam=np.eye(3, 4))
+    write_calibration(tmp_path / "down.txt", down)
+    with pytest.raises(InputError, match=r"down\.txt: the calibration tilts the camera"):
+        read_calibration(tmp_path / "down.txt", need_headings=True)
+    assert np.array_equal(read_calibration(tmp_path / "down.txt").tr_velo_to_cam, down.tr_velo_to_cam)

@@ -29,6 +29,12 @@ def pcd_header(
     ).encode()
 
 
+def npy_header(shape: str) -> bytes:
+    """A .npy file of float32 without its data."""
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
 def ply_header(encoding: str, count: int = len(POINTS), intensity: str = "float intensity") -> bytes:
     return (
         f"ply\nformat {encoding} 1.0\ncomment made by a test\nelement vertex {count}\nproperty float x\n"
@@ -143,6 +149,9 @@ def test_files_that_are_cut_short_are_named(tmp_path: Path, name: str, kept: flo
         ("a.ply", b"not a ply file", "Export it anew"),
         ("a.npy", b"\x93NUMPY", "Save it with numpy.save"),
         ("a.npy", b"", "Save it with numpy.save"),
+        ("a.npy", b"PK\x03\x04 cut short", "Save it with numpy.save"),
+        ("a.npy", b"\x93NUMPY\x01\x00\x10\x00" + b"(" * 16, "Save it with numpy.save"),
+        ("a.npy", npy_header("(1000000000000, 4)"), "Save it with numpy.save"),
     ],
 )
 def test_files_that_are_not_understood_are_named(tmp_path: Path, file: str, content: bytes, message: str) -> None:

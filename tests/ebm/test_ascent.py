@@ -133,3 +133,20 @@ def test_no_targets() -> None:
     result = ascend(bumpy, torch.zeros(0, 3), steps=3, step_length=0.1, record=True)
     assert result.y.shape == (0, 3)
     assert result.f.shape == (0,)
+
+
+def test_a_flat_energy_leaves_everything_where_it_is() -> None:
+    y0 = torch.randn(4, 2)
+    weight = torch.ones((), requires_grad=True)
+    for energy in (lambda y: torch.ones(y.shape[:2]), lambda y: weight * torch.ones(y.shape[:2])):
+        assert torch.equal(ascend(energy, y0, steps=3, step_length=1.0).y, y0)
+
+
+def test_impossible_arguments_are_refused() -> None:
+    def energy(y: torch.Tensor) -> torch.Tensor:
+        return -y.square().sum(-1)
+
+    with pytest.raises(ValueError, match="steps: -1"):
+        ascend(energy, torch.zeros(1, 1), steps=-1, step_length=1.0)
+    with pytest.raises(ValueError, match="int64"):
+        ascend(energy, torch.zeros(1, 1, dtype=torch.int64), steps=1, step_length=1.0)

@@ -86,9 +86,11 @@ def test_points_out_of_range_and_not_finite_are_left_out() -> None:
         [4, 0, 0, 0],
         [1, 2, 0, 0],
         [-1e-6, 0, 0, 0],
+        [0, -2, -1, nan],
+        [0, -2, -1, inf],
     ]
     points = torch.tensor([*rows, [0.0, -2.0, -1.0, 0.5]])  # the last lies on the low corner, which is inside
-    voxels = voxelize(points, torch.zeros(8, dtype=torch.int64), 1, CONFIG)
+    voxels = voxelize(points, torch.zeros(10, dtype=torch.int64), 1, CONFIG)
     assert voxels.indices.tolist() == [[0, 0, 0, 0]]
     assert torch.equal(voxels.features, points[-1:])
 
