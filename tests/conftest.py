@@ -74,3 +74,14 @@ def tiny_config() -> Config:
             "training.energy.epochs=2",
         ],
     )
+
+
+@pytest.fixture
+def eager_config(tiny_config: Config) -> Config:
+    """Every score is high enough, so that an untrained detector finds plenty."""
+    return tiny_config.model_copy(
+        update={
+            "detection": tiny_config.detection.model_copy(update={"score_threshold": 0.0}),
+            "part_score": tiny_config.part_score.model_copy(update={"score_threshold": 0.0}),
+        }
+    )

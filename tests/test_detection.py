@@ -14,16 +14,10 @@ from lidar_ebm.training.checkpoint import save_weights
 
 
 @pytest.fixture
-def run(tiny_config: Config, tmp_path: Path) -> Path:
+def run(eager_config: Config, tmp_path: Path) -> Path:
     """A run that has learnt nothing but proposes boxes all the same."""
-    config = tiny_config.model_copy(
-        update={
-            "detection": tiny_config.detection.model_copy(update={"score_threshold": 0.0}),
-            "part_score": tiny_config.part_score.model_copy(update={"score_threshold": 0.0}),
-        }
-    )
-    save_config(config, tmp_path / "config.yaml")
-    save_weights(Detector(config), config, tmp_path / "model.safetensors")
+    save_config(eager_config, tmp_path / "config.yaml")
+    save_weights(Detector(eager_config), eager_config, tmp_path / "model.safetensors")
     return tmp_path
 
 

@@ -53,19 +53,15 @@ def predict(
             proposals = detector.propose(features)
             ascent = detector.refine(batch, features, proposals, max(steps), record=True)
             assert ascent.trajectory is not None  # it was asked for
-            for count in steps:
-                boxes = ascent.trajectory[count]  # [N, 7]
-                for offset, index in enumerate(rows):
-                    mine = proposals.batch_index == offset
-                    results[count].append(
-                        boxes_to_labels(
-                            boxes[mine],
-                            frames.calibration(index),
-                            types=[detector.config.class_names[k] for k in proposals.labels[mine].tolist()],
-                            scores=proposals.scores[mine],
-                            image_size=frames.image_size(index),
-                        )
-                    )
+            for offset, index in enumerate(rows):
+                mine = proposals.batch_index == offset
+                calibration, image_size = frames.calibration(index), frames.image_size(index)
+                types = [detector.config.class_names[k] for k in proposals.labels[mine].tolist()]
+                for count in steps:
+                    boxes = ascent.trajectory[count][mine]  # [M, 7]
+                    scores = proposals.scores[mine]
+                    found = boxes_to_labels(boxes, calibration, types=types, scores=scores, image_size=image_size)
+                    results[count].append(found)
             bar.advance(len(rows))
     return Predictions(
         tuple(frames.frame_id(i) for i in range(len(frames))),

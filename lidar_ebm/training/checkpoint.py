@@ -79,19 +79,7 @@ def load_weights(model: nn.Module, config: Config, path: str | Path, *, parts: t
     Raises:
         InputError: the file is missing or damaged, or was written with another configuration.
     """
-    tensors, metadata = _read(path)
-    _check_settings(path, metadata, config, parts)
-    state = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
-    if parts is not None:
-        state = {key: value for key, value in state.items() if key.split(".")[0] in parts}
-    own = {key: value for key, value in model.state_dict().items() if parts is None or key.split(".")[0] in parts}
-    for key in sorted(own.keys() | state.keys()):
-        if key not in own or key not in state or own[key].shape != state[key].shape:
-            raise InputError(
-                f"{path}: does not fit this version of the model (at {key}). Train again, or use the version of "
-                "lidar_ebm that wrote it."
-            )
-    model.load_state_dict(state, strict=False)
+    _load_model(model, config, path, *_read(path), parts)
 
 
 def load_run_config(run: str | Path) -> Config:
@@ -141,8 +129,8 @@ def load_checkpoint(model: nn.Module, config: Config, path: str | Path) -> Train
     Raises:
         InputError: the file is missing or damaged, or was written with another configuration.
     """
-    load_weights(model, config, path)
     tensors, metadata = _read(path)
+    _load_model(model, config, path, tensors, metadata, None)
     if "training" not in metadata:
         raise InputError(f"{path}: holds weights but no state of training. Resume from a run's checkpoint.safetensors.")
     numbers = json.loads(metadata["training"])
@@ -181,6 +169,28 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(
             f"{path}: is damaged or no safetensors file ({error}). Train again or copy it again."
         ) from error
+
+
+def _load_model(
+    model: nn.Module,
+    config: Config,
+    path: str | Path,
+    tensors: dict[str, Tensor],
+    metadata: dict[str, str],
+    parts: tuple[str, ...] | None,
+) -> None:
+    _check_settings(path, metadata, config, parts)
+    state = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
+    if parts is not None:
+        state = {key: value for key, value in state.items() if key.split(".")[0] in parts}
+    own = {key: value for key, value in model.state_dict().items() if parts is None or key.split(".")[0] in parts}
+    for key in sorted(own.keys() | state.keys()):
+        if key not in own or key not in state or own[key].shape != state[key].shape:
+            raise InputError(
+                f"{path}: does not fit this version of the model (at {key}). Train again, or use the version of "
+                "lidar_ebm that wrote it."
+            )
+    model.load_state_dict(state, strict=False)
 
 
 def _check_settings(path: str | Path, metadata: dict[str, str], config: Config, parts: tuple[str, ...] | None) -> None:

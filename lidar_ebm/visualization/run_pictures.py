@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cuda_ops.box_overlap.reference import box_iou_3d
+from lidar_ebm.config import Config
 from lidar_ebm.data.dataset import KittiDataset
 from lidar_ebm.data.kitti_files import read_labels
 from lidar_ebm.errors import InputError
@@ -46,14 +47,14 @@ def plot_run(
         OutputError: a picture cannot be written.
     """
     run = Path(run)
-    load_run_config(run)
+    config = load_run_config(run)
     folder = run / "pictures" if out is None else Path(out)
     evaluation = run / "evaluation" / split
     written = [plot_losses(run / "metrics.csv", folder / "losses.png")]
     if (evaluation / "refinement.csv").exists():
         written += _plot_evaluation(evaluation, folder)
     if data is not None:
-        written += _plot_frames(run, Path(data), split, frames, folder)
+        written += _plot_frames(run, config, Path(data), split, frames, folder)
     return written
 
 
@@ -80,9 +81,8 @@ def _plot_evaluation(evaluation: Path, folder: Path) -> list[Path]:
     return [*written, plot_ap_against_steps(steps, lines, folder / "ap_against_steps.png", title=title)]
 
 
-def _plot_frames(run: Path, data: Path, split: str, count: int, folder: Path) -> list[Path]:
+def _plot_frames(run: Path, config: Config, data: Path, split: str, count: int, folder: Path) -> list[Path]:
     """Bird's-eye views of frames with labels, before and after refinement."""
-    config = load_run_config(run)
     low_x, low_y, _, high_x, high_y, _ = config.voxels.range
     dataset = KittiDataset(data, split, config)
     results = [run / "evaluation" / split / part / "data" for part in ("results_before", "results_after")]

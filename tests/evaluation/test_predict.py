@@ -17,14 +17,8 @@ from lidar_ebm.model.detector import Detector
 
 
 @pytest.fixture
-def detector(tiny_config: Config) -> Detector:
-    config = tiny_config.model_copy(
-        update={
-            "detection": tiny_config.detection.model_copy(update={"score_threshold": 0.0}),
-            "part_score": tiny_config.part_score.model_copy(update={"score_threshold": 0.0}),
-        }
-    )
-    return Detector(config).eval()
+def detector(eager_config: Config) -> Detector:
+    return Detector(eager_config).eval()
 
 
 def test_one_climb_serves_every_number_of_steps(detector: Detector, simulated: Path, tmp_path: Path) -> None:

@@ -36,14 +36,8 @@ def hollow(simulated: Path, tmp_path: Path) -> Path:
     return data
 
 
-def test_empty_frames_are_evaluated_and_drawn(tiny_config: Config, hollow: Path, tmp_path: Path) -> None:
-    eager = tiny_config.model_copy(
-        update={
-            "detection": tiny_config.detection.model_copy(update={"score_threshold": 0.0}),
-            "part_score": tiny_config.part_score.model_copy(update={"score_threshold": 0.0}),
-        }
-    )
-    run = make_run(eager, tmp_path / "run")
+def test_empty_frames_are_evaluated_and_drawn(eager_config: Config, hollow: Path, tmp_path: Path) -> None:
+    run = make_run(eager_config, tmp_path / "run")
     found = evaluate_run(run, hollow, steps=2, curve_steps=(1,))
     assert [len(items) > 0 for items in found.predictions.results[2]] == [True, False]
     assert found.after.frame_count == 2

@@ -14,17 +14,6 @@ from lidar_ebm.model.detector import Detector
 from lidar_ebm.types import Batch, Detections, Frame
 
 
-@pytest.fixture
-def eager(tiny_config: Config) -> Config:
-    """Everything scores high enough, so an untrained detector finds plenty."""
-    return tiny_config.model_copy(
-        update={
-            "detection": tiny_config.detection.model_copy(update={"score_threshold": 0.0}),
-            "part_score": tiny_config.part_score.model_copy(update={"score_threshold": 0.0}),
-        }
-    )
-
-
 def empty_frame() -> Frame:
     return Frame("empty", np.zeros((0, 4), np.float32), np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
 
@@ -42,24 +31,24 @@ def detect(config: Config, batch: Batch, steps: int | None = None) -> list[Detec
 
 @pytest.mark.parametrize("indices", [(None,), (0, None), (None, 0), (None, None)])
 def test_empty_frames_have_no_detections_wherever_they_stand(
-    simulated: Path, eager: Config, indices: tuple[int | None, ...]
+    simulated: Path, eager_config: Config, indices: tuple[int | None, ...]
 ) -> None:
-    found = detect(eager, batch_of(simulated, eager, indices))
+    found = detect(eager_config, batch_of(simulated, eager_config, indices))
     assert [len(item.boxes) > 0 for item in found] == [index is not None for index in indices]
 
 
-def test_a_frame_is_detected_alike_alone_and_in_a_batch(simulated: Path, eager: Config) -> None:
-    together = detect(eager, batch_of(simulated, eager, (0, 1, 2)))
+def test_a_frame_is_detected_alike_alone_and_in_a_batch(simulated: Path, eager_config: Config) -> None:
+    together = detect(eager_config, batch_of(simulated, eager_config, (0, 1, 2)))
     for index, found in enumerate(together):
-        alone = detect(eager, batch_of(simulated, eager, (index,)))[0]
+        alone = detect(eager_config, batch_of(simulated, eager_config, (index,)))[0]
         torch.testing.assert_close(found.boxes, alone.boxes, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(found.f, alone.f, rtol=1e-4, atol=1e-5)
 
 
-def test_no_steps_are_the_proposals_and_steps_never_lower_f(simulated: Path, eager: Config) -> None:
-    batch = batch_of(simulated, eager, (0, 1))
+def test_no_steps_are_the_proposals_and_steps_never_lower_f(simulated: Path, eager_config: Config) -> None:
+    batch = batch_of(simulated, eager_config, (0, 1))
     torch.manual_seed(0)
-    detector = Detector(eager).eval()
+    detector = Detector(eager_config).eval()
     with torch.no_grad():
         proposals = detector.propose(detector.encode(batch))
     before, after = detector.detect(batch, 0), detector.detect(batch, 4)
@@ -69,10 +58,10 @@ def test_no_steps_are_the_proposals_and_steps_never_lower_f(simulated: Path, eag
         assert torch.equal(first.scores, last.scores)
 
 
-def test_kept_boxes_do_not_overlap_within_a_frame(simulated: Path, eager: Config) -> None:
-    for found in detect(eager, batch_of(simulated, eager, (0, 1)), 0):
+def test_kept_boxes_do_not_overlap_within_a_frame(simulated: Path, eager_config: Config) -> None:
+    for found in detect(eager_config, batch_of(simulated, eager_config, (0, 1)), 0):
         overlaps = box_iou_bev(found.boxes, found.boxes).fill_diagonal_(0.0)
-        assert float(overlaps.max()) <= eager.detection.nms_iou + 1e-5
+        assert float(overlaps.max()) <= eager_config.detection.nms_iou + 1e-5
         assert bool((found.scores.diff() <= 0).all())
 
 
@@ -93,7 +82,7 @@ def test_every_part_gets_a_gradient(simulated: Path, tiny_config: Config, parts:
     assert without == []
 
 
-def test_several_classes_train_and_detect(simulated: Path, eager: Config) -> None:
+def test_several_classes_train_and_detect(simulated: Path, eager_config: Config) -> None:
     person = ClassConfig(
         name="Pedestrian",
         merge=("Person_sitting",),
@@ -102,7 +91,7 @@ def test_several_classes_train_and_detect(simulated: Path, eager: Config) -> Non
         positive_iou=0.5,
         negative_iou=0.35,
     )
-    config = eager.model_copy(update={"classes": (*eager.classes, person)})
+    config = eager_config.model_copy(update={"classes": (*eager_config.classes, person)})
     batch = batch_of(simulated, config, (0, 1, 2, 3))
     assert set(batch.boxes.labels.tolist()) == {0, 1}
     detector = Detector(config)

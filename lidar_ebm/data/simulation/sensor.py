@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lidar_ebm.data.simulation.solids import Solid
 from lidar_ebm.data.simulation.street import Ground, ground_height, ground_surface
-from lidar_ebm.geometry.frames import Calibration, project_to_image
+from lidar_ebm.geometry.frames import Calibration, crop_to_camera_view
 
 Array = NDArray[np.float64]
 
@@ -178,8 +178,7 @@ def _rays_in_image(azimuths: Array, elevations: Array) -> NDArray[np.bool_]:
     x = np.cos(azimuths)[:, None] * flat
     y = np.sin(azimuths)[:, None] * flat
     z = np.broadcast_to(20.0 * np.sin(elevations), x.shape)
-    pixels, depth = project_to_image(np.stack([x, y, z], axis=-1).reshape(-1, 3), Calibration.nominal())
-    inside = (pixels >= 0).all(axis=1) & (pixels[:, 0] < 1242) & (pixels[:, 1] < 375) & (depth > 0)
+    inside = crop_to_camera_view(np.stack([x, y, z], axis=-1).reshape(-1, 3), Calibration.nominal())
     return np.asarray(inside).reshape(x.shape)
 
 
