@@ -1,0 +1,108 @@
+"""Loads the native libraries and calls them; `native.h` is their whole surface."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import warnings
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+_DTYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}  # as in native.h
+_LEVELS = {"AVX512": ("_avx512", "_avx2", ""), "AVX2": ("_avx2", "")}  # the best first
+
+_OFF = os.environ.get("LIDAR_EBM_NATIVE", "1").lower() in ("0", "off", "false", "no")
+
+
+def serves(device: torch.device) -> bool:
+    """Whether native kernels do the work on this device; otherwise the references do.
+
+    They do not where `LIDAR_EBM_NATIVE=0` says so, where the package was installed without them, and on devices that
+    are neither a CPU nor a CUDA GPU.
+
+    Raises:
+        RuntimeError: a CUDA device, where only the CPU library was built.
+    """
+    if _OFF or device.type not in ("cpu", "cuda") or not _has_cpu_library():
+        return False
+    if device.type == "cuda":
+        _library("cuda")
+    return True
+
+
+def dtype_code(dtype: torch.dtype) -> int:
+    """native.h's number for a floating type."""
+    return _DTYPES[dtype]
+
+
+def call(name: str, device: torch.device, *arguments: Tensor | int | float | None) -> None:
+    """Call `lidar_ebm_<name>` on a device, with as many threads as torch uses, or on its current stream.
+
+    Tensors are passed by address, None as a null pointer. The caller keeps the tensors alive and has checked shapes,
+    types and devices.
+
+    Raises:
+        RuntimeError: the kernel failed; the message is its own.
+    """
+    library = _library(device.type)
+    threads, index, stream = torch.get_num_threads(), 0, None
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        stream = torch.cuda.current_stream(index).cuda_stream
+    converted = [_to_c(argument) for argument in arguments]
+    run = (ctypes.c_int64(threads), ctypes.c_int64(index), ctypes.c_void_p(stream))
+    if getattr(library, f"lidar_ebm_{name}")(*converted, *run):
+        raise RuntimeError(f"{name} on {device}: {library.lidar_ebm_error().decode()}")
+
+
+def _to_c(argument: Tensor | int | float | None) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double:
+    if isinstance(argument, Tensor):
+        return ctypes.c_void_p(argument.data_ptr())
+    if argument is None:
+        return ctypes.c_void_p(None)
+    if isinstance(argument, float):
+        return ctypes.c_double(argument)
+    return ctypes.c_int64(argument)
+
+
+@cache
+def _library(kind: str) -> ctypes.CDLL:
+    """The library for `cpu` or `cuda`."""
+    path = _find("lidar_ebm_cuda") if kind == "cuda" else _best_for_this_processor()
+    if path is None:
+        raise RuntimeError(
+            f"the native library for {kind} was not built. Build it with nvcc on the PATH: "
+            f"LIDAR_EBM_CUDA=ON pip install . (in the checkout of lidar_ebm), or set LIDAR_EBM_NATIVE=0 to compute "
+            f"in plain PyTorch."
+        )
+    library = ctypes.CDLL(str(path))
+    library.lidar_ebm_error.restype = ctypes.c_char_p
+    return library
+
+
+@cache
+def _has_cpu_library() -> bool:
+    if _best_for_this_processor() is not None:
+        return True
+    warnings.warn(
+        "lidar_ebm was installed without its native kernels, so it computes in plain PyTorch, which is slower; "
+        "`pip install .` in the checkout with a C++ compiler builds them",
+        stacklevel=3,
+    )
+    return False
+
+
+def _best_for_this_processor() -> Path | None:
+    levels = _LEVELS.get(torch.backends.cpu.get_cpu_capability(), ("",))
+    return next((path for level in levels if (path := _find(f"lidar_ebm_cpu{level}")) is not None), None)
+
+
+def _find(name: str) -> Path | None:
+    """The library in this package: an editable one has two folders, the checkout's and the installed one."""
+    import cuda_ops
+
+    candidates = [Path(folder) / "lib" / f"{name}.so" for folder in cuda_ops.__path__]
+    return next((path for path in candidates if path.is_file()), None)
