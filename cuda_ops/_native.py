@@ -101,8 +101,11 @@ def _best_for_this_processor() -> Path | None:
 
 
 def _find(name: str) -> Path | None:
-    """The library in this package: an editable one has two folders, the checkout's and the installed one."""
+    """The library in $LIDAR_EBM_NATIVE_DIR (for whoever builds with CMake alone), else in this package."""
     import cuda_ops
 
-    candidates = [Path(folder) / "lib" / f"{name}.so" for folder in cuda_ops.__path__]
+    given = os.environ.get("LIDAR_EBM_NATIVE_DIR")
+    # An editable package has two folders, the checkout's and the installed one.
+    folders = [Path(given)] if given else [Path(folder) / "lib" for folder in cuda_ops.__path__]
+    candidates = [folder / f"{name}.so" for folder in folders]
     return next((path for path in candidates if path.is_file()), None)
