@@ -1,4 +1,4 @@
-# make install · make demo · make test · make lint · make clean
+# make install · make demo · make test · make lint · make cuda-compile · make gpu-check · make clean
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -15,10 +15,13 @@ export GOMP_SPINCOUNT ?= 1000
 # For example https://download.pytorch.org/whl/cpu, whose torch comes without gigabytes of CUDA.
 TORCH_INDEX ?=
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint cuda-compile gpu-check clean
+
+# What the native libraries are made from: a change builds them anew.
+NATIVE := $(wildcard cuda_ops/CMakeLists.txt cuda_ops/*.h cuda_ops/*.cuh cuda_ops/*.cpp cuda_ops/*.cu cuda_ops/*/*.h cuda_ops/*/*.cpp cuda_ops/*/*.cu)
 
 # A stamp per extra, so that neither command installs what is there and up to date.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
 		{ echo "$(PYTHON) is not Python 3.10 to 3.13: name one that is, for example make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
@@ -42,6 +45,14 @@ lint: $(VENV)/.installed-test
 
 test: lint
 	$(BIN)/pytest -n 2
+
+# The CUDA library for every architecture, on a machine with nvcc; no GPU is needed.
+cuda-compile:
+	cmake -S cuda_ops -B build/cuda -DLIDAR_EBM_CUDA=ON
+	cmake --build build/cuda --parallel
+
+gpu-check:
+	PYTHON=$(PYTHON) tools/gpu_check.sh
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import lidar_ebm
-from cuda_ops.box_overlap.reference import box_iou_3d
+from cuda_ops.box_overlap.op import box_iou_3d
 from lidar_ebm.config import Config, load_config
 from lidar_ebm.data.batch import collate
 from lidar_ebm.data.dataset import KittiDataset

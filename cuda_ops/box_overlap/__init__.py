@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cuda_ops.box_overlap.reference import box_iou_3d, box_iou_bev, nms_bev
+from cuda_ops.box_overlap.op import box_iou_3d, box_iou_bev, nms_bev
 
 __all__ = ["box_iou_3d", "box_iou_bev", "nms_bev"]

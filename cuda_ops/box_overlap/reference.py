@@ -1,8 +1,9 @@
 """Rotated-box overlap and non-maximum suppression in plain PyTorch.
 
 Boxes are `[N, 7]`: (x, y, z, l, w, h, yaw), z at the geometric centre, yaw counter-clockwise about +z, metres and
-radians. Only pairs whose circumscribed circles meet are computed, each in float64 in the second box's own frame, so
-that neither a large distance from the origin nor a thin or an identical pair costs accuracy.
+radians. A box that holds NaN or an infinite number anywhere, or has no area, overlaps nothing. Only pairs whose
+circumscribed circles meet are computed, each in float64 in the second box's own frame, so that neither a large distance
+from the origin nor a thin or an identical pair costs accuracy.
 
 The area shared by two rectangles needs no clipping of polygons. In the frame of the second rectangle, which spans
 [-L, L] x [-W, W] there, Green's theorem gives the area of the first one's part inside as the integral of
@@ -25,13 +26,13 @@ def box_iou_bev(a: Tensor, b: Tensor, *, aligned: bool = False) -> Tensor:
     """Intersection over union of boxes seen from above.
 
     Args:
-        a: `[N, 7]` boxes, float32 or float64, any device.
+        a: `[N, 7]` boxes of a floating type, any device.
         b: `[M, 7]` boxes; with `aligned`, M = N.
         aligned: compare row with row instead of all with all.
 
     Returns:
-        `[N, M]`, or `[N]` with `aligned`, in [0, 1] and the inputs' dtype. A box without area overlaps nothing. Not
-        differentiable.
+        `[N, M]`, or `[N]` with `aligned`, in [0, 1] and the inputs' dtype. A box without area, or with NaN or an
+        infinite number anywhere, overlaps nothing. Not differentiable.
 
     Raises:
         ValueError: a shape other than the above.
@@ -59,8 +60,9 @@ def nms_bev(
 
     Args:
         boxes: `[N, 7]` boxes.
-        scores: `[N]`; of equal scores the earlier row goes first.
-        iou_threshold: a box goes where its bird's-eye-view IoU with a kept one is greater than this.
+        scores: `[N]`; of equal scores the earlier row goes first. NaN counts as the lowest.
+        iou_threshold: a box goes where its bird's-eye-view IoU with a kept one is greater than this. Below 0 that
+            holds for boxes apart from each other too: one is kept of each label in each frame.
         labels: `[N]` integers; boxes of different labels leave each other alone. None: one label.
         batch_index: `[N]` integers; boxes of different frames leave each other alone. None: one frame.
         max_output: keep at most so many boxes of each frame, the highest-scored ones. None: all.
@@ -69,19 +71,26 @@ def nms_bev(
         `[K]` int64 indices of the kept boxes, by falling score over all frames.
 
     Raises:
-        ValueError: a shape other than the above.
+        ValueError: a shape other than the above, or a negative `max_output`.
     """
     _check_boxes(boxes, "boxes")
     count = boxes.shape[0]
     for name, value in (("scores", scores), ("labels", labels), ("batch_index", batch_index)):
         if value is not None and value.shape != (count,):
             raise ValueError(f"{name} has shape {tuple(value.shape)}, expected ({count},): one value a box")
-    order = torch.sort(scores, descending=True, stable=True).indices  # [N]
+    if max_output is not None and max_output < 0:
+        raise ValueError(f"max_output is {max_output}, expected at least 0")
+    order = order_by_score(scores)  # [N]
     frame = (torch.zeros_like(order) if batch_index is None else batch_index.long())[order]  # [N]
     label = (torch.zeros_like(order) if labels is None else labels.long())[order]  # [N]
-    first, second = _overlapping_pairs(boxes[order], torch.stack((frame, label), dim=1), iou_threshold)
+    first, second = _overlapping_pairs(_usable(boxes)[order], torch.stack((frame, label), dim=1), iou_threshold)
     kept = order.new_tensor(_keep_greedily(first, second, frame.tolist(), max_output))
     return order[kept]
+
+
+def order_by_score(scores: Tensor) -> Tensor:
+    """Rows `[N]` by falling score; NaN counts as the lowest, and of equal scores the earlier row goes first."""
+    return torch.sort(torch.where(scores.isnan(), -torch.inf, scores), descending=True, stable=True).indices
 
 
 def _keep_greedily(first: Tensor, second: Tensor, frame: list[int], max_output: int | None) -> list[int]:
@@ -118,9 +127,10 @@ def _box_iou(a: Tensor, b: Tensor, *, aligned: bool, use_height: bool) -> Tensor
     _check_boxes(a, "a")
     _check_boxes(b, "b")
     dtype = torch.promote_types(a.dtype, b.dtype)
+    if aligned and a.shape != b.shape:
+        raise ValueError(f"aligned boxes need equal shapes, got {tuple(a.shape)} and {tuple(b.shape)}")
+    a, b = _usable(a), _usable(b)
     if aligned:
-        if a.shape != b.shape:
-            raise ValueError(f"aligned boxes need equal shapes, got {tuple(a.shape)} and {tuple(b.shape)}")
         return _pair_iou(a, b, use_height=use_height).to(dtype)
     iou = a.new_zeros((a.shape[0], b.shape[0]), dtype=dtype)
     first, second = _near_pairs(a, b)
@@ -131,6 +141,12 @@ def _box_iou(a: Tensor, b: Tensor, *, aligned: bool, use_height: bool) -> Tensor
 def _check_boxes(boxes: Tensor, name: str) -> None:
     if boxes.dim() != 2 or boxes.shape[1] != 7:
         raise ValueError(f"{name} has shape {tuple(boxes.shape)}, expected [N, 7]: x, y, z, l, w, h, yaw")
+
+
+def _usable(boxes: Tensor) -> Tensor:
+    """The boxes in float32 or wider; one that is not finite becomes one without extent, which overlaps nothing."""
+    boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
+    return torch.where(boxes.isfinite().all(dim=1, keepdim=True), boxes, 0.0)
 
 
 def _near_pairs(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,11 +178,10 @@ def _pair_iou(a: Tensor, b: Tensor, *, use_height: bool) -> Tensor:
     shared = torch.minimum(shared, torch.minimum(content_a, content_b))
     shared = torch.where(shared > _ROUNDING * (content_a + content_b), shared, 0.0)
     if use_height:
-        offset = a[:, 2] - b[:, 2]
-        top = torch.minimum(offset + size_a[:, 2] / 2, size_b[:, 2] / 2)
-        bottom = torch.maximum(offset - size_a[:, 2] / 2, -size_b[:, 2] / 2)
-        shared = shared * (top - bottom).clamp(min=0.0)
-        content_a, content_b = content_a * size_a[:, 2], content_b * size_b[:, 2]  # [P] volumes
+        height_a, height_b = size_a[:, 2], size_b[:, 2]  # [P]
+        meeting = (height_a + height_b) / 2 - (a[:, 2] - b[:, 2]).abs()
+        shared = shared * torch.minimum(meeting, torch.minimum(height_a, height_b)).clamp(min=0.0)
+        content_a, content_b = content_a * height_a, content_b * height_b  # [P] volumes
     union = content_a + content_b - shared
     return torch.where(union > 0.0, shared / torch.where(union > 0.0, union, 1.0), 0.0).clamp(max=1.0)
 

@@ -61,10 +61,33 @@ def bilinear_read(
             "expected a map [B, C, H, W], positions [P, 2] and a batch index [P], got "
             f"{tuple(bev.shape)}, {tuple(xy.shape)} and {tuple(batch_index.shape)}"
         )
-    _, channels, height, width = bev.shape
+    batch_size, channels, height, width = bev.shape
+    row, column, weight, _ = corners(xy, (height, width), origin=origin, cell_size=cell_size)  # [P, 4] each
+    index = (batch_index[:, None] * height + row.clamp(0, height - 1)) * width + column.clamp(0, width - 1)
+    table = bev.permute(0, 2, 3, 1).reshape(batch_size * height * width, channels)  # [B * H * W, C]
+    values = F.embedding(index, table)  # [P, 4, C]; of torch's gathers the one with the fastest backward on a CPU
+    # Not a matrix product, which autocast would round to its lower precision.
+    return (weight[:, :, None] * values).sum(dim=1).to(bev.dtype)
+
+
+def corners(
+    xy: Tensor, size: tuple[int, int], *, origin: tuple[float, float], cell_size: tuple[float, float]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The four cells around each position on a map of `size` (H, W), and what a bilinear read weighs them with.
+
+    Args:
+        xy: [P, 2] positions, m.
+        size: H, W.
+        origin, cell_size: as in `bilinear_read`.
+
+    Returns:
+        [P, 4] rows, columns, weights (0 off the map), and whether the cell lies on the map.
+    """
+    height, width = size
     position = (xy - xy.new_tensor(origin)) / xy.new_tensor(cell_size)  # [P, 2] in cells
     low = position.detach().floor()
-    fraction = position - low  # [P, 2] in [0, 1)
+    # In [0, 1); infinity, less itself, would be NaN, also in the gradient of the zeros read there.
+    fraction = torch.where(position.isinf(), 0.0, position - low)  # [P, 2]
     # Far positions must not overflow the integers, and NaN must not become one: it stays in the weights.
     limit = low.new_tensor([width, height])
     cell = torch.nan_to_num(low, nan=0.0).clamp(min=torch.full_like(limit, -2), max=limit).long()
@@ -74,13 +97,7 @@ def bilinear_read(
     right, up = fraction[:, 0], fraction[:, 1]
     weight = torch.stack([(1 - right) * (1 - up), right * (1 - up), (1 - right) * up, right * up], dim=1)  # [P, 4]
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    weight = torch.where(inside, weight, 0.0)
-    index = (batch_index[:, None] * height + row.clamp(0, height - 1)) * width + column.clamp(0, width - 1)
-
-    table = bev.permute(0, 2, 3, 1).reshape(-1, channels)  # [B * H * W, C]
-    values = F.embedding(index, table)  # [P, 4, C]; of torch's gathers the one with the fastest backward on a CPU
-    # Not a matrix product, which autocast would round to its lower precision.
-    return (weight[:, :, None] * values).sum(dim=1).to(bev.dtype)
+    return row, column, torch.where(inside, weight, 0.0), inside
 
 
 def sample_boxes(

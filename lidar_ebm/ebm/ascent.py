@@ -58,7 +58,10 @@ def ascend(
         f0 = _value(energy, y)
         return Ascent(y, f0, f0, y.unsqueeze(0) if record else None)
 
-    length = torch.as_tensor(step_length, dtype=y.dtype, device=y.device).expand_as(y)  # [N, D]
+    if isinstance(step_length, int | float):  # filled in on the device: nothing is copied there
+        length = torch.full_like(y, step_length)  # [N, D]
+    else:
+        length = torch.as_tensor(step_length, dtype=y.dtype, device=y.device).expand_as(y)  # [N, D]
     f, gradient = _value_and_gradient(energy, y)
     f0 = f
     trajectory = [y]

@@ -12,12 +12,11 @@ import math
 import torch
 from torch import Tensor
 
+from cuda_ops.point_ops import op as point_ops
 from lidar_ebm.geometry.arrays import Array, as_given, as_tensor
 
 # Corners of the unit box seen from above, counter-clockwise from front left: shares of l (forward) and w (left).
 _CORNER_SIGNS = ((0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5), (0.5, -0.5))
-# points_in_boxes works on this many point-box pairs at once: temporaries that fit a processor's cache are fastest.
-_PAIRS_AT_ONCE = 100_000
 
 
 def wrap_angle(angle: Array) -> Array:
@@ -67,7 +66,7 @@ def corners_3d(boxes: Array) -> Array:
 def points_in_boxes(points: Array, boxes: Array) -> Array:
     """Which points lie in which boxes; a point on a face lies inside.
 
-    Computed in the wider of the two dtypes and in pieces, so that the temporaries stay small for any N and M.
+    Computed in float64. A box with NaN or infinity holds no point.
 
     Args:
         points: [N, >= 3], x, y, z first.
@@ -76,20 +75,7 @@ def points_in_boxes(points: Array, boxes: Array) -> Array:
     Returns:
         [N, M] bool.
     """
-    positions, tensor = as_tensor(points)[:, :3], as_tensor(boxes)
-    inside = torch.empty((len(positions), len(tensor)), dtype=torch.bool, device=positions.device)
-    cos, sin = torch.cos(tensor[:, 6]), torch.sin(tensor[:, 6])  # [M]
-    half = tensor[:, 3:6] / 2  # [M, 3]
-    rows = max(1, _PAIRS_AT_ONCE // max(1, len(tensor)))
-    for start in range(0, len(positions), rows):
-        dx, dy, dz = (
-            positions[start : start + rows, axis, None] - tensor[None, :, axis] for axis in range(3)
-        )  # [n, M] each
-        along, across = dx * cos + dy * sin, dy * cos - dx * sin
-        inside[start : start + rows] = (
-            (along.abs() <= half[:, 0]) & (across.abs() <= half[:, 1]) & (dz.abs() <= half[:, 2])
-        )
-    return as_given(inside, points)
+    return as_given(point_ops.points_in_boxes(as_tensor(points), as_tensor(boxes)), points)
 
 
 def encode_boxes(boxes: Array, anchors: Array) -> Array:

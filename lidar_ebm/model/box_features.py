@@ -7,29 +7,30 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cuda_ops.box_sampling.reference import sample_boxes
-from cuda_ops.point_ops.reference import box_frame_features, gather_near_boxes
+from cuda_ops.box_sampling.op import sample_boxes
+from cuda_ops.point_ops.op import box_frame_features_ragged, gather_near_boxes
 from lidar_ebm.config import PointEnergyConfig
 from lidar_ebm.geometry.boxes import wrap_angle
-from lidar_ebm.types import Batch, BevFeatures
+from lidar_ebm.types import Batch, BevGrid
 
 
 @dataclass(frozen=True)
 class BevView:
     """The shared map, and which of its frames each of N boxes reads."""
 
-    maps: BevFeatures
+    shared: Tensor  # [B, C, H, W]
+    grid: BevGrid
     batch_index: Tensor  # [N] int64
 
     def features(self, boxes: Tensor, grid_size: tuple[int, int]) -> Tensor:
         """The map at the grid of each candidate: boxes [N, S, 7] -> [N, S, C * across * along]."""
         values = sample_boxes(
-            self.maps.shared,
+            self.shared,
             boxes.flatten(0, 1),
             self.batch_index.repeat_interleave(boxes.shape[1]),
             grid_size=grid_size,
-            origin=self.maps.grid.origin,
-            cell_size=self.maps.grid.cell_size,
+            origin=self.grid.origin,
+            cell_size=self.grid.cell_size,
         )  # [N * S, C, across, along]
         return values.flatten(1).unflatten(0, boxes.shape[:2])
 
@@ -45,8 +46,7 @@ class PointView:
 
     def features(self, boxes: Tensor) -> Tensor:
         """Each point as each candidate for its box sees it: boxes [N, S, 7] -> [V, S, 16] (`box_frame_features`)."""
-        candidates = boxes.index_select(0, self.box_index)  # [V, S, 7]
-        return box_frame_features(self.points.unsqueeze(1), candidates).squeeze(2)
+        return box_frame_features_ragged(self.points, self.box_index, boxes)
 
     def pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Maximum and mean over each box's points: x [V, S, C], not negative -> [N, S, C] each, 0 without points."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from cuda_ops.box_overlap.reference import nms_bev
+from cuda_ops.box_overlap.op import nms_bev
 from lidar_ebm.config import Config
 from lidar_ebm.ebm.ascent import Ascent
 from lidar_ebm.model.anchor_head import AnchorHead

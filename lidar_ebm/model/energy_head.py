@@ -8,10 +8,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from cuda_ops.point_ops.reference import FRAME_FEATURES, SIGNED_DISTANCES
+from cuda_ops.point_ops.op import FRAME_FEATURES, SIGNED_DISTANCES
 from lidar_ebm.config import BevEnergyConfig, Config, PointEnergyConfig
 from lidar_ebm.ebm import Ascent, GaussianMixtureNoise, ascend, nce_loss
 from lidar_ebm.model.box_features import BevView, BoxContext, PointView, constrain_boxes, points_near_boxes
+from lidar_ebm.model.captured_climb import CapturedClimb
 from lidar_ebm.types import Batch, BevFeatures
 
 LAST_STD = 0.001  # of the last layers' weights before training: f starts flat, as published
@@ -34,6 +35,7 @@ class EnergyHead(nn.Module):
         sizes = torch.tensor([item.anchor_size for item in config.classes])  # [classes, 3]
         self.points = PointEnergy(config.energy.points, sizes) if "points" in kinds else None
         self.noise = GaussianMixtureNoise(config.energy.noise.stds)
+        self.captured = CapturedClimb()
 
     @property
     def needs_bev(self) -> bool:
@@ -59,7 +61,7 @@ class EnergyHead(nn.Module):
         if self.bev is not None:
             if bev is None:
                 raise ValueError("this energy head reads the shared map, so its context needs the BevFeatures")
-            bev_view = BevView(bev, batch_index)
+            bev_view = BevView(bev.shared, bev.grid, batch_index)
         if self.points is not None:
             points = points_near_boxes(batch, boxes, batch_index, self.config.energy.points, seed)
         return BoxContext(bev_view, points)
@@ -107,14 +109,23 @@ class EnergyHead(nn.Module):
             record: keep the boxes after every step.
         """
         settings = self.config.refinement
-        return ascend(
-            partial(self, context),
-            boxes,
-            steps=settings.steps if steps is None else steps,
-            step_length=settings.step_length,
-            constrain=partial(constrain_boxes, min_size=self.config.energy.min_size),
-            record=record,
-        )
+        steps = settings.steps if steps is None else steps
+
+        def climb(context: BoxContext, boxes: Tensor) -> Ascent:
+            return ascend(
+                partial(self, context),
+                boxes,
+                steps=steps,
+                step_length=settings.step_length,
+                constrain=partial(constrain_boxes, min_size=self.config.energy.min_size),
+                record=record,
+            )
+
+        # Autocast keeps copies of the weights that a recording would go on reading after they have changed.
+        if not boxes.is_cuda or record or len(boxes) == 0 or steps == 0 or torch.is_autocast_enabled():
+            return climb(context, boxes)
+        parameters = tuple(parameter.data_ptr() for parameter in self.parameters())
+        return self.captured(climb, context, boxes, key=(steps, parameters))
 
 
 class BevEnergy(nn.Module):

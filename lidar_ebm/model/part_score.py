@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cuda_ops.box_overlap.reference import box_iou_3d
-from cuda_ops.box_sampling.reference import part_sensitive_scores
+from cuda_ops.box_overlap.op import box_iou_3d
+from cuda_ops.box_sampling.op import part_sensitive_scores
 from lidar_ebm.config import Config
 from lidar_ebm.model.losses import sigmoid_focal_loss
 from lidar_ebm.types import BevFeatures, Boxes, Proposals

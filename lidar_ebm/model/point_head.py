@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from cuda_ops.point_ops.reference import interpolate, three_nearest
+from cuda_ops.point_ops.op import interpolate, points_in_boxes, three_nearest
 from lidar_ebm.config import Config
-from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.model.losses import PRIOR_BIAS, sigmoid_focal_loss, smooth_l1
 from lidar_ebm.types import Boxes, SparseFeatures, Voxels
 
@@ -87,16 +87,14 @@ class PointHead(nn.Module):
 def point_targets(voxels: Voxels, boxes: Boxes) -> PointTargets:
     """Which of the voxels' mean points lie in a labelled box of their frame; the first such box is a point's own."""
     points = voxels.features[:, :3]
-    foreground = torch.zeros(len(points), dtype=torch.bool, device=points.device)
-    offsets = torch.zeros_like(points)
-    for frame in range(boxes.batch_size):
-        own = torch.nonzero(voxels.indices[:, 0] == frame)[:, 0]  # [v]
-        labelled = boxes.boxes[boxes.batch_index == frame]  # [m, 7]
-        if len(own) == 0 or len(labelled) == 0:
-            continue
-        inside = points_in_boxes(points[own], labelled)  # [v, m]
-        hit = inside.any(dim=1)
-        own, first = own[hit], inside[hit].to(torch.int8).argmax(dim=1)
-        foreground[own] = True
-        offsets[own] = labelled[first, :3] - points[own]
-    return PointTargets(foreground, offsets)
+    own = points_in_boxes(
+        points,
+        boxes.boxes,
+        point_batch_index=voxels.indices[:, 0],
+        batch_index=boxes.batch_index,
+        first=True,
+    )  # [V], -1 for background
+    foreground = own >= 0
+    # With a row for background, there is one to read even where nothing is labelled.
+    centers = functional.pad(boxes.boxes[:, :3], (0, 0, 1, 0))  # [1 + M, 3]
+    return PointTargets(foreground, torch.where(foreground.unsqueeze(1), centers[own + 1] - points, 0.0))

@@ -1,8 +1,8 @@
 """Two interchangeable backends for sparse convolution, with one weight layout: [Cout, kd, kh, kw, Cin].
 
-`builtin` is plain PyTorch and runs wherever PyTorch runs. `spconv` takes its pairs, and on a GPU its convolution too,
-from the library of that name. On a CPU spconv 2.3.8 has no backward pass, and its forward pass loses additions when it
-runs on several threads, so there its pairs feed the built-in convolution.
+`builtin` is `cuda_ops.sparse_conv`: native kernels, or plain PyTorch where they were not built. `spconv` takes its
+pairs, and on a GPU its convolution too, from the library of that name. On a CPU spconv 2.3.8 has no backward pass, and
+its forward pass loses additions when it runs on several threads, so there its pairs feed the built-in convolution.
 Both order the output cells by (batch, z, y, x), so everything after them is the same.
 """
 
@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cuda_ops.sparse_conv.reference import Rulebook, build_rulebook, output_shape, sparse_conv
+from cuda_ops.sparse_conv import build_rulebook, output_shape, rulebook_from_pairs, sparse_conv
 from lidar_ebm.errors import InputError
 
 Triple = tuple[int, int, int]
@@ -63,7 +63,7 @@ def plan_sparse_conv(
         batch_size: number of frames.
         kernel: size, stride, padding; submanifold or not.
         backend: `auto` takes spconv on a GPU where it is installed and the built-in one elsewhere (on a CPU the
-            built-in rulebook is the faster of the two).
+            built-in one is the faster of the two).
 
     Raises:
         InputError: spconv is asked for and not installed.
@@ -124,10 +124,10 @@ def _plan_with_spconv(indices: Tensor, spatial_shape: Triple, batch_size: int, k
     identity = valid.shape[0] // 2 if kernel.submanifold else None
     if identity is not None:
         valid[identity] = False
-    rulebook = Rulebook(
-        in_rows=pairs[0][valid].long(),
-        out_rows=pairs[1][valid].long(),
-        counts=tuple(valid.sum(1).tolist()),
+    rulebook = rulebook_from_pairs(
+        pairs[0][valid],
+        pairs[1][valid],
+        tuple(valid.sum(1).tolist()),
         identity=identity,
         indices=found,
         spatial_shape=shape,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cuda_ops.box_overlap.reference import box_iou_3d
+from cuda_ops.box_overlap.op import box_iou_3d
 from lidar_ebm.config import Config
 from lidar_ebm.data.dataset import KittiDataset
 from lidar_ebm.data.kitti_files import read_labels

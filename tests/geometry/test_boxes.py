@@ -11,7 +11,6 @@ import torch
 from shapely.geometry import Point, Polygon, box
 from torch.autograd import gradcheck
 
-from lidar_ebm.geometry import boxes as boxes_module
 from lidar_ebm.geometry.boxes import (
     corners_3d,
     corners_bev,
@@ -92,13 +91,6 @@ def test_faces_belong_to_the_box() -> None:
     faces = np.array([[3, 2, 3], [-1, 2, 3], [1, 3, 3], [1, 1, 3], [1, 2, 3.5], [1, 2, 2.5], [3, 3, 3.5]])
     assert points_in_boxes(faces, item).all()
     assert not points_in_boxes(item[:, :3] + (faces - item[:, :3]) * 1.001, item).any()
-
-
-def test_the_size_of_the_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    boxes, points = random_boxes(7), np.random.default_rng(1).uniform(-8, 8, (101, 3))
-    whole = points_in_boxes(points, boxes)
-    monkeypatch.setattr(boxes_module, "_PAIRS_AT_ONCE", 30)
-    np.testing.assert_array_equal(points_in_boxes(points, boxes), whole)
 
 
 def test_decoding_undoes_encoding() -> None:

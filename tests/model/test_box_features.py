@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cuda_ops.box_sampling.reference import sample_boxes
-from cuda_ops.point_ops.reference import FRAME_FEATURES, box_frame_features
+from cuda_ops.box_sampling.op import sample_boxes
+from cuda_ops.point_ops.op import FRAME_FEATURES, box_frame_features
 from lidar_ebm.config import PointEnergyConfig
 from lidar_ebm.model.box_features import BevView, PointView, constrain_boxes, points_near_boxes
 from lidar_ebm.types import Batch, BevFeatures, BevGrid, Boxes
@@ -66,11 +66,15 @@ def test_map_is_read_at_each_candidates_grid() -> None:
         BevGrid((0.2, -4), (0.4, 0.4), (20, 30)),
     )
     boxes = torch.tensor([6.0, 0, -1, 4, 2, 1.5, 0]) + 0.3 * torch.randn(3, 5, 7)
-    features = BevView(maps, torch.tensor([1, 0, 1])).features(boxes, (4, 7))
+    features = BevView(maps.shared, maps.grid, torch.tensor([1, 0, 1])).features(boxes, (4, 7))
     assert features.shape == (3, 5, 3 * 4 * 7)
     one = sample_boxes(maps.shared, boxes[2, 4:], torch.tensor([1]), origin=(0.2, -4), cell_size=(0.4, 0.4))
     torch.testing.assert_close(features[2, 4], one.flatten())
-    assert BevView(maps, torch.zeros(0, dtype=torch.int64)).features(boxes[:0], (4, 7)).shape == (0, 5, 84)
+    assert BevView(maps.shared, maps.grid, torch.zeros(0, dtype=torch.int64)).features(boxes[:0], (4, 7)).shape == (
+        0,
+        5,
+        84,
+    )
 
 
 def test_constraint() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cuda_ops.box_overlap.reference import box_iou_bev
+from cuda_ops.box_overlap.op import box_iou_bev
 from lidar_ebm.config import ClassConfig, Config
 from lidar_ebm.data.batch import collate
 from lidar_ebm.data.dataset import KittiDataset

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+HEAD = "| work | other side | ours | other | ratio | asked for |\n| --- | --- | --- | --- | --- | --- |"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -62,7 +64,7 @@ def compare(
         for side, taken in zip(sides, times, strict=True):
             taken.append(_milliseconds(side, settings.device))
     comparison = Comparison(work, against, statistics.median(times[0]), statistics.median(times[1]), aim)
-    print(_line(comparison), flush=True)
+    print(line(comparison), flush=True)
     return comparison
 
 
@@ -80,7 +82,13 @@ def _milliseconds(function: Callable[[], object], device: torch.device) -> float
     return 1e3 * (time.perf_counter() - began)
 
 
-def _line(item: Comparison) -> str:
+def where(device: torch.device) -> str:
+    """The processor that the work runs on."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+
+
+def line(item: Comparison) -> str:
+    """A comparison as a row of the table."""
     aim = "" if item.aim is None else f"{item.aim:g}×"
     return (
         f"| {item.work} | {item.other} | {item.ours_ms:.3g} ms | {item.other_ms:.3g} ms | {item.ratio:.3g}× | {aim} |"
@@ -96,12 +104,5 @@ def run(measure: Callable[[Settings], Sequence[Comparison]], description: str) -
     arguments = parser.parse_args()
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
-    print_header(arguments.device)
+    print(f"{where(arguments.device)}, torch {torch.__version__}\n\n{HEAD}", flush=True)
     measure(Settings(arguments.device, arguments.repeats))
-
-
-def print_header(device: torch.device) -> None:
-    """Where this runs, and the table's head."""
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    print(f"{where}, torch {torch.__version__}; medians\n")
-    print("| work | other side | ours | other | ratio | asked for |\n| --- | --- | --- | --- | --- | --- |", flush=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cuda_ops.sparse_conv.reference import Rulebook, Triple, build_rulebook, sparse_conv
+from cuda_ops.sparse_conv.reference import Rulebook, Triple, build_rulebook, rulebook_from_pairs, sparse_conv
+from tests.cuda_ops.devices import DEVICES
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
 SHAPE = (5, 7, 6)
 STRIDED = [  # kernel, stride, padding
     ((3, 3, 3), (2, 2, 2), (1, 1, 1)),
@@ -45,11 +46,17 @@ def at_cells(dense: Tensor, indices: Tensor) -> Tensor:
 
 
 def compare_with_dense(
-    features: Tensor, weight: Tensor, indices: Tensor, rulebook: Rulebook, stride: Triple, padding: Triple
+    features: Tensor,
+    weight: Tensor,
+    indices: Tensor,
+    rulebook: Rulebook,
+    stride: Triple,
+    padding: Triple,
+    function: Callable[[Tensor, Tensor, Rulebook], Tensor] = sparse_conv,
 ) -> None:
     """Values at the output cells, and both gradients of a random function of them."""
     features, weight = features.requires_grad_(), weight.requires_grad_()
-    output = sparse_conv(features, weight, rulebook)
+    output = function(features, weight, rulebook)
     dense = F.conv3d(to_dense(features, indices, 3, SHAPE), weight.permute(0, 4, 1, 2, 3), None, stride, padding)
     expected = at_cells(dense, rulebook.indices)
     torch.testing.assert_close(output, expected)
@@ -116,6 +123,27 @@ def test_every_pair_is_listed_once_and_meets_at_its_kernel_offset() -> None:
         assert torch.equal(rulebook.indices[rulebook.out_rows, 0], indices[rulebook.in_rows, 0])
         pairs = torch.stack([rulebook.in_rows, rulebook.out_rows, offset])
         assert pairs.unique(dim=1).shape == pairs.shape
+        place = offset * rulebook.indices.shape[0] + rulebook.out_rows
+        assert (place[1:] > place[:-1]).all()  # by offset and output row
+
+
+def test_a_rulebook_of_pairs_in_any_order() -> None:
+    indices = random_cells(2, SHAPE, 0.3)
+    rulebook = build_rulebook(indices, SHAPE, 2, kernel_size=(3, 3, 3), submanifold=True)
+    blocks = torch.arange(sum(rulebook.counts)).split(list(rulebook.counts))
+    shuffled = torch.cat([block[torch.randperm(block.shape[0])] for block in blocks])
+    again = rulebook_from_pairs(
+        rulebook.in_rows[shuffled].long(),
+        rulebook.out_rows[shuffled].long(),
+        rulebook.counts,
+        identity=rulebook.identity,
+        indices=indices,
+        spatial_shape=SHAPE,
+        input_rows=indices.shape[0],
+    )
+    assert torch.equal(again.in_rows, rulebook.in_rows)
+    assert torch.equal(again.out_rows, rulebook.out_rows)
+    assert again.starts.diff().tolist() == list(again.counts)
 
 
 @pytest.mark.parametrize("submanifold", [True, False])
@@ -197,8 +225,9 @@ def test_autocast_leaves_the_arithmetic_in_the_type_of_the_weight() -> None:
     ],
 )
 def test_cells_that_cannot_be(indices: list[list[int]], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        build_rulebook(torch.tensor(indices), SHAPE, 2, kernel_size=(3, 3, 3), submanifold=True)
+    for submanifold in (True, False):
+        with pytest.raises(ValueError, match=message):
+            build_rulebook(torch.tensor(indices), SHAPE, 2, kernel_size=(3, 3, 3), submanifold=submanifold)
 
 
 def test_kernels_that_cannot_be() -> None:

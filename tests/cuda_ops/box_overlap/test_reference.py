@@ -7,70 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from shapely import affinity
-from shapely.geometry import Polygon, box
 from torch import Tensor
 
-from cuda_ops.box_overlap import box_iou_3d, box_iou_bev, nms_bev
-
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
-
-
-def rectangle(row: np.ndarray) -> Polygon:
-    """A box's outline seen from above."""
-    length, width = row[3], row[4]
-    shape = box(-length / 2, -width / 2, length / 2, width / 2)
-    return affinity.translate(affinity.rotate(shape, row[6], origin=(0, 0), use_radians=True), row[0], row[1])
-
-
-def shapely_iou(a: Tensor, b: Tensor, *, use_height: bool) -> np.ndarray:
-    """IoU [N, M] float64."""
-    first, second = a.cpu().double().numpy(), b.cpu().double().numpy()
-    result = np.zeros((len(first), len(second)))
-    for i, p in enumerate(first):
-        for j, q in enumerate(second):
-            middle = np.zeros(7)
-            middle[:2] = (p[:2] + q[:2]) / 2  # shapely itself loses digits far from the origin
-            shared = rectangle(p - middle).intersection(rectangle(q - middle)).area
-            content = [p[3] * p[4], q[3] * q[4]]
-            if use_height:
-                low, high = max(p[2] - p[5] / 2, q[2] - q[5] / 2), min(p[2] + p[5] / 2, q[2] + q[5] / 2)
-                shared *= max(0.0, high - low)
-                content = [content[0] * p[5], content[1] * q[5]]
-            result[i, j] = shared / (sum(content) - shared)
-    return result
-
-
-def random_boxes(count: int, seed: int, *, spread: float = 4.0, center: float = 0.0) -> Tensor:
-    """[count, 7] float32 boxes of car-like to thin shapes around (center, -center)."""
-    generator = np.random.default_rng(seed)
-    boxes = np.empty((count, 7))
-    boxes[:, :2] = generator.uniform(-spread, spread, (count, 2)) + np.array([center, -center])
-    boxes[:, 2] = generator.uniform(-1, 1, count)
-    boxes[:, 3:6] = np.exp(generator.uniform(np.log(0.3), np.log(6.0), (count, 3)))
-    boxes[:, 6] = generator.uniform(-math.pi, math.pi, count)
-    return torch.tensor(boxes, dtype=torch.float32)
-
-
-SPECIAL = torch.tensor(
-    [
-        [0.0, 0.0, 0.0, 4.0, 2.0, 1.5, 0.0],
-        [0.0, 0.0, 0.0, 4.0, 2.0, 1.5, math.pi],  # the same, turned round
-        [0.0, 0.0, 0.0, 4.0, 2.0, 1.5, 1e-7],  # nearly the same
-        [0.0, 0.0, 0.0, 2.0, 4.0, 1.5, math.pi / 2],  # the same, sides exchanged
-        [4.0, 0.0, 0.0, 4.0, 2.0, 1.5, 0.0],  # touching at an edge
-        [4.0, 2.0, 0.0, 4.0, 2.0, 1.5, 0.0],  # touching at a corner
-        [0.0, 0.0, 1.5, 4.0, 2.0, 1.5, 0.0],  # touching on top
-        [0.1, 0.2, 0.1, 1.0, 0.5, 0.5, 0.7],  # inside
-        [0.0, 0.0, 0.0, 12.0, 9.0, 5.0, 0.3],  # around
-        [0.0, 0.0, 0.0, 8.0, 0.5, 1.5, math.pi / 2],  # crossing
-        [0.0, 0.0, 0.0, 8.0, 0.001, 1.5, 0.4],  # very thin
-        [0.0, 0.0, 0.0, 0.001, 0.001, 0.001, 0.4],  # very small
-        [1.0, 1.0, 0.0, 4.0, 2.0, 1.5, math.pi / 4],
-        [90.0, -90.0, 0.0, 4.0, 2.0, 1.5, 0.0],  # far from all of them
-    ]
-)
-FAR = torch.tensor([96.0, -96.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+from cuda_ops.box_overlap.reference import box_iou_3d, box_iou_bev, nms_bev
+from tests.cuda_ops.box_overlap.scenes import FAR, SPECIAL, random_boxes, shapely_iou
+from tests.cuda_ops.devices import DEVICES
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -170,10 +111,43 @@ def test_nms_agrees_with_a_literal_loop(device: str, threshold: float, max_outpu
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_nms_of_one_group_and_of_nothing(device: str) -> None:
-    boxes = SPECIAL[[0, 0, 4, 13]].to(device)  # two identical, one touching, one far away
+    boxes = SPECIAL[[0, 0, 4, 16]].to(device)  # two identical, one touching, one far away
     scores = torch.tensor([0.5, 0.9, 0.5, 0.1], device=device)
     assert nms_bev(boxes, scores, 0.1).tolist() == [1, 2, 3]
     assert nms_bev(boxes, scores, 0.1, max_output=2).tolist() == [1, 2]
     assert nms_bev(boxes, scores, 1.0).tolist() == [1, 0, 2, 3]
     assert nms_bev(boxes, scores, -1.0).tolist() == [1]
     assert nms_bev(boxes[:0], scores[:0], 0.1).tolist() == []
+    assert nms_bev(boxes, scores, 0.1, max_output=0).tolist() == []
+    with pytest.raises(ValueError, match="max_output is -1"):
+        nms_bev(boxes, scores, 0.1, max_output=-1)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("column", range(7))
+def test_a_box_that_is_not_finite_overlaps_nothing(bad: float, column: int) -> None:
+    good = SPECIAL[[0, 7, 8]]
+    boxes = torch.cat((good, good[:1]))
+    boxes[3, column] = bad
+    for function in (box_iou_bev, box_iou_3d):
+        iou = function(boxes, boxes)
+        torch.testing.assert_close(iou[:3, :3], function(good, good), atol=0, rtol=0)
+        assert iou[3].tolist() == [0.0] * 4 and iou[:, 3].tolist() == [0.0] * 4
+        assert function(boxes, boxes, aligned=True)[3] == 0.0
+    assert 3 in nms_bev(boxes, torch.tensor([0.9, 0.8, 0.7, 0.6]), 0.01).tolist()
+
+
+def test_a_score_that_is_not_a_number_comes_last() -> None:
+    boxes = SPECIAL[[0, 0, 16, 16]]
+    scores = torch.tensor([math.nan, -math.inf, math.nan, 0.3])
+    assert nms_bev(boxes, scores, 0.1).tolist() == [3, 0]  # as low as -inf, which the earlier row precedes
+    assert nms_bev(boxes, scores, 1.0).tolist() == [3, 0, 1, 2]
+
+
+def test_half_precision_is_computed_in_more() -> None:
+    boxes = random_boxes(30, 9, spread=300.0).half()  # squares of such distances are beyond float16
+    boxes[15:] = boxes[:15]
+    iou = box_iou_bev(boxes, boxes)
+    assert iou.dtype == torch.float16
+    torch.testing.assert_close(iou, box_iou_bev(boxes.float(), boxes.float()).half(), atol=0, rtol=0)
+    assert iou.diagonal(15).tolist() == [1.0] * 15

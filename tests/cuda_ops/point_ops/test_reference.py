@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from cuda_ops.point_ops import reference
 from cuda_ops.point_ops.reference import (
     FRAME_FEATURES,
     box_frame_features,
+    box_frame_features_ragged,
     gather_near_boxes,
-    interpolate,
-    three_nearest,
+    points_in_boxes,
 )
 
 MARGIN = (1.0, 0.8, 0.6)
@@ -31,72 +32,48 @@ def random_boxes(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, 7, generator=generator) * scale + low
 
 
-class TestThreeNearest:
-    @pytest.mark.parametrize("spread", [0.0, 1.0, 50.0])
-    def test_agrees_with_brute_force(self, spread: float, generator: torch.Generator) -> None:
-        """Clusters of very different density, several frames, queries far from every known point."""
-        known = torch.randn(700, 3, generator=generator) * torch.logspace(-2, 1, 700).unsqueeze(1)
-        query = torch.randn(500, 3, generator=generator) + spread * torch.randn(500, 1, generator=generator)
-        known_batch = torch.randint(3, (700,), generator=generator)
-        query_batch = torch.randint(3, (500,), generator=generator)
-        distance, index = three_nearest(query, known, query_batch, known_batch, 3)
-        all_pairs = (query.double()[:, None] - known.double()).norm(dim=-1)
-        all_pairs[query_batch[:, None] != known_batch] = torch.inf
-        expected, expected_index = all_pairs.topk(3, largest=False)
-        torch.testing.assert_close(distance.double(), expected, rtol=1e-5, atol=1e-6)
-        assert (index == expected_index).float().mean() > 0.999  # float32 may swap two that are equally near
-        torch.testing.assert_close(all_pairs.gather(1, index), expected, rtol=1e-5, atol=1e-6)
-
-    def test_known_points_of_a_regular_grid_tie_by_index(self) -> None:
-        known = torch.cartesian_prod(*[torch.arange(4.0)] * 3)  # 64 points, many at the same distance
-        query = torch.tensor([[1.5, 1.5, 1.5], [1.0, 1.0, 1.0]])
-        zeros = torch.zeros(64, dtype=torch.int64)
-        distance, index = three_nearest(query, known, zeros[:2], zeros, 1)
-        order = (query[:, None] - known).square().sum(-1).argsort(dim=1, stable=True)[:, :3]
-        assert torch.equal(index, order)
-        assert distance[1].tolist() == [0.0, 1.0, 1.0]
-
-    @pytest.mark.parametrize("count", [0, 1, 2])
-    def test_fewer_than_three_known_points(self, count: int) -> None:
-        """Frame 1 has `count` known points, frame 0 has five."""
-        known = torch.arange(15.0).view(5, 3)
-        known = torch.cat([known, torch.ones(count, 3)])
-        known_batch = torch.tensor([0] * 5 + [1] * count)
-        distance, index = three_nearest(torch.zeros(1, 3), known, torch.tensor([1]), known_batch, 2)
-        assert distance.isfinite().sum() == (index >= 5).sum() == count
-        assert ((index == -1) == distance.isinf()).all()
-        features = torch.rand(len(known), 4, requires_grad=True)
-        mean = features[5:].mean(0) if count else torch.zeros(4)
-        torch.testing.assert_close(interpolate(features, index, distance)[0], mean)
-
-    def test_empty(self) -> None:
-        none, empty = torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)
-        distance, index = three_nearest(none, torch.rand(4, 3), empty, torch.zeros(4, dtype=torch.int64), 1)
-        assert distance.shape == index.shape == (0, 3)
-        distance, index = three_nearest(torch.rand(4, 3), none, torch.zeros(4, dtype=torch.int64), empty, 1)
-        assert distance.isinf().all()
-        features = torch.zeros(0, 5, requires_grad=True)
-        result = interpolate(features, index, distance)
-        assert torch.equal(result, torch.zeros(4, 5))
-        result.sum().backward()
+def in_frame_of(box: Tensor, points: Tensor) -> Tensor:
+    """Offsets [P, 3] of points along a box's length, width and height, by complex numbers."""
+    turn = torch.polar(torch.tensor(1.0), -box[6])
+    local = torch.view_as_real(torch.view_as_complex((points[:, :2] - box[:2]).contiguous()) * turn)
+    return torch.cat([local, points[:, 2:3] - box[2]], dim=1)
 
 
-class TestInterpolate:
-    def test_weights_are_inverse_distances(self) -> None:
-        features = torch.tensor([[1.0], [2.0], [4.0], [100.0]])
-        value = interpolate(features, torch.tensor([[0, 1, 2]]), torch.tensor([[1.0, 2.0, 4.0]]))
-        torch.testing.assert_close(value, torch.tensor([[(1 + 2 / 2 + 4 / 4) / (1 + 1 / 2 + 1 / 4)]]))
+class TestPointsInBoxes:
+    def test_agrees_with_complex_numbers(self, generator: torch.Generator) -> None:
+        points, boxes = (
+            torch.randn(2000, 3, generator=generator) * torch.tensor([8.0, 8, 1]),
+            random_boxes(30, generator),
+        )
+        mask = points_in_boxes(points, boxes)
+        for column, box in zip(mask.T, boxes, strict=True):
+            beyond = in_frame_of(box, points).abs() - box[3:6] / 2
+            clear = beyond.abs().amin(1) > 1e-4  # float32 decides those close to a face either way
+            assert torch.equal(column[clear], (beyond <= 0).all(1)[clear])
+        assert mask.sum() > 200
 
-    def test_at_a_known_point_gives_its_features(self) -> None:
-        features = torch.rand(3, 5)
-        value = interpolate(features, torch.tensor([[1, 0, 2]]), torch.tensor([[0.0, 1.0, 2.0]]))
-        torch.testing.assert_close(value[0], features[1])
+    def test_frames_and_the_first_box(self, generator: torch.Generator) -> None:
+        boxes = torch.tensor([[0.0, 0, 0, 2, 2, 2, 0], [0.5, 0, 0, 2, 2, 2, 0], [0.0, 0, 0, 9, 9, 9, 0]])
+        points = torch.tensor([[0.0, 0, 0], [1.2, 0, 0], [3.0, 0, 0], [9.0, 0, 0], [0.0, 0, 0]])
+        assert points_in_boxes(points, boxes, first=True).tolist() == [0, 1, 2, -1, 0]
+        frames = {"point_batch_index": torch.tensor([0, 0, 0, 0, 7]), "batch_index": torch.tensor([7, 0, 0])}
+        assert points_in_boxes(points, boxes, first=True, **frames).tolist() == [1, 1, 2, -1, 0]
+        assert points_in_boxes(points, boxes, **frames).sum(0).tolist() == [1, 2, 3]
 
-    def test_gradient_to_the_features(self, generator: torch.Generator) -> None:
-        features = torch.rand(6, 2, dtype=torch.float64, generator=generator, requires_grad=True)
-        index = torch.tensor([[0, 1, 2], [2, 4, 5], [3, -1, -1]])
-        distance = torch.tensor([[0.1, 0.2, 0.3], [1.0, 1.0, 2.0], [0.5, math.inf, math.inf]], dtype=torch.float64)
-        assert torch.autograd.gradcheck(lambda f: interpolate(f, index, distance), features)
+    def test_the_size_of_the_pieces_changes_nothing(
+        self, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        boxes, points = random_boxes(7, generator), 5 * torch.randn(101, 3, generator=generator)
+        whole = points_in_boxes(points, boxes)
+        monkeypatch.setattr(reference, "_PAIRS_AT_ONCE", 30)
+        assert torch.equal(points_in_boxes(points, boxes), whole)
+
+    def test_what_is_not_finite(self) -> None:
+        boxes = torch.tensor([[0.0, 0, 0, 2, 2, 2, 0]]).repeat(8, 1)
+        boxes.view(-1)[: 7 * 8 : 8] = torch.tensor([math.nan, math.inf] * 3 + [math.nan])
+        points = torch.tensor([[0.0, 0, 0], [math.nan, 0, 0], [0, 0, math.inf]])
+        mask = points_in_boxes(points, boxes)
+        assert mask.nonzero().tolist() == [[0, 7]]
 
 
 class TestGatherNearBoxes:
@@ -112,10 +89,7 @@ class TestGatherNearBoxes:
         boxes = random_boxes(20, generator)
         chosen, counts = self.gather(points, boxes, max_points=500)
         for box, rows, count in zip(boxes, chosen, counts, strict=True):
-            rotation = torch.polar(torch.tensor(1.0), -box[6])  # an independent form: complex numbers
-            local = torch.view_as_real(torch.view_as_complex((points[:, :2] - box[:2]).contiguous()) * rotation)
-            local = torch.cat([local, points[:, 2:3] - box[2]], dim=1)
-            inside = (local.abs() <= box[3:6] / 2 + torch.tensor(MARGIN)).all(1)
+            inside = (in_frame_of(box, points).abs() <= box[3:6] / 2 + torch.tensor(MARGIN)).all(1)
             assert count == inside.sum()
             assert set(map(tuple, rows[:count].tolist())) == set(map(tuple, points[inside].tolist()))
             assert not rows[count:].any()
@@ -197,3 +171,13 @@ class TestBoxFrameFeatures:
     def test_empty(self, shape: tuple[int, int, int]) -> None:
         n, s, k = shape
         assert box_frame_features(torch.zeros(n, k, 4), torch.ones(n, s, 7)).shape == (n, s, k, FRAME_FEATURES)
+
+
+def test_ragged_neighbourhoods_are_rows_of_padded_ones(generator: torch.Generator) -> None:
+    boxes = random_boxes(3, generator).unsqueeze(1) + torch.randn(3, 5, 7, generator=generator) * 0.1
+    points = torch.randn(3, 6, 4, generator=generator)
+    padded = box_frame_features(points, boxes)  # [3, 5, 6, 16]
+    box_index = torch.tensor([2, 0, 0, 2, 1])
+    place = torch.tensor([3, 1, 5, 0, 0])
+    ragged = box_frame_features_ragged(points[box_index, place], box_index, boxes)  # [5, 5, 16]
+    torch.testing.assert_close(ragged, padded[box_index, :, place])

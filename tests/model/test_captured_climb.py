@@ -1,0 +1,171 @@
+"""Climbs that are recorded once and replayed on padded sizes, with a recorder that runs on the CPU."""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lidar_ebm.model import captured_climb
+from lidar_ebm.model.box_features import BoxContext
+from lidar_ebm.model.captured_climb import CapturedClimb, pad
+from lidar_ebm.model.energy_head import EnergyHead
+from lidar_ebm.types import to_device
+from tests.cuda_ops.devices import DEVICES
+from tests.model.energy_scenes import make_batch, make_config, make_head, make_maps
+
+BOXES = torch.tensor(
+    [
+        [12.0, 2.0, -1.0, 4.0, 1.7, 1.5, 0.4],
+        [6.0, -1.5, -0.8, 3.6, 1.6, 1.4, -2.0],
+        [20.0, 0.5, -1.1, 4.4, 1.8, 1.6, 3.0],
+    ]
+)
+KINDS = [("bev",), ("points",), ("bev", "points")]
+# What makes the host wait for the device, or copies from the host.
+WAITS = ("_local_scalar_dense", "nonzero", "repeat_interleave.Tensor", "is_nonzero", "unique", "masked_select", "equal")
+
+
+class Recorder:
+    """Replays by running the function again on the tensors it was recorded with, and writes where it wrote before."""
+
+    def __init__(self) -> None:
+        self.recorded = 0
+
+    def __call__(self, function: Callable[[], tuple[Tensor, ...]]) -> tuple[Callable[[], object], tuple[Tensor, ...]]:
+        self.recorded += 1
+        outputs = function()
+
+        def replay() -> None:
+            for output, value in zip(outputs, function(), strict=True):
+                output.copy_(value)
+
+        return replay, outputs
+
+
+class Watch(TorchDispatchMode):
+    """Names every operation, and counts the bytes that are alive of what they made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.alive = self.most_alive = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(str(function))
+        results = function(*args, **(kwargs or {}))
+        if not function.is_view:
+            for result in results if isinstance(results, tuple | list) else (results,):
+                if isinstance(result, Tensor):
+                    self._count(result)
+        return results
+
+    def _count(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        size = storage.nbytes()
+        self.alive += size
+        self.most_alive = max(self.most_alive, self.alive)
+        weakref.finalize(tensor, self._release, size)
+
+    def _release(self, size: int) -> None:
+        self.alive -= size
+
+
+def make_climb(kinds: tuple[str, ...], device: str = "cpu") -> tuple[EnergyHead, BoxContext, Tensor]:
+    head = make_head(make_config(kinds, "refinement.step_length=1e-3", "refinement.steps=4")).to(device)
+    boxes = BOXES[:3].to(device)
+    batch = make_batch(BOXES[:3], [300, 0, 9]).to(device)
+    maps = to_device(make_maps(3), device)
+    return head, head.context(batch, maps, boxes, torch.arange(3, device=device)), boxes
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+def test_a_replay_is_the_climb_itself(kinds: tuple[str, ...]) -> None:
+    """Other boxes of the same padded size are replayed, a larger number is recorded anew."""
+    head, context, boxes = make_climb(kinds)
+    recorder = Recorder()
+    captured = CapturedClimb(recorder)
+    for start in (boxes, boxes + 0.05, boxes - 0.1):
+        expected = head.refine(context, start)
+        result = captured(lambda c, y: head.refine(c, y), context, start, key=4)
+        torch.testing.assert_close(result.y, expected.y)
+        torch.testing.assert_close(result.f, expected.f)
+        torch.testing.assert_close(result.f0, expected.f0)
+        assert not torch.equal(result.y, start)
+    assert recorder.recorded == 1
+    captured(lambda c, y: head.refine(c, y, steps=2), context, boxes, key=2)
+    assert recorder.recorded == 2
+
+
+def test_a_result_outlives_the_next_replay() -> None:
+    head, context, boxes = make_climb(("points",))
+    captured = CapturedClimb(Recorder())
+    first = captured(lambda c, y: head.refine(c, y), context, boxes, key=0)
+    before = first.y.clone()
+    captured(lambda c, y: head.refine(c, y), context, boxes + 1, key=0)
+    assert torch.equal(first.y, before)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 31, 32, 100])
+def test_padding_has_room_and_changes_nothing(count: int) -> None:
+    head = make_head(make_config(("bev", "points")))
+    boxes = BOXES[torch.arange(count) % 3] + 0.01 * torch.arange(count).unsqueeze(1)
+    context = head.context(make_batch(BOXES[:3], [40, 0, 9]), make_maps(3), boxes, torch.arange(count) % 3)
+    padded, rows = pad(context, boxes)
+    assert len(rows) > count
+    assert len(rows) & (len(rows) - 1) == 0
+    assert padded.points is not None
+    assert int(padded.points.lengths.sum()) == len(padded.points.points)
+    f = head(padded, rows.unsqueeze(1))
+    assert f.isfinite().all()
+    torch.testing.assert_close(f[:count], head(context, boxes.unsqueeze(1)))
+
+
+def test_old_recordings_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captured_climb, "MOST_RECORDINGS", 2)
+    head, context, boxes = make_climb(("points",))
+    recorder = Recorder()
+    captured = CapturedClimb(recorder)
+    for key in (1, 2, 1, 3, 1, 2):  # 3 drives out 2, then 2 drives out 3
+        captured(lambda c, y: head.refine(c, y), context, boxes, key=key)
+    assert recorder.recorded == 4
+
+
+def test_copies_start_without_recordings() -> None:
+    head, context, boxes = make_climb(("points",))
+    head.captured = CapturedClimb(Recorder())
+    head.captured(lambda c, y: head.refine(c, y), context, boxes, key=0)
+    other = copy.deepcopy(head)
+    torch.testing.assert_close(other.refine(context, boxes).y, head.refine(context, boxes).y)
+    assert not other.captured._recordings
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_climb_never_waits_and_its_memory_does_not_grow(kinds: tuple[str, ...], device: str) -> None:
+    head, context, boxes = make_climb(kinds, device)
+    most = []
+    for steps in (3, 12):
+        with Watch() as watch:
+            head.refine(context, boxes, steps=steps)
+        assert len(watch.names) > 20 or device == "cuda"
+        assert [name for name in watch.names if any(wait in name for wait in WAITS)] == []
+        most.append(watch.most_alive)
+    assert most[0] == most[1]
+
+
+@pytest.mark.parametrize("device", DEVICES[1:])
+@pytest.mark.parametrize("kinds", KINDS)
+def test_a_cuda_graph_climbs_as_separate_kernels_do(kinds: tuple[str, ...], device: str) -> None:
+    head, context, boxes = make_climb(kinds, device)
+    expected = head.refine(context, boxes, record=True)  # a recorded trajectory is never captured
+    for _ in range(3):
+        result = head.refine(context, boxes)
+        torch.testing.assert_close(result.y, expected.y)
+        torch.testing.assert_close(result.f, expected.f, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,57 @@
+"""Ten refinement steps of 100 boxes with the published energy head, the whole loop.
+
+The other side is the published loop (f and its gradient before each step, f after it), on grid_sample in one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from harness import Comparison, Settings, compare, run
+from published_energy import GRID, energy_of, published_head, random_cars, sample_in_one_call, shared_map
+from torch import Tensor
+
+from lidar_ebm.model.box_features import BevView, BoxContext, constrain_boxes
+
+BOXES, STEPS = 100, 10
+
+
+def measure(settings: Settings) -> Sequence[Comparison]:
+    torch.manual_seed(0)
+    head = published_head(settings.device)
+    bev, boxes = shared_map(1, settings.device), random_cars(BOXES, settings.device)
+    energy = head.bev
+    assert energy is not None
+    step_length = head.config.refinement.step_length
+    context = BoxContext(BevView(bev, GRID, torch.zeros(BOXES, dtype=torch.int64, device=settings.device)), None)
+
+    def f(y: Tensor) -> Tensor:
+        return energy_of(energy, sample_in_one_call(bev, y), y)
+
+    def published() -> Tensor:
+        y = boxes
+        length = torch.full_like(y[:, :1], step_length)  # [N, 1]
+        for _ in range(STEPS):
+            leaf = y.detach().requires_grad_()
+            before = f(leaf)
+            (gradient,) = torch.autograd.grad(before.sum(), leaf)
+            candidate = constrain_boxes(y + length * gradient, head.config.energy.min_size)
+            with torch.no_grad():
+                after = f(candidate)
+            better = (after >= before)[:, None]
+            y = torch.where(better, candidate, y)
+            length = torch.where(better, length, length / 2)
+        return y
+
+    def ours() -> Tensor:
+        return head.refine(context, boxes, steps=STEPS).y
+
+    torch.testing.assert_close(ours(), published(), atol=1e-4, rtol=1e-4)
+    assert not torch.equal(ours(), boxes)
+    work = f"{STEPS} refinement steps of {BOXES} boxes, 7200-1024-1024-1"
+    return [compare(settings, work, ours, published, against="published loop, one-call grid_sample", aim=2)]
+
+
+if __name__ == "__main__":
+    run(measure, __doc__ or "")
