@@ -9,6 +9,8 @@
 #include <stdint.h>
 
 #define LIDAR_EBM_API extern "C" __attribute__((visibility("default")))
+#define LIDAR_EBM_CPU_API LIDAR_EBM_API   // in the CPU libraries alone
+#define LIDAR_EBM_CUDA_API LIDAR_EBM_API  // in the CUDA library alone
 #define LIDAR_EBM_RUN int64_t threads, int64_t device, void *stream
 
 enum { LIDAR_EBM_FLOAT32 = 0, LIDAR_EBM_FLOAT64 = 1, LIDAR_EBM_FLOAT16 = 2, LIDAR_EBM_BFLOAT16 = 3 };
@@ -63,7 +65,7 @@ LIDAR_EBM_API int lidar_ebm_box_sampling_grad_map(void *map_gradient, int64_t dt
 // CUDA only. The same gradient in an order that does not change from run to run: rows [entries / 4, count] times
 // weight [entries] added up for each target, an offset into `into`, where a row's numbers lie `stride` apart. `target`
 // [entries] is sorted, negative for an entry that goes nowhere; `order` says which entry each was.
-LIDAR_EBM_API int lidar_ebm_box_sampling_sum_runs(const void *rows, int64_t dtype, int64_t entries, int64_t count,
+LIDAR_EBM_CUDA_API int lidar_ebm_box_sampling_sum_runs(const void *rows, int64_t dtype, int64_t entries, int64_t count,
                                                   const void *weight, const int64_t *target, const int64_t *order,
                                                   int64_t stride, void *into, LIDAR_EBM_RUN);
 
@@ -155,11 +157,11 @@ LIDAR_EBM_API int lidar_ebm_sparse_conv_check(const void *cells, int64_t count, 
 
 // CPU: the keys of all output cells that see one of the cells, rising, into keys, which has room for R of each cell, R
 // being the product of ceil(kernel / stride); found [1] is how many they are.
-LIDAR_EBM_API int lidar_ebm_sparse_conv_outputs(const void *cells, int64_t count, const void *geometry, void *keys,
+LIDAR_EBM_CPU_API int lidar_ebm_sparse_conv_outputs(const void *cells, int64_t count, const void *geometry, void *keys,
                                                 void *found, LIDAR_EBM_RUN);
 
 // CUDA: the same keys, but keys [count, R] of each cell, filled up with INT64_MAX.
-LIDAR_EBM_API int lidar_ebm_sparse_conv_candidates(const void *cells, int64_t count, const void *geometry, void *keys,
+LIDAR_EBM_CUDA_API int lidar_ebm_sparse_conv_candidates(const void *cells, int64_t count, const void *geometry, void *keys,
                                                    LIDAR_EBM_RUN);
 
 // Output cells [count, 4] of keys [count], and keys of cells.
@@ -176,33 +178,33 @@ LIDAR_EBM_API int lidar_ebm_sparse_conv_table(const void *cells, int64_t inputs,
                                               int64_t planes, void *table, LIDAR_EBM_RUN);
 
 // CPU: how many pairs each plane of a table has, counts [planes]; then the pairs of all offsets at their starts.
-LIDAR_EBM_API int lidar_ebm_sparse_conv_count(const void *table, int64_t planes, int64_t inputs, void *counts,
+LIDAR_EBM_CPU_API int lidar_ebm_sparse_conv_count(const void *table, int64_t planes, int64_t inputs, void *counts,
                                               LIDAR_EBM_RUN);
-LIDAR_EBM_API int lidar_ebm_sparse_conv_pairs(const void *table, int64_t planes, int64_t inputs, const void *starts,
+LIDAR_EBM_CPU_API int lidar_ebm_sparse_conv_pairs(const void *table, int64_t planes, int64_t inputs, const void *starts,
                                               int64_t offsets, void *in_rows, void *out_rows, LIDAR_EBM_RUN);
 
 // CPU: source [inputs, cin] and weight [cout, K, cin], of one dtype (float32, float64), into result [outputs, cout]; or,
 // backward, a gradient of that result as source into one [inputs, cin].
-LIDAR_EBM_API int lidar_ebm_sparse_conv(const void *source, const void *weight, int64_t dtype, int64_t cout,
+LIDAR_EBM_CPU_API int lidar_ebm_sparse_conv(const void *source, const void *weight, int64_t dtype, int64_t cout,
                                         int64_t offsets, int64_t cin, const void *in_rows, const void *out_rows,
                                         const void *starts, int64_t identity, int64_t inputs, int64_t outputs,
                                         int64_t backward, void *result, LIDAR_EBM_RUN);
 
 // CPU: the gradient [cout, K, cin] of the weight from features [inputs, cin] and grad [outputs, cout].
-LIDAR_EBM_API int lidar_ebm_sparse_conv_weight(const void *features, const void *grad, int64_t dtype, int64_t cout,
+LIDAR_EBM_CPU_API int lidar_ebm_sparse_conv_weight(const void *features, const void *grad, int64_t dtype, int64_t cout,
                                                int64_t offsets, int64_t cin, const void *in_rows, const void *out_rows,
                                                const void *starts, int64_t identity, int64_t inputs, void *gradient,
                                                LIDAR_EBM_RUN);
 
 // CUDA: gathered [count, channels] = source [*, channels] at rows [count] (int32), of any floating type.
-LIDAR_EBM_API int lidar_ebm_sparse_conv_gather(const void *source, int64_t dtype, const void *rows, int64_t count,
+LIDAR_EBM_CUDA_API int lidar_ebm_sparse_conv_gather(const void *source, int64_t dtype, const void *rows, int64_t count,
                                                int64_t channels, void *gathered, LIDAR_EBM_RUN);
 
 // CUDA: places [*, K] int64, given as -1: where among the pairs each row's pair of each offset stands. `rows` [count] are
 // the pairs' output rows, or their input rows; starts is on the device.
-LIDAR_EBM_API int lidar_ebm_sparse_conv_places(const void *rows, int64_t count, const void *starts, int64_t offsets,
+LIDAR_EBM_CUDA_API int lidar_ebm_sparse_conv_places(const void *rows, int64_t count, const void *starts, int64_t offsets,
                                                void *places, LIDAR_EBM_RUN);
 
 // CUDA: total [rows, channels] += the products [*, channels] at each row's places [rows, K], in the offsets' order.
-LIDAR_EBM_API int lidar_ebm_sparse_conv_sum(const void *products, int64_t dtype, const void *places, int64_t rows,
+LIDAR_EBM_CUDA_API int lidar_ebm_sparse_conv_sum(const void *products, int64_t dtype, const void *places, int64_t rows,
                                             int64_t offsets, int64_t channels, void *total, LIDAR_EBM_RUN);

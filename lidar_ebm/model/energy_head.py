@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ from lidar_ebm.config import BevEnergyConfig, Config, PointEnergyConfig
 from lidar_ebm.ebm import Ascent, GaussianMixtureNoise, ascend, nce_loss
 from lidar_ebm.model.box_features import BevView, BoxContext, PointView, constrain_boxes, points_near_boxes
 from lidar_ebm.model.captured_climb import CapturedClimb
+from lidar_ebm.model.wide_linear import WideLinear
 from lidar_ebm.types import Batch, BevFeatures
 
 LAST_STD = 0.001  # of the last layers' weights before training: f starts flat, as published
@@ -138,13 +140,21 @@ class BevEnergy(nn.Module):
         self.z, self.height = (
             nn.Sequential(nn.Linear(1, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()) for _ in range(2)
         )
-        self.head = _head(map_channels * config.grid[0] * config.grid[1] + 2 * width, config.hidden)
+        # One linear layer of all features, in two parts: what comes from a frozen map then needs no gradient, and the
+        # thousands of columns need no copy beside the few others.
+        sampled = map_channels * config.grid[0] * config.grid[1]
+        self.map_layer = WideLinear(sampled, config.hidden)
+        self.shape_layer = nn.Linear(2 * width, config.hidden, bias=False)
+        bound = 1 / math.sqrt(sampled + 2 * width)  # torch's own initialisation of the whole
+        for parameter in (*self.map_layer.parameters(), *self.shape_layer.parameters()):
+            nn.init.uniform_(parameter, -bound, bound)
+        self.head = nn.Sequential(nn.ReLU(), *_hidden_and_last(config.hidden))
 
     def forward(self, view: BevView, boxes: Tensor) -> Tensor:
         """f [N, S] of boxes [N, S, 7]."""
-        sampled = view.features(boxes, self.grid)
-        features = torch.cat([sampled, self.z(boxes[..., 2:3]), self.height(boxes[..., 5:6])], dim=-1)
-        return self.head(features).squeeze(-1).to(boxes.dtype)
+        shape = torch.cat([self.z(boxes[..., 2:3]), self.height(boxes[..., 5:6])], dim=-1)
+        hidden = self.map_layer(view.features(boxes, self.grid)) + self.shape_layer(shape)
+        return self.head(hidden).squeeze(-1).to(boxes.dtype)
 
 
 class PointEnergy(nn.Module):
@@ -185,9 +195,13 @@ class PointEnergy(nn.Module):
 
 def _head(inputs: int, hidden: int) -> nn.Sequential:
     """Two hidden layers to one number, which starts close to zero everywhere."""
+    return nn.Sequential(WideLinear(inputs, hidden), nn.ReLU(), *_hidden_and_last(hidden))
+
+
+def _hidden_and_last(hidden: int) -> tuple[nn.Module, nn.Module, nn.Module]:
     last = nn.Linear(hidden, 1)
     nn.init.normal_(last.weight, std=LAST_STD)
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), last)
+    return WideLinear(hidden, hidden), nn.ReLU(), last
 
 
 def _miss(boxes: Tensor, noise: Tensor, stds: tuple[float, float, float]) -> Tensor:

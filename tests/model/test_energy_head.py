@@ -181,10 +181,8 @@ def test_says_which_inputs_it_needs() -> None:
 def test_published_head_has_the_published_layers() -> None:
     head = EnergyHead(load_config()).bev
     assert head is not None
-    assert [(layer.in_features, layer.out_features) for layer in head.head[::2]] == [
-        (7200, 1024),
-        (1024, 1024),
-        (1024, 1),
-    ]
+    assert head.map_layer.in_features + head.shape_layer.in_features == 7200
+    sizes = [(layer.in_features, layer.out_features) for layer in (head.map_layer, *head.head[1::2])]
+    assert sizes == [(7168, 1024), (1024, 1024), (1024, 1)]
     assert head.head[-1].weight.std().item() == pytest.approx(0.001, rel=0.1)
     assert [tuple(p.shape) for p in head.z.parameters()] == [(16, 1), (16,), (16, 16), (16,)]

@@ -59,6 +59,35 @@ def sample_in_one_call(bev: Tensor, boxes: Tensor) -> Tensor:
     return read.view(bev.shape[1], len(boxes), 4, 7).transpose(0, 1)
 
 
-def energy_of(head: BevEnergy, sampled: Tensor, boxes: Tensor) -> Tensor:
-    """f [N] of sampled maps [N, C, 4, 7] and boxes [N, 7]."""
-    return head.head(torch.cat([sampled.flatten(1), head.z(boxes[:, 2:3]), head.height(boxes[:, 5:6])], dim=1))[:, 0]
+class PublishedEnergy(nn.Module):
+    """The same f by torch's plain layers: every feature in one row, the first layer in one piece."""
+
+    def __init__(self, energy: BevEnergy) -> None:
+        super().__init__()
+        self.z, self.height = energy.z, energy.height
+        hidden, last = energy.head[1], energy.head[3]
+        assert isinstance(hidden, nn.Linear) and isinstance(last, nn.Linear)
+        self.layers = nn.ModuleList(
+            _plain(weight, bias)
+            for weight, bias in (
+                (torch.cat([energy.map_layer.weight, energy.shape_layer.weight], dim=1), energy.map_layer.bias),
+                (hidden.weight, hidden.bias),
+                (last.weight, last.bias),
+            )
+        )
+
+    def forward(self, sampled: Tensor, boxes: Tensor) -> Tensor:
+        """f [N] of sampled maps [N, C, 4, 7] and boxes [N, 7]."""
+        x = torch.cat([sampled.flatten(1), self.z(boxes[:, 2:3]), self.height(boxes[:, 5:6])], dim=1)
+        for layer in self.layers[:-1]:
+            x = layer(x).relu()
+        f: Tensor = self.layers[-1](x)[:, 0]
+        return f
+
+
+def _plain(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], device=weight.device)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+    return layer
