@@ -101,7 +101,12 @@ def _box_iou(a: Tensor, b: Tensor, *, aligned: bool, use_height: bool) -> Tensor
     return iou.to(dtype)
 
 
-@torch.library.custom_op("lidar_ebm::box_iou", mutates_args=())
+# Schemas are written out because torch 2.4 cannot read annotations that are strings.
+@torch.library.custom_op(
+    "lidar_ebm::box_iou",
+    mutates_args=(),
+    schema="(Tensor a, Tensor b, bool aligned, bool use_height) -> Tensor",
+)
 def _box_iou_op(a: Tensor, b: Tensor, aligned: bool, use_height: bool) -> Tensor:
     a, b = a.contiguous(), b.contiguous()
     n, m = a.shape[0], b.shape[0]
@@ -117,7 +122,12 @@ def _(a: Tensor, b: Tensor, aligned: bool, use_height: bool) -> Tensor:
     return a.new_empty((a.shape[0],) if aligned else (a.shape[0], b.shape[0]))
 
 
-@torch.library.custom_op("lidar_ebm::nms_bev", mutates_args=())
+@torch.library.custom_op(
+    "lidar_ebm::nms_bev",
+    mutates_args=(),
+    schema="(Tensor boxes, Tensor scores, Tensor? labels, Tensor? batch_index, float iou_threshold, "
+    "int? max_output) -> Tensor",
+)
 def _nms_bev_op(
     boxes: Tensor,
     scores: Tensor,

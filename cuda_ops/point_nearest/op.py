@@ -93,7 +93,12 @@ def _check_points(points: Tensor, name: str) -> None:
         raise TypeError(f"{name} is of {points.dtype}, expected a floating type")
 
 
-@torch.library.custom_op("lidar_ebm::three_nearest", mutates_args=())
+# Schemas are written out because torch 2.4 cannot read annotations that are strings.
+@torch.library.custom_op(
+    "lidar_ebm::three_nearest",
+    mutates_args=(),
+    schema="(Tensor query, Tensor known, Tensor query_batch, Tensor known_batch, int batch_size) -> (Tensor, Tensor)",
+)
 def _three_nearest_op(
     query: Tensor, known: Tensor, query_batch: Tensor, known_batch: Tensor, batch_size: int
 ) -> tuple[Tensor, Tensor]:
@@ -149,7 +154,11 @@ def _tree_bytes(points: int) -> int:
             return total
 
 
-@torch.library.custom_op("lidar_ebm::weigh_rows", mutates_args=())
+@torch.library.custom_op(
+    "lidar_ebm::weigh_rows",
+    mutates_args=(),
+    schema="(Tensor features, Tensor index, Tensor weight) -> Tensor",
+)
 def _weigh_rows_op(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     features, index = features.contiguous(), index.contiguous()
     known, channels = features.shape
@@ -165,7 +174,11 @@ def _(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     return features.new_empty((len(index), features.shape[1]))
 
 
-@torch.library.custom_op("lidar_ebm::weigh_rows_backward", mutates_args=())
+@torch.library.custom_op(
+    "lidar_ebm::weigh_rows_backward",
+    mutates_args=(),
+    schema="(Tensor gradient, Tensor index, Tensor weight, int known) -> Tensor",
+)
 def _weigh_rows_backward_op(gradient: Tensor, index: Tensor, weight: Tensor, known: int) -> Tensor:
     gradient = gradient.contiguous()
     result = gradient.new_empty((known, gradient.shape[1]))

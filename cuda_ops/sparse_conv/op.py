@@ -56,7 +56,13 @@ def sparse_conv(features: Tensor, weight: Tensor, rulebook: Rulebook) -> Tensor:
     return output
 
 
-@torch.library.custom_op("lidar_ebm::sparse_conv", mutates_args=())
+# Schemas are written out because torch 2.4 cannot read annotations that are strings.
+@torch.library.custom_op(
+    "lidar_ebm::sparse_conv",
+    mutates_args=(),
+    schema="(Tensor features, Tensor weight, Tensor in_rows, Tensor out_rows, Tensor starts, int identity, "
+    "int outputs) -> Tensor",
+)
 def _sparse_conv_op(
     features: Tensor, weight: Tensor, in_rows: Tensor, out_rows: Tensor, starts: Tensor, identity: int, outputs: int
 ) -> Tensor:
@@ -75,7 +81,12 @@ def _(
     return features.new_empty(outputs, weight.shape[0])
 
 
-@torch.library.custom_op("lidar_ebm::sparse_conv_backward", mutates_args=())
+@torch.library.custom_op(
+    "lidar_ebm::sparse_conv_backward",
+    mutates_args=(),
+    schema="(Tensor grad, Tensor features, Tensor weight, Tensor in_rows, Tensor out_rows, Tensor starts, "
+    "int identity, bool needs_features, bool needs_weight) -> (Tensor, Tensor)",
+)
 def _sparse_conv_backward_op(
     grad: Tensor,
     features: Tensor,
