@@ -14,6 +14,9 @@ from torch import Tensor
 _DTYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}  # as in native.h
 _LEVELS = {"AVX512": ("_avx512", "_avx2", ""), "AVX2": ("_avx2", "")}  # the best first
 
+# OpenMP's threads do not survive a fork, and a parallel region in the child would wait for them for ever.
+_in_forked_child = False
+
 _OFF = os.environ.get("LIDAR_EBM_NATIVE", "1").lower() in ("0", "off", "false", "no")
 
 
@@ -41,14 +44,14 @@ def dtype_code(dtype: torch.dtype) -> int:
 def call(name: str, device: torch.device, *arguments: Tensor | int | float | None) -> None:
     """Call `lidar_ebm_<name>` on a device, with as many threads as torch uses, or on its current stream.
 
-    Tensors are passed by address, None as a null pointer. The caller keeps the tensors alive and has checked shapes,
-    types and devices.
+    A forked process computes on one thread. Tensors are passed by address, None as a null pointer. The caller keeps
+    the tensors alive and has checked shapes, types and devices.
 
     Raises:
         RuntimeError: the kernel failed; the message is its own.
     """
     library = _library(device.type)
-    threads, index, stream = torch.get_num_threads(), 0, None
+    threads, index, stream = 1 if _in_forked_child else torch.get_num_threads(), 0, None
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         stream = torch.cuda.current_stream(index).cuda_stream
@@ -56,6 +59,15 @@ def call(name: str, device: torch.device, *arguments: Tensor | int | float | Non
     run = (ctypes.c_int64(threads), ctypes.c_int64(index), ctypes.c_void_p(stream))
     if getattr(library, f"lidar_ebm_{name}")(*converted, *run):
         raise RuntimeError(f"{name} on {device}: {library.lidar_ebm_error().decode()}")
+
+
+def _note_fork() -> None:
+    global _in_forked_child
+    _in_forked_child = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 def _to_c(argument: Tensor | int | float | None) -> ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double:

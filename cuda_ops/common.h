@@ -120,6 +120,20 @@ void dispatch_floating(int64_t dtype, const F &f) {
   dispatch_wide(dtype, f);
 }
 
+// Where the first of `count` rising values is that is not below `value`.
+LIDAR_EBM_HD int64_t first_not_below(const int64_t *values, int64_t count, int64_t value) {
+  int64_t begin = 0;
+  while (count > 0) {
+    const int64_t half = count / 2;
+    if (values[begin + half] < value) {
+      begin += half + 1, count -= half + 1;
+    } else {
+      count = half;
+    }
+  }
+  return begin;
+}
+
 // Runs f; an exception becomes the error message of this thread and a status that is not 0.
 void set_error(const char *message);
 template <class F>

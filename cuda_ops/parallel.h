@@ -12,16 +12,12 @@
 
 namespace lidar_ebm {
 
-// Whether this process was forked from one that had the library loaded. OpenMP's threads do not survive a fork, and a
-// parallel region in the child would wait for them for ever; it works on one thread instead.
-bool is_forked_child();
-
 // Calls body(part, parts) once for each of `parts` = min(threads, wanted) parts, at the same time.
 template <class Body>
 void parallel_parts(int64_t wanted, int64_t threads, const Body &body) {
   const int64_t parts = std::min(wanted, threads);
 #ifdef _OPENMP
-  if (parts > 1 && !is_forked_child()) {
+  if (parts > 1) {
     std::exception_ptr failure;
 #pragma omp parallel num_threads(int(parts))
     {

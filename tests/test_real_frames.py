@@ -53,7 +53,7 @@ def wanted_cars(labels: list[Label], dataset: KittiDataset, index: int) -> torch
     return torch.from_numpy(labels_to_boxes(cars, dataset.calibration(index)))
 
 
-def test_an_overfitted_model_finds_the_cars_and_refinement_helps(two_frames: Path, overfitted: Path) -> None:
+def test_an_overfitted_model_finds_the_cars_before_and_after_refinement(two_frames: Path, overfitted: Path) -> None:
     detector = load_run(overfitted)
     dataset = KittiDataset(two_frames, "val", detector.config)
     steps = detector.config.refinement.steps
@@ -70,7 +70,7 @@ def test_an_overfitted_model_finds_the_cars_and_refinement_helps(two_frames: Pat
     # the worst car lay at 0.65 to 0.94 before, at 0.78 to 0.94 after, the mean at 0.94 to 0.97 after.
     assert ious[0].min() >= 0.5
     assert ious[steps].min() >= 0.7
-    assert ious[steps].mean() >= min(float(ious[0].mean()), 0.9)
+    assert ious[steps].mean() >= ious[0].mean() - 0.02  # there is little left to gain
 
 
 def test_files_and_python_find_the_same(kitti_frames: Path, overfitted: Path, tmp_path: Path) -> None:

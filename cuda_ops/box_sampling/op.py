@@ -39,8 +39,9 @@ def sample_boxes(
 
     Returns:
         [N, C, across, along], contiguous, in the map's type; zero off the map, and NaN at positions that are NaN.
-        Gradients flow to the map and to the boxes' x, y, l, w and yaw; only those asked for are computed. On a GPU the
-        map's is the same from run to run only where `torch.use_deterministic_algorithms` asks for that.
+        Gradients flow to the map and to the boxes' x, y, l, w and yaw; only those of inputs that require one are
+        computed. On a GPU the map's is the same from run to run only where `torch.use_deterministic_algorithms` asks
+        for that.
 
     Raises:
         ValueError: a shape does not fit, or tensors are on two devices.

@@ -1,8 +1,3 @@
-// Multiplications and additions are rounded one by one here, as kernel.h's search relies on.
-#ifndef __clang__
-#pragma GCC optimize("fp-contract=off")
-#endif
-
 #include "point_nearest/kernel.h"
 
 #include <algorithm>

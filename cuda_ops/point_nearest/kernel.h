@@ -143,7 +143,7 @@ LIDAR_EBM_HD float squared_length(float x, float y, float z) {
 #ifdef __CUDA_ARCH__
   return __fadd_rn(__fadd_rn(__fmul_rn(x, x), __fmul_rn(y, y)), __fmul_rn(z, z));
 #else
-  return x * x + y * y + z * z;  // cpu.cpp forbids the compiler to fuse these
+  return x * x + y * y + z * z;  // CMakeLists.txt forbids the compiler to fuse these
 #endif
 }
 
@@ -281,19 +281,5 @@ LIDAR_EBM_HD void search(const Tree &tree, Packet<kLanes> &packet) {
 }
 
 // ------------------------------------------------------------------------------------------------- interpolation
-
-// Where the first of the rising values is that is not below `value`.
-LIDAR_EBM_HD int64_t first_not_below(const int64_t *values, int64_t count, int64_t value) {
-  int64_t begin = 0;
-  while (count > 0) {
-    const int64_t half = count / 2;
-    if (values[begin + half] < value) {
-      begin += half + 1, count -= half + 1;
-    } else {
-      count = half;
-    }
-  }
-  return begin;
-}
 
 }  // namespace lidar_ebm

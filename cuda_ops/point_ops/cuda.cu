@@ -13,20 +13,6 @@ __device__ int64_t quotient(int64_t a, int64_t b) {
   return (uint64_t(a) | uint64_t(b)) >> 32 ? a / b : int64_t(uint32_t(a) / uint32_t(b));
 }
 
-// The first of count rising values that is not below `value`.
-__device__ int64_t lower_bound(const int64_t *values, int64_t count, int64_t value) {
-  int64_t begin = 0, end = count;
-  while (begin < end) {
-    const int64_t middle = (begin + end) / 2;
-    if (values[middle] < value) {
-      begin = middle + 1;
-    } else {
-      end = middle;
-    }
-  }
-  return begin;
-}
-
 // ------------------------------------------------------------------------------------------------ points in boxes
 
 template <class T>
@@ -88,8 +74,8 @@ __global__ void gather_kernel(const T *points, int64_t p, int64_t f, const int64
     if (threadIdx.x == 0) {
       const double margin[3] = {margin_length, margin_width, margin_height};
       box = container_of(boxes + 7 * b, margin);
-      begin = lower_bound(point_frame, p, box_frame[b]);
-      end = lower_bound(point_frame, p, box_frame[b] + 1);
+      begin = first_not_below(point_frame, p, box_frame[b]);
+      end = first_not_below(point_frame, p, box_frame[b] + 1);
       total = 0, taken = 0, threshold = 0;
     }
     __syncthreads();

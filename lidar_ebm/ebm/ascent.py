@@ -42,7 +42,7 @@ def ascend(
         energy: f, called with candidates [N, 1, D]; row n may depend on target n alone.
         y0: first estimates [N, D].
         steps: T. With 0, `y` is y0 itself: not even `constrain` is applied.
-        step_length: λ in y <- y + λ ∇f, one for all dimensions or one each [D].
+        step_length: λ in y <- y + λ ∇f, one for all dimensions or one each [D] (which is copied to the device first).
         constrain: brings candidates into the target's space.
         record: keep the trajectory.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -59,21 +60,25 @@ class CapturedClimb:
             climb: looks at nothing on the host that depends on the values of its tensors.
             context: of the boxes.
             boxes: [N, 7].
-            key: whatever else a recording depends on (steps, where the parameters lie).
+            key: whatever else a recording depends on (settings, where parameters and buffers lie).
         """
         padded, rows = pad(context, boxes)
-        inputs = (rows, *_tensors(padded))
-        key = (key, tuple((x.shape, x.stride(), x.dtype, x.device) for x in inputs))
-        if key not in self._recordings:
-            self._recordings[key] = self._make(climb, padded, inputs)
-            if len(self._recordings) > MOST_RECORDINGS:
-                self._recordings.popitem(last=False)
-        self._recordings.move_to_end(key)
-        held, replay, outputs = self._recordings[key]
-        for place, value in zip(held, inputs, strict=True):
-            place.copy_(value)
-        replay()
-        y, f, f0 = (output[: len(boxes)].clone() for output in outputs)
+        inputs = tuple(x.detach() for x in (rows, *_tensors(padded)))
+        grid = None if context.bev is None else context.bev.grid
+        key = (key, grid, tuple((x.shape, x.stride(), x.dtype, x.device) for x in inputs))
+        # Streams and graphs belong to the current device, which need not be the boxes' own.
+        own_device = torch.cuda.device(boxes.device) if boxes.is_cuda else nullcontext()
+        with own_device, torch.no_grad():
+            if key not in self._recordings:
+                self._recordings[key] = self._make(climb, padded, inputs)
+                if len(self._recordings) > MOST_RECORDINGS:
+                    self._recordings.popitem(last=False)
+            self._recordings.move_to_end(key)
+            held, replay, outputs = self._recordings[key]
+            for place, value in zip(held, inputs, strict=True):
+                place.copy_(value)
+            replay()
+            y, f, f0 = (output[: len(boxes)].clone() for output in outputs)
         return Ascent(y, f, f0)
 
     def _make(

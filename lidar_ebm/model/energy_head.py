@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -112,6 +113,8 @@ class EnergyHead(nn.Module):
         """
         settings = self.config.refinement
         steps = settings.steps if steps is None else steps
+        if context.bev is not None:  # or each step would make a gradient of the whole map, for nobody
+            context = replace(context, bev=replace(context.bev, shared=context.bev.shared.detach()))
 
         def climb(context: BoxContext, boxes: Tensor) -> Ascent:
             return ascend(
@@ -126,8 +129,9 @@ class EnergyHead(nn.Module):
         # Autocast keeps copies of the weights that a recording would go on reading after they have changed.
         if not boxes.is_cuda or record or len(boxes) == 0 or steps == 0 or torch.is_autocast_enabled():
             return climb(context, boxes)
-        parameters = tuple(parameter.data_ptr() for parameter in self.parameters())
-        return self.captured(climb, context, boxes, key=(steps, parameters))
+        places = tuple((tensor.data_ptr(), tensor.dtype) for tensor in (*self.parameters(), *self.buffers()))
+        key = (steps, settings.step_length, self.config.energy.min_size, places)
+        return self.captured(climb, context, boxes, key=key)
 
 
 class BevEnergy(nn.Module):

@@ -12,7 +12,7 @@ class WideLinear(nn.Linear):
 
     That is the same product, but torch gives convolutions to oneDNN and plain products to its BLAS, and on an AMD
     processor with AVX-512 oneDNN is up to twice as fast where there are hundreds of channels
-    (tools/benchmarks/results/). With few channels its backward pass is the slower one.
+    (tools/benchmarks/wide_linear.py). With few channels its backward pass is the slower one.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import subprocess
@@ -15,10 +14,9 @@ import torch
 
 from cuda_ops import _native
 from cuda_ops.box_overlap import op, reference
+from tests.cuda_ops.devices import DEVICES, needs_native
 
 ROOT = Path(__file__).resolve().parents[2]
-HAS_NATIVE = _native.serves(torch.device("cpu"))
-needs_native = pytest.mark.skipif(not HAS_NATIVE, reason="native kernels are off or were not built")
 LEVELS = ["DEFAULT", "AVX2", "AVX512"]
 
 
@@ -46,11 +44,12 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
 
 
 @needs_native
-def test_every_declared_function_is_exported() -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_declared_function_is_exported(device: str) -> None:
     header = (ROOT / "cuda_ops" / "native.h").read_text()
-    declared = re.findall(r"^LIDAR_EBM(?:_CPU)?_API [^;(]*\b(lidar_ebm_\w+)\(", header, re.MULTILINE)
+    declared = re.findall(rf"^LIDAR_EBM(?:_{device.upper()})?_API [^;(]*\b(lidar_ebm_\w+)\(", header, re.MULTILINE)
     assert len(declared) > 5
-    library = _native._library("cpu")
+    library = _native._library(device)
     assert [name for name in declared if not hasattr(library, name)] == []
 
 
@@ -75,28 +74,32 @@ def test_a_failing_kernel_says_why() -> None:
         _native.call("box_iou", boxes.device, boxes, boxes, 9, 2, 2, 0, 0, boxes)
 
 
-def _overlap_in_child(queue: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
+FORK = """
+import multiprocessing, torch
+from cuda_ops.box_overlap import op
+torch.set_num_threads(2)
+boxes = torch.ones(600, 7)
+if LOADED:
+    op.box_iou_bev(boxes, boxes)
+torch.ones(1000, 1000).sum()  # torch's threads run, which are ours too
+
+def overlap(queue):
     torch.set_num_threads(2)
-    boxes = torch.ones(600, 7)
     queue.put(op.box_iou_bev(boxes, boxes)[0].tolist())  # torch itself would wait for ever in a parallel sum here
 
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+context.Process(target=overlap, args=(queue,), daemon=True).start()
+print(queue.get(timeout=60) == [1.0] * 600)
+"""
 
-def test_works_in_a_forked_process() -> None:
-    """After threads have run in the parent, whose thread pool a fork does not copy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        boxes = torch.ones(600, 7)
-        assert (op.box_iou_bev(boxes, boxes) == 1).all()
-        context = multiprocessing.get_context("fork")
-        queue = context.Queue()
-        child = context.Process(target=_overlap_in_child, args=(queue,), daemon=True)
-        child.start()
-        assert queue.get(timeout=60) == [1.0] * 600
-        child.join(timeout=60)
-        assert child.exitcode == 0
-    finally:
-        torch.set_num_threads(threads)
+
+@needs_native
+@pytest.mark.parametrize("loaded", [True, False])
+def test_works_in_a_forked_process(loaded: bool) -> None:
+    """Whose parent has run threads, which a fork does not copy, with the library loaded before the fork or after."""
+    result = run_python(FORK.replace("LOADED", str(loaded)))
+    assert result.stdout.strip() == "True", result.stderr
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,7 +30,16 @@ BOXES = torch.tensor(
 )
 KINDS = [("bev",), ("points",), ("bev", "points")]
 # What makes the host wait for the device, or copies from the host.
-WAITS = ("_local_scalar_dense", "nonzero", "repeat_interleave.Tensor", "is_nonzero", "unique", "masked_select", "equal")
+WAITS = (
+    "_local_scalar_dense",
+    "nonzero",
+    "repeat_interleave.Tensor",
+    "is_nonzero",
+    "unique",
+    "masked_select",
+    "equal",
+    "lift_fresh",
+)
 
 
 class Recorder:
@@ -101,6 +111,33 @@ def test_a_replay_is_the_climb_itself(kinds: tuple[str, ...]) -> None:
     assert recorder.recorded == 1
     captured(lambda c, y: head.refine(c, y, steps=2), context, boxes, key=2)
     assert recorder.recorded == 2
+
+
+def test_another_grid_is_recorded_anew() -> None:
+    head, context, boxes = make_climb(("bev",))
+    recorder = Recorder()
+    captured = CapturedClimb(recorder)
+    assert context.bev is not None
+    moved = replace(context, bev=replace(context.bev, grid=replace(context.bev.grid, origin=(0.4, -3.6))))
+    for own in (context, moved):
+        result = captured(lambda c, y: head.refine(c, y), own, boxes, key=0)
+        torch.testing.assert_close(result.y, head.refine(own, boxes).y)
+    assert recorder.recorded == 2
+
+
+def test_a_map_with_a_history_is_not_held() -> None:
+    """Nor is its gradient made: a climb asks for that of the boxes alone."""
+    head, context, boxes = make_climb(("bev",))
+    assert context.bev is not None
+    live = replace(context, bev=replace(context.bev, shared=context.bev.shared.clone().requires_grad_() * 2))
+    captured = CapturedClimb(Recorder())
+    captured(lambda c, y: head.refine(c, y), live, boxes, key=0)
+    ((held, _, _),) = captured._recordings.values()
+    assert not any(tensor.requires_grad for tensor in held)
+    with Watch() as watch:
+        head.refine(live, boxes)
+    size = live.bev.shared.nbytes if live.bev is not None else 0
+    assert watch.most_alive < size
 
 
 def test_a_result_outlives_the_next_replay() -> None:

@@ -16,9 +16,10 @@ import point_ops
 import refinement
 import sparse_conv
 import torch
+import wide_linear
 from harness import HEAD, Comparison, Settings, line, where
 
-BENCHMARKS = (box_sampling, refinement, nce_step, point_ops, point_nearest, box_overlap, sparse_conv)
+BENCHMARKS = (box_sampling, refinement, nce_step, wide_linear, point_ops, point_nearest, box_overlap, sparse_conv)
 
 
 def processor() -> str:
@@ -50,11 +51,11 @@ def main() -> None:
     arguments = parser.parse_args()
     rows: list[Comparison] = []
     print(f"{where(arguments.device)}\n\n{HEAD}", flush=True)
+    command = f"python tools/benchmarks/kernels.py --device {arguments.device} --repeats {arguments.repeats}"
     for benchmark in BENCHMARKS:
         rows += benchmark.measure(Settings(arguments.device, arguments.repeats))
-    if arguments.out is not None:
-        command = f"python tools/benchmarks/kernels.py --device {arguments.device} --repeats {arguments.repeats}"
-        arguments.out.write_text(table(arguments.device, rows, command))
+        if arguments.out is not None:  # after each, so that a failure costs no row that was measured
+            arguments.out.write_text(table(arguments.device, rows, command))
 
 
 if __name__ == "__main__":

@@ -77,11 +77,10 @@ def measure(settings: Settings) -> Sequence[Comparison]:
         ),
         compare(
             settings,
-            f"{work} of the head and to the map",
+            f"{work} of the head and to the map ({FEW} rounds)",
             lambda: ours(live),
             lambda: label_by_label(sample_on_expanded_map, live_plain),
             against=repeated,
-            aim=5,
             repeats=FEW,
         ),
         compare(

@@ -193,7 +193,7 @@ def measure(settings: Settings) -> list[Comparison]:
     backbone.eval()
     expected = forward(partial(run_layers, backbone, voxels, plan_with_reference))
     check_same(forward(partial(run_layers, backbone, voxels, own)), expected)
-    has_spconv = importlib.util.find_spec("spconv") is not None
+    has_spconv = device.type == "cpu" and importlib.util.find_spec("spconv") is not None  # its CPU build
     if has_spconv:
         network = spconv_network(backbone, device)
         threads = torch.get_num_threads()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cuda_ops import _native
 from cuda_ops.box_sampling import op, reference
-from tests.cuda_ops.devices import DEVICES
+from tests.cuda_ops.devices import DEVICES, needs_native
 
 pytestmark = pytest.mark.parametrize("device", DEVICES)
 
@@ -21,7 +21,6 @@ FRAMES, HEIGHT, WIDTH = 3, 9, 12
 GRID = (2, 3)
 PAIRS = [(op.sample_boxes, reference.sample_boxes), (op.part_sensitive_scores, reference.part_sensitive_scores)]
 NATIVE = _native.serves(torch.device("cpu"))
-needs_native = pytest.mark.skipif(not NATIVE, reason="no native library")
 
 
 def make_map(device: str, channels: int = 12, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
@@ -327,3 +326,18 @@ def test_wrong_arguments_are_named(device: str) -> None:
         op.sample_boxes(bev, boxes, frame.double(), **PLACE)
     with pytest.raises(ValueError, match="meta"):
         op.sample_boxes(bev, boxes.to("meta"), frame, **PLACE)
+
+
+def test_maps_of_more_than_two_to_the_31_elements(device: str) -> None:
+    if device != "cuda" or torch.cuda.mem_get_info()[1] < 20e9:
+        pytest.skip("needs a GPU with 20 GB of memory")
+    bev = torch.zeros(49, 256, 400, 440, dtype=torch.bfloat16, device=device)
+    bev = bev.contiguous(memory_format=torch.channels_last)
+    assert bev.numel() > 2**31
+    bev[-1] = torch.randn(256, 400, 440, device=device)
+    box = torch.tensor([[170.0, 150.0, -1.0, 4.0, 1.6, 1.5, 0.3]], device=device)
+    place: dict[str, Any] = {"origin": (0.2, 0.2), "cell_size": (0.4, 0.4)}
+    read = op.sample_boxes(bev, box, torch.tensor([48], device=device), **place)
+    alone = op.sample_boxes(bev[-1:], box, torch.tensor([0], device=device), **place)
+    assert (read != 0).any()
+    torch.testing.assert_close(read, alone)

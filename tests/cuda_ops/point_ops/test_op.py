@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cuda_ops import _native
 from cuda_ops.point_ops import op, reference, registered
-from tests.cuda_ops.devices import DEVICES
+from tests.cuda_ops.devices import DEVICES, needs_native
 
 MARGIN = (1.0, 0.8, 0.6)
 DTYPES = [torch.float32, torch.float64]
@@ -131,6 +131,7 @@ class TestPointsInBoxes:
         with pytest.raises(ValueError, match="different devices"):
             op.points_in_boxes(points, boxes.to("meta"))
 
+    @needs_native
     def test_registration(self, device: str) -> None:
         points, boxes = random_points(30).to(device), random_boxes(5).double().to(device)
         frames = torch.zeros(30, dtype=torch.int64, device=device), torch.zeros(5, dtype=torch.int64, device=device)
@@ -212,6 +213,7 @@ class TestGatherNearBoxes:
         with pytest.raises(ValueError, match="max_points is -1"):
             op.gather_near_boxes(points, frames, boxes, frames[:2], **{**good, "max_points": -1})
 
+    @needs_native
     def test_registration(self, device: str) -> None:
         frames = torch.zeros(30, dtype=torch.int64, device=device)
         points, boxes = random_points(30).to(device), random_boxes(5).double().to(device)
@@ -253,15 +255,17 @@ class TestBoxFrameFeatures:
         points, boxes = neighbourhoods(20, 40, 33, torch.float32, device)
         index = torch.arange(20, device=device).repeat_interleave(33)
         before, found = torch.get_num_threads(), []
-        for count in (1, 2, 3):
-            torch.set_num_threads(count)
-            found.append(
-                (
-                    *results(op.box_frame_features, points, boxes),
-                    *results(lambda p, b: op.box_frame_features_ragged(p, index, b), points.flatten(0, 1), boxes),
+        try:
+            for count in (1, 2, 3):
+                torch.set_num_threads(count)
+                found.append(
+                    (
+                        *results(op.box_frame_features, points, boxes),
+                        *results(lambda p, b: op.box_frame_features_ragged(p, index, b), points.flatten(0, 1), boxes),
+                    )
                 )
-            )
-        torch.set_num_threads(before)
+        finally:
+            torch.set_num_threads(before)
         for others in found[1:]:
             assert all(torch.equal(value, other) for value, other in zip(found[0], others, strict=True))
 
@@ -349,6 +353,7 @@ class TestBoxFrameFeatures:
         with pytest.raises(TypeError, match=r"points is of torch\.int64"):
             op.box_frame_features(points.long(), boxes)
 
+    @needs_native
     def test_registration(self, device: str) -> None:
         points, boxes = neighbourhoods(2, 3, 4, torch.float32, device)
         flat = points.flatten(0, 1)

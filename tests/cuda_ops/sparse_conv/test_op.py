@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cuda_ops import _native
 from cuda_ops.sparse_conv import Rulebook, Triple, build_rulebook, op, reference, rulebook_from_pairs, sparse_conv
-from tests.cuda_ops.devices import DEVICES
+from tests.cuda_ops.devices import DEVICES, needs_native
 from tests.cuda_ops.sparse_conv.test_reference import SHAPE, STRIDED, compare_with_dense, random_cells
 
 KERNELS: list[dict[str, Any]] = [
@@ -134,6 +134,7 @@ def test_gradients_are_those_of_finite_differences(kernel: dict[str, Any], devic
     assert torch.autograd.gradcheck(lambda f, w: sparse_conv(f, w, rulebook), (features, weight))
 
 
+@needs_native
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("kernel", [SUBMANIFOLD, DOWN], ids=str)
 def test_operation_is_registered_as_torch_wants_it(kernel: dict[str, Any], device: str) -> None:

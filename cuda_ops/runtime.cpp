@@ -1,4 +1,4 @@
-// The state that the CUDA kernels share.
+// The state that the kernels of a library share.
 #include <string>
 
 #include "common.h"
