@@ -84,16 +84,18 @@ def corners(
         [P, 4] rows, columns, weights (0 off the map), and whether the cell lies on the map.
     """
     height, width = size
-    position = (xy - xy.new_tensor(origin)) / xy.new_tensor(cell_size)  # [P, 2] in cells
+    # By plain numbers: tensors made of them would have to be copied to a GPU.
+    x, y = ((xy[:, axis] - origin[axis]) / cell_size[axis] for axis in range(2))
+    position = torch.stack([x, y], dim=1)  # [P, 2] in cells
     low = position.detach().floor()
     # In [0, 1); infinity, less itself, would be NaN, also in the gradient of the zeros read there.
     fraction = torch.where(position.isinf(), 0.0, position - low)  # [P, 2]
     # Far positions must not overflow the integers, and NaN must not become one: it stays in the weights.
-    limit = low.new_tensor([width, height])
-    cell = torch.nan_to_num(low, nan=0.0).clamp(min=torch.full_like(limit, -2), max=limit).long()
-
-    column = torch.stack([cell[:, 0], cell[:, 0] + 1] * 2, dim=1)  # [P, 4]: the four cells around the position
-    row = torch.stack([cell[:, 1], cell[:, 1], cell[:, 1] + 1, cell[:, 1] + 1], dim=1)
+    left, below = (
+        torch.nan_to_num(low[:, axis], nan=0.0).clamp(-2, limit).long() for axis, limit in enumerate((width, height))
+    )
+    column = torch.stack([left, left + 1] * 2, dim=1)  # [P, 4]: the four cells around the position
+    row = torch.stack([below, below, below + 1, below + 1], dim=1)
     right, up = fraction[:, 0], fraction[:, 1]
     weight = torch.stack([(1 - right) * (1 - up), right * (1 - up), (1 - right) * up, right * up], dim=1)  # [P, 4]
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)

@@ -18,7 +18,7 @@ from lidar_ebm.model.box_features import BoxContext
 from lidar_ebm.model.captured_climb import CapturedClimb, pad
 from lidar_ebm.model.energy_head import EnergyHead
 from lidar_ebm.types import to_device
-from tests.cuda_ops.devices import DEVICES
+from tests.cuda_ops.devices import DEVICES, needs_native
 from tests.model.energy_scenes import make_batch, make_config, make_head, make_maps
 
 BOXES = torch.tensor(
@@ -125,6 +125,7 @@ def test_another_grid_is_recorded_anew() -> None:
     assert recorder.recorded == 2
 
 
+@needs_native
 def test_a_map_with_a_history_is_not_held() -> None:
     """Nor is its gradient made: a climb asks for that of the boxes alone."""
     head, context, boxes = make_climb(("bev",))
