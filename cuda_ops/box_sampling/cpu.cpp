@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "huge_pages.h"
 #include "parallel.h"
 
 namespace lidar_ebm {
@@ -113,6 +114,7 @@ void read_boxes(const T *map, const MapShape &shape, const P *boxes, const int64
                 const Grid &grid, bool parts, T *out, int64_t threads) {
   const int64_t row = parts ? shape.channels / grid.points() : shape.channels * grid.points();
   const std::vector<T> zeros(shape.channels, T{});
+  prefer_huge_pages(out, n * row * sizeof(T));
   parallel_ranges(n, parts ? 16 : 1, threads, [&](int64_t begin, int64_t end) {
     std::vector<T> tile;
     for (int64_t i = begin; i < end; ++i) {

@@ -1,33 +1,15 @@
 // The gradient of box sampling in the map, for the CPU: every cell is written once, by one thread.
 #pragma once
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 #include <memory>
 #include <vector>
 
 #include "box_sampling/kernel.h"
 #include "box_sampling/transpose.h"
+#include "huge_pages.h"
 #include "parallel.h"
 
 namespace lidar_ebm {
-
-// Asks for huge pages under memory that is about to be written, often for the first time: with pages of 4 KiB the page
-// faults take many times as long as writing a map of zeros does.
-inline void prefer_huge_pages(void *memory, int64_t bytes) {
-#ifdef __linux__
-  constexpr uintptr_t kPage = 4096;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + kPage - 1) & ~(kPage - 1);
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + bytes) & ~(kPage - 1);
-  if (begin < end && end - begin >= uintptr_t(4) << 20) {
-    madvise(reinterpret_cast<void *>(begin), end - begin, MADV_HUGEPAGE);  // where it cannot be had, nothing is lost
-  }
-#else
-  (void)memory, (void)bytes;
-#endif
-}
 
 // What a grid point adds to a cell of the map.
 template <class A>
