@@ -90,9 +90,12 @@ def where(device: torch.device) -> str:
 def line(item: Comparison) -> str:
     """A comparison as a row of the table."""
     aim = "" if item.aim is None else f"{item.aim:g}×"
-    return (
-        f"| {item.work} | {item.other} | {item.ours_ms:.3g} ms | {item.other_ms:.3g} ms | {item.ratio:.3g}× | {aim} |"
-    )
+    ours, other, ratio = (_three_digits(value) for value in (item.ours_ms, item.other_ms, item.ratio))
+    return f"| {item.work} | {item.other} | {ours} ms | {other} ms | {ratio}× | {aim} |"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def run(measure: Callable[[Settings], Sequence[Comparison]], description: str) -> None:
