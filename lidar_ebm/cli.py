@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from lidar_ebm import __version__
+from lidar_ebm import __version__, cli_scoring
+from lidar_ebm.cli_options import Device, Recall, read_numbers, read_recall
 from lidar_ebm.errors import InputError, OutputError
 
 app = typer.Typer(
@@ -29,9 +30,6 @@ app = typer.Typer(
 Data = Annotated[Path, typer.Option(help="Folder in KITTI's layout (training/, ImageSets/).")]
 Run = Annotated[Path, typer.Argument(help="Run folder that `train` has written.")]
 INTERRUPTED = 130  # the status that Typer ends with on Ctrl-C
-
-Recall = Annotated[str, typer.Option(help="40, 11 or 41 recall positions.")]
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, …")]
 
 
 def _version(value: bool) -> None:
@@ -97,7 +95,7 @@ def evaluate(
     """Average precision of a run without and with refinement; result files, figures and tables into RUN/evaluation."""
     from lidar_ebm.evaluation.report import evaluate_run
 
-    ious, recalls = _numbers(iou, "--iou"), _recall(recall)
+    ious, recalls = read_numbers(iou, "--iou"), read_recall(recall)
     found = evaluate_run(run, data, split=split, steps=steps, ious=ious, recall=recalls, device=device)
     Console().print(found.table())
 
@@ -120,28 +118,12 @@ def detect(
         typer.echo(path)
 
 
-@app.command(epilog="Example: `lidar-ebm score data/kitti/training/label_2 results --iou 0.7 --recall 40`")
-def score(
-    labels: Annotated[Path, typer.Argument(help="Folder of KITTI label files.")],
-    results: Annotated[Path, typer.Argument(help="Folder of KITTI result files, or one with a folder data/ in it.")],
-    classes: Annotated[str, typer.Option(help="Names, separated by commas.")] = "Car,Pedestrian,Cyclist",
-    iou: Annotated[str | None, typer.Option(help="Overlaps that a match exceeds, separated by commas.")] = None,
-    recall: Recall = "40",
-    split: Annotated[
-        Path | None, typer.Option(help="File of frame names; those without a result file count as empty.")
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write every figure to this file.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write every figure to this file.")] = None,
-) -> None:
-    """Score result files of any program by KITTI's rules."""
-    from lidar_ebm.evaluation.score import score as score_folders
-    from lidar_ebm.evaluation.table import score_table
-
-    recalls = _recall(recall)
-    overlaps = None if iou is None else _numbers(iou, "--iou")
-    names = [name.strip() for name in classes.split(",")]
-    found = score_folders(labels, results, classes=names, iou=overlaps, split=split, json=json, csv=csv)
-    Console().print(score_table(found, recalls))
+app.command(
+    epilog="Example: `lidar-ebm score data/kitti/training/label_2 results --distance 0,20,40,80 --plots curves`"
+)(cli_scoring.score)
+app.command(epilog="Example: `lidar-ebm compare data/kitti/training/label_2 results_before results_after`")(
+    cli_scoring.compare
+)
 
 
 @app.command(epilog="Example: `lidar-ebm plot runs/a --data data/simulated --frames 6`")
@@ -157,20 +139,6 @@ def plot(
 
     for path in plot_run(run, data=data, split=split, frames=frames, out=out):
         typer.echo(path)
-
-
-def _numbers(text: str, option: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise InputError(f"{option} {text!r}: expected numbers separated by commas, for example 0.7,0.8.") from error
-
-
-def _recall(text: str) -> str:
-    names = {"40": "R40", "11": "R11", "41": "mean41"}
-    if text not in names:
-        raise InputError(f"--recall {text!r}: choose 40, 11 or 41.")
-    return names[text]
 
 
 def main(arguments: list[str] | None = None) -> None:

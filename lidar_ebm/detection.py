@@ -16,7 +16,8 @@ from lidar_ebm.data.dataset import crop_to_range
 from lidar_ebm.data.kitti_files import read_calibration, read_image_size, write_labels
 from lidar_ebm.data.point_files import read_point_file
 from lidar_ebm.errors import InputError
-from lidar_ebm.geometry.frames import DEFAULT_IMAGE_SIZE, Calibration, boxes_to_labels, crop_to_camera_view
+from lidar_ebm.geometry.calibration import DEFAULT_IMAGE_SIZE, Calibration
+from lidar_ebm.geometry.frames import boxes_to_labels, crop_to_camera_view
 from lidar_ebm.model.detector import Detector
 from lidar_ebm.progress import progress_bar
 from lidar_ebm.training.checkpoint import load_run

@@ -8,11 +8,15 @@ an explicit `batch_size`; any of them may be empty.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    # Scoring reads label files without torch, which takes a second and over a hundred MB to import; what needs it here
+    # imports it itself.
+    import torch
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -22,6 +26,8 @@ KITTI_TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist",
 
 def to_device(value: T, device: torch.device | str) -> T:
     """A copy of a dataclass of this module with every tensor in it, nested ones too, on `device`."""
+    from torch import Tensor
+
     moved = {}
     for field in fields(value):  # type: ignore[arg-type]  # every T here is a dataclass
         item = getattr(value, field.name)
@@ -105,6 +111,8 @@ class SparseFeatures:
 
     def centers(self) -> Tensor:
         """Centres of the occupied cells, [V, 3] float32, LiDAR frame, m."""
+        import torch
+
         size = self.features.new_tensor(self.voxel_size, dtype=torch.float32)
         origin = self.features.new_tensor(self.origin, dtype=torch.float32)
         return (self.indices[:, [3, 2, 1]].to(torch.float32) + 0.5) * size + origin

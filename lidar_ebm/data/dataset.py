@@ -17,7 +17,8 @@ from torch.utils.data import Dataset
 from lidar_ebm.config import ClassConfig, Config
 from lidar_ebm.data.kitti_files import read_calibration, read_image_size, read_labels, read_points, read_split
 from lidar_ebm.errors import InputError
-from lidar_ebm.geometry.frames import DEFAULT_IMAGE_SIZE, Calibration, crop_to_camera_view, labels_to_boxes
+from lidar_ebm.geometry.calibration import DEFAULT_IMAGE_SIZE, Calibration
+from lidar_ebm.geometry.frames import crop_to_camera_view, labels_to_boxes
 from lidar_ebm.types import Frame, Label
 
 _MISSING_SHOWN = 5

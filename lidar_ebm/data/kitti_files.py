@@ -11,20 +11,21 @@ import os
 import re
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.files import atomic_write
-from lidar_ebm.geometry.frames import Calibration
+from lidar_ebm.geometry.calibration import Calibration
 from lidar_ebm.types import KITTI_TYPES, Label
 
 __all__ = [
     "KITTI_TYPES",
     "Label",
     "drop_non_finite",
+    "parse_labels",
     "read_bytes",
     "read_calibration",
     "read_image_size",
@@ -105,19 +106,38 @@ def drop_non_finite(points: np.ndarray, path: PathLike) -> np.ndarray:
     return points[finite]
 
 
-def read_labels(path: PathLike, *, require_score: bool = False) -> list[Label]:
+def read_labels(path: PathLike, *, require_score: bool = False, types: Sequence[str] = KITTI_TYPES) -> list[Label]:
     """Read a label file (15 fields a line) or a result file (16, the last being the score).
 
-    Class names are read without regard to case and returned in KITTI's spelling. Blank lines are skipped; an empty file
-    is a frame without objects. `score` is None where a line has none.
+    Class names are read without regard to case and returned in the spelling of `types`. Blank lines are skipped; an
+    empty file is a frame without objects. `score` is None where a line has none.
+
+    Args:
+        path: the file.
+        require_score: a line without a score is an error.
+        types: the classes that are known.
 
     Raises:
         InputError: the file is missing or no text, a line has too few or too many fields, one that is no number, or an
             unknown class, or (with `require_score`) no score. The message names file and line.
     """
+    return parse_labels(_read_text(path), path, require_score=require_score, types=types)
+
+
+def parse_labels(
+    text: str, path: PathLike, *, require_score: bool = False, types: Sequence[str] = KITTI_TYPES
+) -> list[Label]:
+    """`read_labels` of a file's text; `path` is what a message calls the file.
+
+    Raises:
+        InputError: as `read_labels`, of a line.
+    """
+    spellings: dict[str, str] = {}
+    for name in types:
+        spellings.setdefault(name.lower(), name)
     return [
-        _parse_label(line, f"{path}:{number}", require_score)
-        for number, line in enumerate(_read_text(path).splitlines(), start=1)
+        _parse_label(line, f"{path}:{number}", require_score, spellings)
+        for number, line in enumerate(text.splitlines(), start=1)
         if line.strip()
     ]
 
@@ -242,16 +262,16 @@ def read_bytes(path: PathLike) -> bytes:
         ) from error
 
 
-def _parse_label(line: str, where: str, require_score: bool) -> Label:
-    """One line of a label or result file; `where` is "file:line"."""
+def _parse_label(line: str, where: str, require_score: bool, spellings: Mapping[str, str]) -> Label:
+    """One line of a label or result file; `where` is "file:line", `spellings` the known classes by lower case."""
     fields = line.split()
     if not len(_LABEL_FIELDS) - 1 <= len(fields) <= len(_LABEL_FIELDS):
         raise InputError(f"{where}: {len(fields)} fields; a label has 15, a result 16. Correct or remove the line.")
     if require_score and len(fields) < len(_LABEL_FIELDS):
         raise InputError(f"{where}: the score is missing; a result line has 16 fields, the last being the score.")
-    name = _CANONICAL_TYPES.get(fields[0].lower())
+    name = spellings.get(fields[0].lower())
     if name is None:
-        raise InputError(f"{where}: unknown class {fields[0]!r}; known are {', '.join(KITTI_TYPES)}.")
+        raise InputError(f"{where}: unknown class {fields[0]!r}; known are {', '.join(spellings.values())}.")
     numbers = []
     for field, text in zip(_LABEL_FIELDS[1:], fields[1:], strict=False):  # the score may be missing
         try:

@@ -27,7 +27,8 @@ from lidar_ebm.data.simulation.scene import Scene, make_scene
 from lidar_ebm.data.simulation.sensor import camera_grid, cast, full_grid, receive
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.files import atomic_write
-from lidar_ebm.geometry.frames import Calibration, crop_to_camera_view
+from lidar_ebm.geometry.calibration import Calibration
+from lidar_ebm.geometry.frames import crop_to_camera_view
 from lidar_ebm.types import Label
 
 SETTINGS_FILE: Final = "simulation.json"

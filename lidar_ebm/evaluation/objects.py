@@ -24,6 +24,7 @@ class Objects:
     bbox: np.ndarray  # [N, 4] x1, y1, x2, y2, pixels
     boxes: np.ndarray  # [N, 7] x, y, z (bottom centre, m), h, w, l (m), rotation_y (rad)
     scores: np.ndarray  # [N]; NaN for labels
+    points: np.ndarray | None = None  # [N] int64, LiDAR points in the box; None: not counted
 
     @property
     def frame_count(self) -> int:
@@ -82,11 +83,21 @@ def pack_objects(
         boxes=numbers[:, 7:14].copy(),
         scores=numbers[:, 14].copy(),
     )
-    _check_finite(objects, numbers[:, :14], "a number that is NaN or infinite; correct or remove it", names)
+    check_objects(objects, need_scores=need_scores, names=names)
+    return objects
+
+
+def check_objects(objects: Objects, *, need_scores: bool, names: Sequence[str] | None = None) -> None:
+    """Refuse objects that cannot be scored; the arguments are those of `pack_objects`.
+
+    Raises:
+        InputError: a number that is NaN or infinite, or a result without a score; the message names frame and object.
+    """
+    numbers = np.column_stack((objects.truncated, objects.occluded, objects.alpha, objects.bbox, objects.boxes))
+    _check_finite(objects, numbers, "a number that is NaN or infinite; correct or remove it", names)
     if need_scores:
         remedy = "no score or one that is NaN or infinite; a result line ends with a finite score, higher is better"
-        _check_finite(objects, numbers[:, 14:], remedy, names)
-    return objects
+        _check_finite(objects, objects.scores[:, None], remedy, names)
 
 
 def _check_finite(objects: Objects, numbers: np.ndarray, complaint: str, names: Sequence[str] | None) -> None:

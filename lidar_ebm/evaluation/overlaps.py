@@ -1,7 +1,9 @@
 """Overlaps in KITTI's own terms, in double precision, for the pairs of one frame at a time (numba, CPU).
 
 2-D boxes are (x1, y1, x2, y2) pixels; 3-D boxes (x, y, z, h, w, l, rotation_y) in the camera frame, y down and at the
-bottom face, metres and radians. A box without extent overlaps nothing.
+bottom face, metres and radians. A box without extent overlaps nothing. A negative size, as in the placeholder -1, turns
+a rectangle on the ground about itself, as in KITTI's program: to it a DontCare line is a square metre on the ground at
+(-1000, -1000).
 """
 
 from __future__ import annotations
@@ -20,11 +22,17 @@ GEOMETRIES = {"2d": IMAGE, "aos": IMAGE, "bev": GROUND, "3d": VOLUME}  # what ea
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Every (label, detection) pair of one frame whose overlap may count, by label, then detection, in file order."""
+    """Every (label, detection) pair of one frame whose overlap may count, twice: by label and by detection.
+
+    Both are in file order, of labels as of detections.
+    """
 
     offsets: np.ndarray  # [L + 1] int64: label i owns rows offsets[i] to offsets[i + 1]
     detection: np.ndarray  # [P] int64, row of the detection
     overlap: np.ndarray  # [P] float64, intersection over union
+    detection_offsets: np.ndarray  # [D + 1] int64: detection j owns rows offsets[j] to offsets[j + 1] of what follows
+    label: np.ndarray  # [P] int64, row of the label
+    overlap_by_detection: np.ndarray  # [P] float64
 
 
 def find_pairs(labels: Objects, detections: Objects, geometry: int, minimum: float) -> Pairs:
@@ -39,7 +47,10 @@ def find_pairs(labels: Objects, detections: Objects, geometry: int, minimum: flo
         geometry,
         minimum,
     )
-    return Pairs(offsets, detection, overlap)
+    by_detection = np.argsort(detection, kind="stable")
+    detection_offsets = np.searchsorted(detection[by_detection], np.arange(len(detections.scores) + 1))
+    label = np.repeat(np.arange(len(labels.scores)), np.diff(offsets))
+    return Pairs(offsets, detection, overlap, detection_offsets, label[by_detection], overlap[by_detection])
 
 
 def dont_care_shares(labels: Objects, detections: Objects, geometry: int) -> np.ndarray:
@@ -56,7 +67,7 @@ def dont_care_shares(labels: Objects, detections: Objects, geometry: int) -> np.
     )
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def shared_ground_area(a: np.ndarray, b: np.ndarray) -> float:
     """Area that two boxes (x, y, z, h, w, l, rotation_y) share on the ground.
 
@@ -64,8 +75,8 @@ def shared_ground_area(a: np.ndarray, b: np.ndarray) -> float:
     a's boundary over the x within [-L, L]: piecewise linear on each edge, so exact with three trapezoids. No decision
     between inside and outside is taken, which makes identical and touching boxes ordinary cases.
     """
-    length_a, width_a, length_b, width_b = a[5], a[4], b[5], b[4]
-    if length_a <= 0.0 or width_a <= 0.0 or length_b <= 0.0 or width_b <= 0.0:
+    length_a, width_a, length_b, width_b = abs(a[5]), abs(a[4]), abs(b[5]), abs(b[4])
+    if length_a == 0.0 or width_a == 0.0 or length_b == 0.0 or width_b == 0.0:
         return 0.0
     # rotation_y turns x towards -z: with v = -z the plane (x, v) has counter-clockwise angles.
     offset_x, offset_v = a[0] - b[0], b[2] - a[2]
@@ -92,7 +103,7 @@ def shared_ground_area(a: np.ndarray, b: np.ndarray) -> float:
     return min(max(area, 0.0), smaller)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _strip_integral(x0: float, y0: float, x1: float, y1: float, half_length: float, half_width: float) -> float:
     """Integral of clamp(y, -W, W) dx along the edge from (x0, y0) to (x1, y1), for x within [-L, L]."""
     dx, dy = x1 - x0, y1 - y0
@@ -120,7 +131,7 @@ def _strip_integral(x0: float, y0: float, x1: float, y1: float, half_length: flo
     return mean * (t1 - t0) * dx
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _shared(a2: np.ndarray, a3: np.ndarray, b2: np.ndarray, b3: np.ndarray, geometry: int) -> float:
     """What two objects share: pixels squared, square metres or cubic metres."""
     if geometry == IMAGE:
@@ -135,16 +146,16 @@ def _shared(a2: np.ndarray, a3: np.ndarray, b2: np.ndarray, b3: np.ndarray, geom
     return shared * shared_ground_area(a3, b3)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _content(box2: np.ndarray, box3: np.ndarray, geometry: int) -> float:
     """An object's own area or volume in the same units."""
     if geometry == IMAGE:
         return (box2[2] - box2[0]) * (box2[3] - box2[1])
-    area = box3[5] * box3[4]
+    area = abs(box3[5] * box3[4])
     return area if geometry == GROUND else area * box3[3]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def overlap(a2: np.ndarray, a3: np.ndarray, b2: np.ndarray, b3: np.ndarray, geometry: int) -> float:
     """Intersection over union of two objects, each given by its 2-D and its 3-D box."""
     shared = _shared(a2, a3, b2, b3, geometry)
@@ -153,7 +164,21 @@ def overlap(a2: np.ndarray, a3: np.ndarray, b2: np.ndarray, b3: np.ndarray, geom
     return shared / (_content(a2, a3, geometry) + _content(b2, b3, geometry) - shared)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
+def _are_apart(
+    bbox_a: np.ndarray, boxes_a: np.ndarray, i: int, bbox_b: np.ndarray, boxes_b: np.ndarray, j: int, geometry: int
+) -> bool:
+    """Whether row i of a and row j of b share nothing, where that is plain: most pairs, at a fraction of the cost."""
+    if geometry == IMAGE:
+        across = min(bbox_a[i, 2], bbox_b[j, 2]) <= max(bbox_a[i, 0], bbox_b[j, 0])
+        return across or min(bbox_a[i, 3], bbox_b[j, 3]) <= max(bbox_a[i, 1], bbox_b[j, 1])
+    # A box reaches no farther than half its length and half its width together.
+    reach = 0.5 * (abs(boxes_a[i, 4]) + abs(boxes_a[i, 5]) + abs(boxes_b[j, 4]) + abs(boxes_b[j, 5]))
+    x, z = boxes_a[i, 0] - boxes_b[j, 0], boxes_a[i, 2] - boxes_b[j, 2]
+    return x * x + z * z > reach * reach
+
+
+@njit(cache=True, nogil=True)
 def _find_pairs(
     label_offsets: np.ndarray,
     label_bbox: np.ndarray,
@@ -171,6 +196,8 @@ def _find_pairs(
     for frame in range(len(label_offsets) - 1):
         for i in range(label_offsets[frame], label_offsets[frame + 1]):
             for j in range(detection_offsets[frame], detection_offsets[frame + 1]):
+                if _are_apart(detection_bbox, detection_boxes, j, label_bbox, label_boxes, i, geometry):
+                    continue
                 value = overlap(detection_bbox[j], detection_boxes[j], label_bbox[i], label_boxes[i], geometry)
                 if value <= minimum:
                     continue
@@ -184,7 +211,7 @@ def _find_pairs(
     return offsets, rows[:count].copy(), values[:count].copy()
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _dont_care_shares(
     label_offsets: np.ndarray,
     dont_care: np.ndarray,
@@ -201,6 +228,8 @@ def _dont_care_shares(
             if not dont_care[i]:
                 continue
             for j in range(detection_offsets[frame], detection_offsets[frame + 1]):
+                if _are_apart(detection_bbox, detection_boxes, j, label_bbox, label_boxes, i, geometry):
+                    continue
                 shared = _shared(detection_bbox[j], detection_boxes[j], label_bbox[i], label_boxes[i], geometry)
                 if shared > 0.0:
                     share = shared / _content(detection_bbox[j], detection_boxes[j], geometry)

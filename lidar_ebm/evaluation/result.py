@@ -13,6 +13,37 @@ from lidar_ebm.errors import InputError
 RECALLS = {"R40": slice(1, 41), "R11": slice(0, 41, 4), "mean41": slice(0, 41)}
 
 
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What is found at the score at which F1 is best."""
+
+    score: float  # of the lowest detection that is looked at
+    true_positives: int
+    false_positives: int
+    misses: int
+    overlap: float  # mean IoU of the true positives, in the curve's metric; NaN without any, as all that follow
+    center_error: float  # mean distance of the 3-D boxes' centres, m; NaN too where no 3-D boxes are known
+    size_error: float  # mean absolute error of length, width and height, m; NaN likewise
+    yaw_error: float  # mean absolute error of the yaw modulo pi, rad; NaN likewise
+    flipped: float  # share, 0..1, whose heading is more than pi/2 off; NaN likewise
+
+    @property
+    def precision(self) -> float:
+        """Share of the reported objects that are true."""
+        return self.true_positives / max(self.true_positives + self.false_positives, 1)
+
+    @property
+    def recall(self) -> float:
+        """Share of the objects that were found."""
+        return self.true_positives / max(self.true_positives + self.misses, 1)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall."""
+        wrong = self.false_positives + self.misses
+        return 2 * self.true_positives / max(2 * self.true_positives + wrong, 1)
+
+
 @dataclass(frozen=True, eq=False)
 class Curve:
     """Precision (orientation similarity for AOS) against recall, and the counts behind it."""
@@ -27,6 +58,13 @@ class Curve:
     false_positives: np.ndarray  # [T] int64
     misses: np.ndarray  # [T] int64
     label_count: int  # valid labels, the denominator of recall
+    best: OperatingPoint | None  # None: no detection is counted at any score
+    distance: tuple[float, float] | None = None  # m, horizontal, [from, to): the labels of this band alone
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Recall [41] at which `precision` stands: 0, 1/40 ... 1."""
+        return np.arange(41) / 40
 
     def ap(self, recall: str = "R40") -> float:
         """Average precision in percent.
@@ -48,6 +86,7 @@ class Evaluation:
 
     curves: tuple[Curve, ...]  # by class, metric, overlap (rising), difficulty
     frame_count: int  # frames that were scored
+    bands: tuple[Curve, ...] = ()  # the same by distance band, where asked for
     notes: tuple[str, ...] = ()  # what departs from KITTI's rules, and what could not be scored
 
     def curve(self, class_name: str, metric: str, difficulty: str, iou: float | None = None) -> Curve | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -17,18 +19,42 @@ METRICS = ("2d", "aos", "bev", "3d")
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Limits within which a label counts; beyond any of them it is ignored."""
+    """Limits within which a label counts; beyond any of them it is ignored. Where none is given there is none."""
 
     name: str
-    max_occluded: int
-    max_truncated: float
-    min_height: float  # of the 2-D box, pixels; detections have to reach it too
+    max_occluded: float = math.inf
+    max_truncated: float = math.inf
+    min_height: float = 0.0  # of the 2-D box, pixels; detections of any class have to reach it too
+    min_distance: float = 0.0  # m, horizontal, from the camera
+    max_distance: float = math.inf  # m; detections from there on are no false positives, nor those before min_distance
+    min_points: int = 0  # LiDAR points in the box
+    band: tuple[float, float] | None = None  # m, [from, to): narrowed to it, for figures by distance
+
+    def __str__(self) -> str:
+        limits = (
+            (self.max_occluded < math.inf, f"occluded ≤ {self.max_occluded:g}"),
+            (self.max_truncated < math.inf, f"truncated ≤ {self.max_truncated:g}"),
+            (self.min_height > 0, f"height ≥ {self.min_height:g} px"),
+            (self.min_distance > 0, f"distance ≥ {self.min_distance:g} m"),
+            (self.max_distance < math.inf, f"distance < {self.max_distance:g} m"),
+            (self.min_points > 0, f"points ≥ {self.min_points}"),
+        )
+        return f"{self.name}: {', '.join(text for given, text in limits if given) or 'no limits'}"
 
 
 EASY = Difficulty("easy", 0, 0.15, 40.0)
 MODERATE = Difficulty("moderate", 1, 0.30, 25.0)
 HARD = Difficulty("hard", 2, 0.50, 25.0)
 DIFFICULTIES = (EASY, MODERATE, HARD)
+
+# For data without images, where occlusion, truncation and 2-D boxes are unknown. Ours: KITTI has none.
+LIDAR_DIFFICULTIES = (
+    Difficulty("easy", max_distance=30.0, min_points=50),
+    Difficulty("moderate", max_distance=50.0, min_points=20),
+    Difficulty("hard", max_distance=80.0, min_points=5),
+)
+
+UNKNOWN_ANGLE, UNKNOWN_LOCATION = -10.0, -1000.0  # how label and result files say so
 
 NEIGHBOURS = {"car": "van", "pedestrian": "person_sitting"}
 
@@ -62,6 +88,14 @@ def required_overlaps(iou: Overlaps | None, class_name: str, metric: str) -> tup
     return tuple(dict.fromkeys(values))
 
 
+def departs_from_official(iou: Overlaps | None, wanted: Iterable[tuple[str, str]]) -> bool:
+    """Whether any (class, metric) is scored at another overlap than KITTI's own."""
+    official = {name.lower(): (value,) for name, value in OFFICIAL_OVERLAPS.items()}
+    return iou is not None and any(
+        required_overlaps(iou, name, metric) != official.get(name.lower()) for name, metric in wanted
+    )
+
+
 def _of_key(choice: Overlaps, key: str, wanted: str) -> Overlaps:
     """The part of a choice that is for one class or metric: all of it where it is not split further."""
     if not isinstance(choice, Mapping):
@@ -72,14 +106,39 @@ def _of_key(choice: Overlaps, key: str, wanted: str) -> Overlaps:
     raise InputError(f"no overlap for {wanted}: given are {', '.join(choice) or 'none'}; name it in iou")
 
 
+def with_bands(difficulties: Sequence[Difficulty], distances: Sequence[float]) -> list[Difficulty]:
+    """Each difficulty for all distances, then for each band between two neighbours of `distances` (m).
+
+    Raises:
+        InputError: the distances do not rise, or there is only one.
+    """
+    if any(not (0 <= low < high) for low, high in pairwise(distances)) or len(distances) == 1:
+        given = ", ".join(f"{value:g}" for value in distances)
+        raise InputError(f"distances {given}: give two or more, rising, in metres, for example 0,20,40,80")
+    bands = [(float(low), float(high)) for low, high in pairwise(distances)]
+    return [*difficulties, *(replace(each, band=band) for each in difficulties for band in bands)]
+
+
 def label_states(labels: Objects, class_name: str, difficulty: Difficulty) -> np.ndarray:
-    """State of each label for a class and difficulty, [L] int8."""
+    """State of each label for a class and difficulty, [L] int8.
+
+    Raises:
+        InputError: the difficulty asks for a number of points, and they were not counted.
+    """
     height = labels.bbox[:, 3] - labels.bbox[:, 1]
     outside = (
         (labels.occluded > difficulty.max_occluded)
         | (labels.truncated > difficulty.max_truncated)
         | (height < difficulty.min_height)
+        | is_beyond(labels, difficulty)
     )
+    if difficulty.min_points > 0:
+        if labels.points is None:
+            raise InputError(
+                f"difficulty {difficulty}: the points in the labelled boxes were not counted; give the folder of point "
+                "clouds, or limits without points."
+            )
+        outside |= labels.points < difficulty.min_points
     state = np.full(len(outside), ABSENT, dtype=np.int8)
     of_class = labels.is_type(class_name)
     state[of_class] = np.where(outside[of_class], IGNORED, VALID)
@@ -98,14 +157,26 @@ def detection_states(detections: Objects, class_name: str, difficulty: Difficult
     return state
 
 
+def is_beyond(objects: Objects, difficulty: Difficulty) -> np.ndarray:
+    """Whether each object lies nearer or farther than the difficulty looks, [N] bool; so does one of unknown place."""
+    low, high = difficulty.min_distance, difficulty.max_distance
+    if difficulty.band is not None:
+        low, high = max(low, difficulty.band[0]), min(high, difficulty.band[1])
+    if low <= 0 and high == math.inf:
+        return np.zeros(len(objects.scores), dtype=np.bool_)
+    distance = np.hypot(objects.boxes[:, 0], objects.boxes[:, 2])
+    unknown = (objects.boxes[:, 0] == UNKNOWN_LOCATION) & (objects.boxes[:, 2] == UNKNOWN_LOCATION)
+    return unknown | (distance < low) | (distance >= high)
+
+
 def is_scored(detections: Objects, class_name: str, metric: str) -> bool:
     """Whether a class is scored in a metric at all: one of its detections has a usable box, and for AOS every
     detection of every class has an angle."""
     of_class = detections.is_type(class_name)
     if metric == "bev":
-        return bool((of_class & (detections.boxes[:, 0] != -1000.0)).any())
+        return bool((of_class & (detections.boxes[:, 0] != UNKNOWN_LOCATION)).any())
     if metric == "3d":
-        return bool((of_class & (detections.boxes[:, 1] != -1000.0)).any())
-    if metric == "aos" and bool((detections.alpha == -10.0).any()):
+        return bool((of_class & (detections.boxes[:, 1] != UNKNOWN_LOCATION)).any())
+    if metric == "aos" and bool((detections.alpha == UNKNOWN_ANGLE).any()):
         return False
     return bool((of_class & (detections.bbox[:, 0] >= 0.0)).any())

@@ -13,85 +13,22 @@ tensors keep their dtype and device.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.arrays import Array, as_given, as_tensor
 from lidar_ebm.geometry.boxes import corners_3d, wrap_angle
+from lidar_ebm.geometry.calibration import DEFAULT_IMAGE_SIZE, Calibration
 from lidar_ebm.types import Label
-
-DEFAULT_IMAGE_SIZE = (1242, 375)  # width, height in pixels of most of KITTI's rectified images
 
 # Edges of a box as pairs of indices into corners_3d: bottom, top, uprights.
 _EDGES = np.array([(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)])
 # What lies nearer to the image plane than this, in metres, is cut off before projection, which is undefined at 0.
 _NEAR = 0.01
-
-
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """What KITTI's calib files say of the LiDAR and the left colour camera, in metres and pixels.
-
-    Raises:
-        InputError: a matrix has the wrong shape, is not finite or is singular; the message names it.
-    """
-
-    p2: np.ndarray  # [3, 4] float64: rectified camera frame → left colour image (homogeneous)
-    r0_rect: np.ndarray  # [3, 3] float64: reference camera → rectified camera
-    tr_velo_to_cam: np.ndarray  # [3, 4] float64: LiDAR → reference camera
-
-    def __post_init__(self) -> None:
-        for name, shape in (("p2", (3, 4)), ("r0_rect", (3, 3)), ("tr_velo_to_cam", (3, 4))):
-            matrix = np.asarray(getattr(self, name), dtype=np.float64)
-            if matrix.shape != shape:
-                raise InputError(f"calibration matrix {name} has shape {matrix.shape}; give it as {shape}.")
-            if not np.isfinite(matrix).all():
-                raise InputError(f"calibration matrix {name} holds NaN or infinity; restore the original values.")
-            if np.linalg.cond(matrix[:, :3]) > 1e8:
-                raise InputError(f"calibration matrix {name} is singular; restore the original values.")
-            object.__setattr__(self, name, matrix)
-
-    @classmethod
-    def nominal(cls) -> Calibration:
-        """A camera as on KITTI's car, looking exactly ahead and level: for data that come without a calibration."""
-        return cls(
-            p2=np.array([[721.5377, 0, 609.5593, 44.85728], [0, 721.5377, 172.854, 0.2163791], [0, 0, 1, 0.002745884]]),
-            r0_rect=np.eye(3),
-            tr_velo_to_cam=np.array([[0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27]]),
-        )
-
-    @cached_property
-    def lidar_to_rect(self) -> np.ndarray:
-        """[4, 4] float64: LiDAR frame → rectified camera frame (homogeneous)."""
-        transform = np.eye(4)
-        transform[:3] = self.r0_rect @ self.tr_velo_to_cam
-        return transform
-
-    @cached_property
-    def rect_to_lidar(self) -> np.ndarray:
-        """[4, 4] float64: rectified camera frame → LiDAR frame (homogeneous)."""
-        return np.linalg.inv(self.lidar_to_rect)
-
-    @cached_property
-    def heading_to_lidar(self) -> np.ndarray:
-        """[2, 2] float64: a direction (x, z) on the camera's ground plane → (x, y) seen from above in the LiDAR frame.
-
-        Raises:
-            InputError: the camera is not roughly upright, so that `rotation_y` says nothing about yaw.
-        """
-        matrix = self.rect_to_lidar[:2][:, [0, 2]]
-        if abs(np.linalg.det(matrix)) < 0.5:
-            raise InputError(
-                "the calibration tilts the camera by more than 60 degrees against the LiDAR, so that rotation_y cannot "
-                "give a heading; check Tr_velo_to_cam and R0_rect."
-            )
-        return matrix
 
 
 def lidar_to_camera(points: Array, calibration: Calibration) -> Array:
@@ -148,6 +85,27 @@ def labels_to_boxes(labels: Sequence[Label], calibration: Calibration) -> np.nda
     return np.column_stack((centers, length, width, height, yaw))
 
 
+def boxes_to_camera(boxes: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Boxes as KITTI's files give them: the inverse of what `labels_to_boxes` does with numbers.
+
+    Args:
+        boxes: [M, 7] float64, LiDAR frame.
+        calibration: of this frame.
+
+    Returns:
+        [M, 7] float64 (x, y, z, height, width, length, rotation_y): centre of the bottom face, rectified camera frame,
+        m; rotation_y in [-pi, pi).
+    """
+    centers = lidar_to_camera(boxes, calibration)  # [M, 3]
+    directions = np.stack((np.cos(boxes[:, 6]), np.sin(boxes[:, 6])), axis=1)  # [M, 2]
+    headings = directions @ np.linalg.inv(calibration.heading_to_lidar).T  # [M, 2] camera x, z
+    rotation_y = wrap_angle(np.arctan2(-headings[:, 1], headings[:, 0]))
+    length, width, height = boxes[:, 3:6].T
+    return np.column_stack(
+        (centers[:, 0], centers[:, 1] + height / 2, centers[:, 2], height, width, length, rotation_y)
+    )
+
+
 def boxes_to_labels(
     boxes: np.ndarray | Tensor,
     calibration: Calibration,
@@ -170,11 +128,8 @@ def boxes_to_labels(
     """
     array = np.asarray(boxes.detach().cpu() if isinstance(boxes, Tensor) else boxes, dtype=np.float64).reshape(-1, 7)
     values = [None] * len(array) if scores is None else [float(score) for score in scores]
-    centers = lidar_to_camera(array, calibration)  # [M, 3]
-    directions = np.stack((np.cos(array[:, 6]), np.sin(array[:, 6])), axis=1)  # [M, 2]
-    headings = directions @ np.linalg.inv(calibration.heading_to_lidar).T  # [M, 2] camera x, z
-    rotation_y = wrap_angle(np.arctan2(-headings[:, 1], headings[:, 0]))
-    alpha = wrap_angle(rotation_y - np.arctan2(centers[:, 0], centers[:, 2]))
+    camera = boxes_to_camera(array, calibration)  # [M, 7]
+    alpha = wrap_angle(camera[:, 6] - np.arctan2(camera[:, 0], camera[:, 2]))
     rectangles = clip_to_image(project_boxes(array, calibration), image_size)
     return [
         Label(
@@ -183,12 +138,12 @@ def boxes_to_labels(
             occluded=-1,
             alpha=float(alpha[i]),
             bbox=tuple(rectangles[i].tolist()),
-            dimensions=(float(box[5]), float(box[4]), float(box[3])),
-            location=(float(centers[i, 0]), float(centers[i, 1] + box[5] / 2), float(centers[i, 2])),
-            rotation_y=float(rotation_y[i]),
+            dimensions=tuple(box[3:6].tolist()),
+            location=tuple(box[:3].tolist()),
+            rotation_y=float(box[6]),
             score=score,
         )
-        for i, (box, name, score) in enumerate(zip(array, types, values, strict=True))
+        for i, (box, name, score) in enumerate(zip(camera, types, values, strict=True))
     ]
 
 
@@ -204,8 +159,33 @@ def project_boxes(boxes: np.ndarray, calibration: Calibration) -> np.ndarray:
         is.
     """
     corners = corners_3d(np.asarray(boxes, dtype=np.float64).reshape(-1, 7)).reshape(-1, 3)
-    projection = calibration.p2 @ calibration.lidar_to_rect
-    homogeneous = _transform(corners, projection).reshape(-1, 8, 3)  # (u * depth, v * depth, depth)
+    return _extents(_transform(corners, calibration.p2 @ calibration.lidar_to_rect).reshape(-1, 8, 3))
+
+
+def project_camera_boxes(boxes: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """`project_boxes` of boxes in the camera's own frame, where what KITTI's files say is exact.
+
+    Args:
+        boxes: [M, 7] (x, y, z, height, width, length, rotation_y), (x, y, z) the centre of the bottom face, rectified
+            camera frame, m and rad.
+        calibration: of this frame; P2 alone is used.
+
+    Returns:
+        [M, 4] float64, as `project_boxes`.
+    """
+    x, y, z, height, width, length, rotation_y = np.asarray(boxes, dtype=np.float64).reshape(-1, 7).T
+    # The camera's axes renamed: forward, left and up make an upright box of it.
+    upright = np.column_stack((z, -x, height / 2 - y, length, width, height, -rotation_y - math.pi / 2))
+    forward, left, up = corners_3d(upright).reshape(-1, 3).T
+    corners = np.column_stack((-left, -up, forward))
+    return _extents(_transform(corners, calibration.p2).reshape(-1, 8, 3))
+
+
+def _extents(homogeneous: np.ndarray) -> np.ndarray:
+    """Image extents [M, 4] of boxes whose corners [M, 8, 3], in the order of `corners_3d`, are projected already.
+
+    The corners are (u * depth, v * depth, depth).
+    """
     start, end = homogeneous[:, _EDGES[:, 0]], homogeneous[:, _EDGES[:, 1]]  # [M, 12, 3]
     rise = end[..., 2] - start[..., 2]
     crossing = (start[..., 2] < _NEAR) != (end[..., 2] < _NEAR)

@@ -25,6 +25,7 @@ FloatArray = NDArray[np.floating[Any]]
 INDEX_COLUMNS = ("step", "epoch", "stage")
 OTHER_COLUMNS = ("learning_rate", "gradient_norm", "seconds_per_step")
 TOTAL_COLUMN = "loss"  # drawn broad and dark, below the terms: it still shows where one term is all there is
+BEST_MARK: dict[str, Any] = {"marker": "o", "markersize": 8, "linestyle": "none", "zorder": 4}
 LOG_SCALE_FROM = 20.0  # ratio of the highest to the lowest smoothed value from which a logarithmic axis reads better
 
 
@@ -47,6 +48,7 @@ class PrecisionRecallCurve:
     precision: ArrayLike  # [R] 0..1
     color: str | None = None
     linestyle: str = "solid"
+    best: tuple[float, float] | None = None  # recall and precision at the best F1, to be marked
 
 
 def read_losses(path: str | os.PathLike[str]) -> list[LossCurve]:
@@ -158,7 +160,7 @@ def plot_ap_against_steps(
     palette.style_axes(axes, x_label="refinement steps T", y_label=y_label, title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(y=0.08)
-    _add_legend(axes, outside=True)
+    add_legend(axes, outside=True)
     figure.tight_layout()
     return palette.save_figure(figure, path)
 
@@ -203,7 +205,7 @@ def plot_ap_before_after(
     axes.set_xticks(places, [f"{iou:.2f}" for iou in ious])
     axes.margins(y=0.16)
     axes.set_ylim(bottom=0.0)
-    _add_legend(axes)
+    add_legend(axes)
     figure.tight_layout()
     return palette.save_figure(figure, path)
 
@@ -222,6 +224,20 @@ def plot_precision_recall(
     """
     figure = palette.new_figure(size)
     axes = figure.add_subplot()
+    draw_precision_recall(axes, curves, title=title)
+    figure.tight_layout()
+    return palette.save_figure(figure, path)
+
+
+def draw_precision_recall(
+    axes: Axes,
+    curves: Sequence[PrecisionRecallCurve],
+    *,
+    title: str = "",
+    y_label: str = "precision",
+    legend_title: str = "",
+) -> None:
+    """Draw curves against recall, with a legend; points of best F1 are marked and named once."""
     for index, curve in enumerate(curves):
         recall, precision = np.asarray(curve.recall), np.asarray(curve.precision)
         if recall.shape != precision.shape or recall.ndim != 1:
@@ -230,12 +246,14 @@ def plot_precision_recall(
             )
         color = curve.color or palette.CYCLE[index % len(palette.CYCLE)]
         axes.plot(recall, precision, color=color, linestyle=curve.linestyle, linewidth=1.8, label=curve.name)
-    palette.style_axes(axes, x_label="recall", y_label="precision", title=title)
+        if curve.best is not None:
+            axes.plot(*curve.best, color=color, markeredgecolor=palette.BACKGROUND, **BEST_MARK)
+    if any(curve.best is not None for curve in curves):
+        axes.plot([], [], color=palette.MUTED_TEXT, markeredgecolor=palette.BACKGROUND, label="best F1", **BEST_MARK)
+    palette.style_axes(axes, x_label="recall", y_label=y_label, title=title)
     axes.set_xlim(0.0, 1.0)
     axes.set_ylim(0.0, 1.03)
-    _add_legend(axes)
-    figure.tight_layout()
-    return palette.save_figure(figure, path)
+    add_legend(axes, title=legend_title, size=palette.TICK_SIZE)
 
 
 def _number(path: Path, line: int, column: str, text: str | None) -> float:
@@ -272,11 +290,14 @@ def _draw_losses(panel: Axes, curves: Sequence[LossCurve], stage: str) -> None:
     if min(lows) > 0 and max(highs) / min(lows) >= LOG_SCALE_FROM:
         panel.set_yscale("log")
         panel.set_ylabel("loss (logarithmic)")
-    _add_legend(panel)
+    add_legend(panel)
 
 
-def _add_legend(axes: Axes, *, outside: bool = False) -> None:
+def add_legend(axes: Axes, *, outside: bool = False, title: str = "", size: float = palette.LABEL_SIZE) -> None:
+    """Add a legend in the fonts that all pictures share, where there is something to name."""
     if not axes.get_legend_handles_labels()[0]:
         return
     place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)} if outside else {"loc": "best"}
-    axes.legend(fontsize=palette.LABEL_SIZE, frameon=not outside, framealpha=0.9, **place)
+    axes.legend(
+        fontsize=size, title=title, title_fontsize=size, frameon=not outside, framealpha=0.9, handlelength=1.6, **place
+    )

@@ -14,7 +14,8 @@ from lidar_ebm.data.dataset import KittiDataset, crop_to_range
 from lidar_ebm.data.kitti_files import write_calibration, write_labels, write_points, write_split
 from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.boxes import points_in_boxes
-from lidar_ebm.geometry.frames import Calibration, boxes_to_labels
+from lidar_ebm.geometry.calibration import Calibration
+from lidar_ebm.geometry.frames import boxes_to_labels
 from lidar_ebm.types import Frame
 
 CONFIG = Config()

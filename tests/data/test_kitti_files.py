@@ -12,6 +12,7 @@ import pytest
 
 from lidar_ebm.data.kitti_files import (
     KITTI_TYPES,
+    parse_labels,
     read_calibration,
     read_image_size,
     read_labels,
@@ -23,7 +24,7 @@ from lidar_ebm.data.kitti_files import (
     write_split,
 )
 from lidar_ebm.errors import InputError, OutputError
-from lidar_ebm.geometry.frames import Calibration
+from lidar_ebm.geometry.calibration import Calibration
 from lidar_ebm.types import Label
 
 CAR = "Car 0.00 0 1.55 614.24 181.78 727.31 284.77 1.57 1.73 4.15 1.00 1.75 13.22 1.62"
@@ -156,6 +157,24 @@ def test_real_label_files_come_back_byte_for_byte(kitti_frames: Path, tmp_path: 
 def test_class_names_are_read_without_regard_to_case(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", CAR.replace("Car", "cAR"), DONT_CARE.replace("DontCare", "dontcare"))
     assert [label.type for label in read_labels(path)] == ["Car", "DontCare"]
+
+
+def test_other_classes_are_known_where_they_are_given(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", CAR.replace("Car", "bUS"), CAR)
+    types = ("Bus", "Car", "BUS")
+    assert [label.type for label in read_labels(path, types=types)] == ["Bus", "Car"]
+    with pytest.raises(InputError, match=r"a\.txt:1: unknown class 'bUS'; known are Car, Van, .*, DontCare\."):
+        read_labels(path)
+    with pytest.raises(InputError, match=r"a\.txt:2: unknown class 'Car'; known are Bus\."):
+        read_labels(path, types=("Bus",))
+
+
+def test_a_files_text_is_read_as_the_file_is(tmp_path: Path) -> None:
+    lines = (CAR + " 0.5", "", DONT_CARE)
+    path = write(tmp_path / "a.txt", *lines)
+    assert parse_labels("\r\n".join(lines), path) == read_labels(path)
+    with pytest.raises(InputError, match=r"zip/b\.txt:3: the score is missing"):
+        parse_labels("\n".join(lines), "zip/b.txt", require_score=True)
 
 
 def test_an_empty_label_file_is_a_frame_without_objects(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from lidar_ebm.data.kitti_files import read_calibration, read_labels, read_point
 from lidar_ebm.data.simulator import SimulationSettings, simulate, simulate_frame, split_frames
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.geometry.boxes import points_in_boxes
-from lidar_ebm.geometry.frames import Calibration, boxes_to_labels, crop_to_camera_view, labels_to_boxes
+from lidar_ebm.geometry.calibration import Calibration
+from lidar_ebm.geometry.frames import boxes_to_labels, crop_to_camera_view, labels_to_boxes
 
 
 def _digests(root: Path) -> dict[str, str]:

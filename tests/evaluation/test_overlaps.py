@@ -69,13 +69,26 @@ def test_pairs_stay_within_their_frame_and_in_file_order() -> None:
     pairs = find_pairs(labels, detections, VOLUME, 0.5)
     assert pairs.offsets.tolist() == [0, 2, 4, 6, 8]
     assert pairs.detection.tolist() == [0, 1, 5, 6, 5, 6, 5, 6]
+    assert pairs.detection_offsets.tolist() == [0, 1, 2, 2, 2, 2, 5, 8]
+    assert pairs.label.tolist() == [0, 0, 1, 2, 3, 1, 2, 3]
+    order = np.lexsort((pairs.label, pairs.detection[np.argsort(pairs.detection, kind="stable")]))
+    assert order.tolist() == list(range(8))
+    assert pairs.overlap_by_detection.tolist() == pairs.overlap[np.argsort(pairs.detection, kind="stable")].tolist()
 
 
 def test_boxes_without_extent_overlap_nothing() -> None:
-    flat = [car((5.0, 5.0, 5.0, 5.0), (0.0, 1.6, 20.0), size, 0.0) for size in ((0, 0, 0), (1, 0, 2), (-1, -1, -1))]
+    flat = [car((5.0, 5.0, 5.0, 5.0), (0.0, 1.6, 20.0), size, 0.0) for size in ((0, 0, 0), (1, 0, 2), (1, 2, 0))]
     objects = pack_objects([flat], need_scores=False)
     for geometry in (IMAGE, GROUND, VOLUME):
         assert len(find_pairs(objects, objects, geometry, 0.0).overlap) == 0
+
+
+def test_a_placeholder_is_a_square_metre_on_the_ground_and_nothing_in_space() -> None:
+    """KITTI's program measures DontCare lines as it does all others."""
+    placeholder = [car((5.0, 5.0, 50.0, 50.0), (-1000.0, -1000.0, -1000.0), (-1.0, -1.0, -1.0), -10.0)]
+    objects = pack_objects([placeholder], need_scores=False)
+    assert find_pairs(objects, objects, GROUND, 0.0).overlap.tolist() == pytest.approx([1.0])
+    assert len(find_pairs(objects, objects, VOLUME, 0.0).overlap) == 0
 
 
 @pytest.mark.parametrize(("height", "expected"), [(50.0, 0), (50.001, 1)])
@@ -100,6 +113,6 @@ def test_a_region_excuses_what_it_covers_by_more_than_the_overlap(covered: float
 @pytest.mark.parametrize("share", [0.3, 1.0])
 def test_thresholds_step_recall_by_a_fortieth(label_count: int, share: float) -> None:
     scores = np.random.default_rng(label_count).random(math.ceil(share * label_count))
-    thresholds = recall_thresholds(scores, label_count)
+    thresholds = recall_thresholds(np.sort(scores)[::-1], label_count)
     assert thresholds.tolist() == brute_force.recall_thresholds(scores.tolist(), label_count)
     assert len(thresholds) <= 41

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
 from lidar_ebm.data.kitti_files import write_labels, write_split
 from lidar_ebm.errors import InputError
@@ -25,15 +25,24 @@ from lidar_ebm.evaluation import (
 )
 from lidar_ebm.evaluation.curves import REFINEMENT_OVERLAPS
 from lidar_ebm.evaluation.result import Evaluation
+from lidar_ebm.evaluation.table import distance_table, matches_table, operating_point, write_csv, write_json
 from lidar_ebm.types import Label
+from tests.evaluation.made_evaluations import made_curve, made_evaluation
 from tests.evaluation.random_frames import random_frames
 
+BANDS = ((0.0, 20.0), (20.0, 40.0), (40.0, math.inf))
 
-def text_of(table: Table) -> str:
+
+def text_of(table: RenderableType) -> str:
     console = Console(width=80, no_color=True)
     with console.capture() as capture:
         console.print(table)
     return capture.get()
+
+
+def assert_fits(text: str) -> None:
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert "…" not in text  # nothing was cut off
 
 
 def refined(labels: list[list[Label]], noise: float) -> Evaluation:
@@ -88,6 +97,167 @@ def test_table_shows_every_class_metric_and_difficulty() -> None:
 def test_table_says_what_was_not_scored() -> None:
     text = text_of(score_table(evaluate([[]], [[]], classes=("Car",))))
     assert "Car is not scored in 3d" in text
+
+
+def test_notes_are_readable_below_however_narrow_a_table() -> None:
+    notes = (
+        "difficulty: near: distance < 30 m, points ≥ 5; far: no limits",
+        "read [strictly] as it stands, with [0, 20) in it",
+    )
+    for evaluation in (
+        Evaluation((), 1, notes=notes),
+        made_evaluation(classes=("Car",), metrics=("3d",), difficulties=("far",), notes=notes),
+        made_evaluation(notes=notes),
+    ):
+        text = text_of(score_table(evaluation))
+        assert_fits(text)
+        below = " ".join(text.split("Note: ", 1)[1].split())  # lines may break between words
+        assert below == " Note: ".join(notes)
+        assert len(text[text.index("Note: ") :].splitlines()) <= 4
+
+
+def test_distance_table_shows_each_band_and_its_labels() -> None:
+    evaluation = made_evaluation(bands=BANDS)
+    table = distance_table(evaluation, "R11")
+    assert table is not None
+    text = text_of(table)
+    assert_fits(text)
+    for word in ("R11", "moderate", "0–20 m", "20–40 m", "from 40 m"):
+        assert word in text
+    for band in BANDS:
+        found = [curve for curve in evaluation.bands if curve.difficulty == "moderate" and curve.distance == band]
+        assert len(found) == 12
+        for curve in found:
+            assert f"{curve.ap('R11'):.2f}" in text
+            assert f" {curve.label_count} " in text
+    assert distance_table(made_evaluation()) is None
+
+
+def test_distance_table_has_no_figure_for_a_band_without_labels() -> None:
+    generator = np.random.default_rng(0)
+    curves = [
+        made_curve(generator, "Car", "3d", 0.7, "far", distance=band, label_count=count)
+        for band, count in zip(BANDS, (0, 7, 100), strict=True)
+    ]
+    table = distance_table(Evaluation((), 3, bands=tuple(curves)))
+    assert table is not None
+    labels, figures = (line.split() for line in text_of(table).splitlines()[4:6])
+    assert labels == ["Car", "labels", "0", "7", "100"]
+    assert figures == ["3-D", "0.70", "–", f"{curves[1].ap():.2f}", f"{curves[2].ap():.2f}"]
+
+
+def test_matches_are_counted_at_the_best_f1() -> None:
+    evaluation = made_evaluation()
+    table = matches_table(evaluation)
+    assert table is not None
+    text = text_of(table)
+    assert_fits(text)
+    assert "moderate" in text
+    assert "AOS" not in text
+    rows = [line.split()[-9:] for line in text.splitlines() if " 0.70 " in line or " 0.50 " in line]
+    curves = [curve for curve in evaluation.curves if curve.difficulty == "moderate" and curve.metric != "aos"]
+    assert len(rows) == 2 * len(curves) == 18
+    for curve, counts, errors in zip(curves, rows[:9], rows[9:], strict=True):
+        best = curve.best
+        assert best is not None
+        assert counts[2:] == [
+            f"{best.score:.3f}",
+            str(best.true_positives),
+            str(best.false_positives),
+            str(best.misses),
+            f"{best.precision:.3f}",
+            f"{best.recall:.3f}",
+            f"{best.f1:.3f}",
+        ]
+        assert errors[-5:] == [
+            f"{best.overlap:.3f}",
+            f"{best.center_error:.3f}",
+            f"{best.size_error:.3f}",
+            f"{math.degrees(best.yaw_error):.2f}",
+            f"{100 * best.flipped:.1f}",
+        ]
+    assert matches_table(made_evaluation(metrics=("aos",))) is None
+    assert matches_table(Evaluation((), 0)) is None
+
+
+def test_wide_counts_still_fit() -> None:
+    evaluation = made_evaluation(classes=("Person_sitting",), difficulties=("easy", "hard"))
+    curves = []
+    for curve in evaluation.curves:
+        best = replace(operating_point(curve), score=-12.3456, true_positives=98765, false_positives=123456)
+        curves.append(replace(curve, best=best))
+    table = matches_table(replace(evaluation, curves=tuple(curves)))
+    assert table is not None
+    text = text_of(table)
+    assert "hard" in text  # the last, for there is no moderate
+    assert_fits(text)
+
+
+def test_a_class_that_nothing_was_found_of_is_all_missed() -> None:
+    curve = made_curve(np.random.default_rng(0), "Car", "3d", 0.7, "moderate", label_count=3)
+    evaluation = Evaluation((replace(curve, best=None),), 2)
+    table = matches_table(evaluation)
+    assert table is not None
+    counts, errors = (line.split() for line in text_of(table).splitlines() if " 0.70 " in line)
+    assert counts[3:] == ["–", "0", "0", "3", "0.000", "0.000", "0.000"]
+    assert errors[3:] == ["–"] * 5
+    (record,) = to_json(evaluation)["matches"]
+    assert (record["true"], record["false"], record["missed"], record["f1"]) == (0, 0, 3, 0.0)
+    errors_and_score = ("score", "mean_iou", "center_error", "size_error", "yaw_error", "flipped")
+    assert [record[key] for key in errors_and_score] == [None] * 6
+
+
+def test_json_is_valid_and_whole(tmp_path: Path) -> None:
+    evaluation = made_evaluation(bands=BANDS, notes=("a note",))
+    broken = replace(operating_point(evaluation.curves[0]), center_error=math.nan, size_error=math.nan)
+    evaluation = replace(evaluation, curves=(replace(evaluation.curves[0], best=broken), *evaluation.curves[1:]))
+    write_json(tmp_path / "ap.json", evaluation)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    content = json.loads((tmp_path / "ap.json").read_text(), parse_constant=refuse)
+    assert content == to_json(evaluation)
+    assert list(content) == ["ap", "frames", "notes", "distance", "matches", "curves"]
+    assert content["notes"] == ["a note"]
+    assert len(content["ap"]) == 108
+    assert len(content["distance"]) == 3 * len(BANDS) * 36
+    last = content["distance"][-1]
+    assert {*last} == {*content["ap"][0], "from", "to", "labels"}
+    assert (last["from"], last["to"], last["recall"]) == (40.0, None, "mean41")
+    assert (last["ap"], last["labels"]) == (evaluation.bands[-1].ap("mean41"), evaluation.bands[-1].label_count)
+
+    assert [record["metric"] for record in content["matches"][:9:3]] == ["2d", "bev", "3d"]
+    first = content["matches"][0]
+    assert (first["center_error"], first["size_error"], first["yaw_error"]) == (None, None, broken.yaw_error)
+    assert (first["precision"], first["recall"], first["f1"]) == (broken.precision, broken.recall, broken.f1)
+
+    for curve, record in zip(evaluation.curves, content["curves"], strict=True):
+        key = (record["class"], record["metric"], record["iou"], record["difficulty"])
+        assert key == (curve.class_name, curve.metric, curve.iou, curve.difficulty)
+        assert record["labels"] == curve.label_count
+        np.testing.assert_array_equal(record["precision"], curve.precision)
+        np.testing.assert_array_equal(record["thresholds"], curve.thresholds)
+        for name, counts in (
+            ("true", curve.true_positives),
+            ("false", curve.false_positives),
+            ("missed", curve.misses),
+        ):
+            np.testing.assert_array_equal(record[name], counts)
+
+
+def test_csv_has_distance_bands_below_the_figures(tmp_path: Path) -> None:
+    evaluation = made_evaluation(bands=BANDS)
+    write_csv(tmp_path / "ap.csv", evaluation)
+    text = (tmp_path / "ap.csv").read_text()
+    assert text.startswith("class,metric,iou,difficulty,recall,ap,from,to\n")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert len(rows) == 108 + 3 * 108
+    assert {(row["from"], row["to"]) for row in rows[:108]} == {("", "")}
+    assert {(row["from"], row["to"]) for row in rows[108:]} == {("0.0", "20.0"), ("20.0", "40.0"), ("40.0", "")}
+    assert [float(row["ap"]) for row in rows[108:111]] == [
+        evaluation.bands[0].ap(recall) for recall in ("R40", "R11", "mean41")
+    ]
 
 
 def test_scoring_folders_writes_the_figures_asked_for(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import torch
 from lidar_ebm.data.kitti_files import read_calibration, read_image_size, read_labels, read_points
 from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.boxes import corners_3d, points_in_boxes
+from lidar_ebm.geometry.calibration import Calibration
 from lidar_ebm.geometry.frames import (
-    Calibration,
     boxes_to_labels,
     camera_to_lidar,
     clip_to_image,
@@ -24,16 +24,9 @@ from lidar_ebm.geometry.frames import (
     project_to_image,
 )
 from lidar_ebm.types import Label
+from tests.geometry.test_calibration import tilted_calibration
 
 FRAMES = ("000000", "000001", "000002", "000003", "000004", "000008")
-
-
-def tilted_calibration(yaw: float = 0.1, pitch: float = 0.015) -> Calibration:
-    """The nominal camera, turned to the side and down."""
-    nominal = Calibration.nominal()
-    turn = np.array([[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]])
-    nod = np.array([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]])
-    return Calibration(p2=nominal.p2, r0_rect=nod @ turn, tr_velo_to_cam=nominal.tr_velo_to_cam)
 
 
 def make_label(**changes: object) -> Label:
@@ -175,22 +168,6 @@ def test_tensors_give_what_arrays_give() -> None:
     camera = lidar_to_camera(torch.from_numpy(points).float(), calibration)
     assert camera.dtype == torch.float32
     np.testing.assert_allclose(camera.numpy(), lidar_to_camera(points, calibration), atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"r0_rect": np.zeros((3, 3))}, "r0_rect is singular"),
-        ({"tr_velo_to_cam": np.ones((3, 4))}, "tr_velo_to_cam is singular"),
-        ({"p2": np.eye(3)}, "p2 has shape"),
-        ({"p2": np.full((3, 4), np.nan)}, "p2 holds NaN"),
-    ],
-)
-def test_unusable_matrices_are_named(change: dict[str, np.ndarray], message: str) -> None:
-    nominal = Calibration.nominal()
-    matrices = {"p2": nominal.p2, "r0_rect": nominal.r0_rect, "tr_velo_to_cam": nominal.tr_velo_to_cam}
-    with pytest.raises(InputError, match=message):
-        Calibration(**(matrices | change))
 
 
 def test_a_camera_that_looks_down_is_refused_where_headings_are_needed() -> None:

@@ -123,7 +123,7 @@ def test_precision_recall(tmp_path: Path) -> None:
     recall = np.linspace(0, 1, 41)
     curves = [
         PrecisionRecallCurve("before", recall, 1 - recall**2, palette.BEFORE, "dashed"),
-        PrecisionRecallCurve("after", recall, 1 - recall**4),
+        PrecisionRecallCurve("after", recall, 1 - recall**4, best=(0.6, 0.87)),
     ]
     assert size_of(plot_precision_recall(curves, path)) == (760, 560)
     plot_precision_recall([], path)

@@ -11,13 +11,8 @@ from numpy.typing import NDArray
 
 from lidar_ebm.data.simulation.scene import Actor, Scene
 from lidar_ebm.data.simulation.sensor import Echoes
-from lidar_ebm.geometry.frames import (
-    Calibration,
-    boxes_to_labels,
-    clip_to_image,
-    project_boxes,
-    project_to_image,
-)
+from lidar_ebm.geometry.calibration import Calibration
+from lidar_ebm.geometry.frames import boxes_to_labels, clip_to_image, project_boxes, project_to_image
 from lidar_ebm.types import Label
 
 LABEL_RANGE: Final = 80.0  # m; what is farther away is DontCare

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from lidar_ebm.data.simulation.solids import Solid
 from lidar_ebm.data.simulation.street import Ground, ground_height, ground_surface
-from lidar_ebm.geometry.frames import Calibration, crop_to_camera_view
+from lidar_ebm.geometry.calibration import Calibration
+from lidar_ebm.geometry.frames import crop_to_camera_view
 
 Array = NDArray[np.float64]
 

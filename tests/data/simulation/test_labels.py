@@ -9,7 +9,8 @@ from lidar_ebm.data.simulation.scene import Actor, Scene
 from lidar_ebm.data.simulation.sensor import camera_grid, cast, receive
 from lidar_ebm.data.simulation.solids import Solid, SolidBuilder, block
 from lidar_ebm.data.simulation.street import SENSOR_HEIGHT, Ground
-from lidar_ebm.geometry.frames import Calibration, labels_to_boxes, project_to_image
+from lidar_ebm.geometry.calibration import Calibration
+from lidar_ebm.geometry.frames import labels_to_boxes, project_to_image
 from lidar_ebm.types import Label
 
 SIZE = (4.0, 1.7, 1.5)

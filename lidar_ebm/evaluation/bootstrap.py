@@ -1,0 +1,125 @@
+"""Average precision of resampled frames, from the passes over all of them once: nothing is matched again (numba, CPU).
+
+A resample counts every frame as often as it was drawn. Which detections are true positives of the first pass, and how
+each detection changes the counts of the second, is decided within a frame; only the thresholds depend on all frames,
+and they are found anew in every resample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from lidar_ebm.evaluation import matching
+from lidar_ebm.evaluation.matching import RECALL_STEPS, is_recall_step
+from lidar_ebm.evaluation.objects import Objects
+from lidar_ebm.evaluation.passes import Passes
+from lidar_ebm.evaluation.result import RECALLS
+
+
+@dataclass(frozen=True, eq=False)
+class FrameCounts:
+    """`Passes` with the frame of everything that is counted."""
+
+    valid_labels: np.ndarray  # [F] int64
+    found_scores: np.ndarray  # [n] float64, falling, of the first pass's true positives
+    found_frames: np.ndarray  # [n] int64
+    scores: np.ndarray  # [E] float64, falling; with each detection change
+    frames: np.ndarray  # [E] int64
+    true_change: np.ndarray  # [E] int8
+    false_change: np.ndarray  # [E] int8
+    similarity_change: np.ndarray  # [E] float64
+
+
+def frame_counts(labels: Objects, detections: Objects, passes: Passes) -> FrameCounts:
+    """The frames of what was counted in `passes`, which are of these labels and detections."""
+    frame_of = np.repeat(np.arange(detections.frame_count), np.diff(detections.offsets))
+    label_frame = np.repeat(np.arange(labels.frame_count), np.diff(labels.offsets))
+    changing = (passes.true_change != 0) | (passes.false_change != 0) | (passes.similarity_change != 0)
+    rows = passes.rows[changing]
+    return FrameCounts(
+        np.bincount(label_frame[passes.label_state == matching.VALID], minlength=labels.frame_count),
+        detections.scores[passes.found],
+        frame_of[passes.found],
+        detections.scores[rows],
+        frame_of[rows],
+        passes.true_change[changing],
+        passes.false_change[changing],
+        passes.similarity_change[changing],
+    )
+
+
+def draw_frames(frame_count: int, rows: range, seed: int) -> np.ndarray:
+    """How often each frame is drawn in the resamples `rows`, [R, F] int32: `frame_count` draws with replacement each.
+
+    A resample depends on seed and its row alone.
+    """
+    drawn = np.empty((len(rows), frame_count), dtype=np.int32)
+    for index, row in enumerate(rows):
+        draws = np.random.default_rng((seed, row)).integers(frame_count, size=frame_count)
+        drawn[index] = np.bincount(draws, minlength=frame_count)
+    return drawn
+
+
+def resampled_ap(counts: FrameCounts, drawn: np.ndarray, *, orientation: bool) -> dict[str, np.ndarray]:
+    """Average precision in percent of each resample, [R] float64 by kind of recall.
+
+    Args:
+        drawn: [R, F] how often each frame counts.
+        orientation: mean orientation similarity (AOS) in place of precision.
+    """
+    gained = counts.similarity_change if orientation else counts.true_change.astype(np.float64)
+    curves = _resampled_curves(
+        drawn,
+        drawn @ counts.valid_labels,
+        counts.found_scores,
+        counts.found_frames,
+        counts.scores,
+        counts.frames,
+        counts.true_change,
+        counts.false_change,
+        gained,
+    )
+    return {recall: 100.0 * curves[:, steps].mean(axis=1) for recall, steps in RECALLS.items()}
+
+
+@njit(cache=True, nogil=True)
+def _resampled_curves(
+    drawn: np.ndarray,
+    label_counts: np.ndarray,
+    found_scores: np.ndarray,
+    found_frames: np.ndarray,
+    scores: np.ndarray,
+    frames: np.ndarray,
+    true_change: np.ndarray,
+    false_change: np.ndarray,
+    gained_change: np.ndarray,
+) -> np.ndarray:
+    """Curves [R, 41]: what `kitti_ap` does for all frames, where a frame counts as often as it was drawn."""
+    curves = np.zeros((len(drawn), RECALL_STEPS + 1), dtype=np.float64)
+    for r in range(len(drawn)):
+        weight = drawn[r]
+        total = 0
+        for frame in found_frames:
+            total += weight[frame]
+        reported, gained = 0, 0.0
+        i = step = event = 0
+        recall = 0.0
+        for k in range(len(found_scores)):
+            for _ in range(weight[found_frames[k]]):
+                if is_recall_step(i, total, label_counts[r], recall):
+                    while event < len(scores) and scores[event] >= found_scores[k]:
+                        times = weight[frames[event]]
+                        reported += times * (true_change[event] + false_change[event])
+                        gained += times * gained_change[event]
+                        event += 1
+                    if reported > 0:
+                        curves[r, step] = gained / reported
+                    step += 1
+                    recall += 1.0 / RECALL_STEPS
+                i += 1
+        for step in range(RECALL_STEPS - 1, -1, -1):
+            curves[r, step] = max(curves[r, step], curves[r, step + 1])
+    return curves

@@ -1,0 +1,166 @@
+"""Two result sets on the same frames: which differences of AP are more than chance."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lidar_ebm.errors import InputError
+from lidar_ebm.evaluation.bootstrap import FrameCounts, draw_frames, frame_counts, resampled_ap
+from lidar_ebm.evaluation.paired_result import PairedComparison, PairedDifference
+from lidar_ebm.evaluation.passes import run_passes
+from lidar_ebm.evaluation.result import RECALLS
+from lidar_ebm.evaluation.result_files import find_result_files
+from lidar_ebm.evaluation.rules import Difficulty, Overlaps
+from lidar_ebm.evaluation.sources import CLASSES, Loaded, Source, is_folder, load
+from lidar_ebm.progress import progress_bar
+
+_BLOCK = 50  # resamples that one thread computes at a time
+_Figure = tuple[str, str, float, str]  # class, metric, overlap, difficulty
+
+
+def compare_results(
+    labels: Source,
+    a: Source,
+    b: Source,
+    *,
+    classes: Sequence[str] = CLASSES,
+    iou: Overlaps | None = None,
+    metrics: Sequence[str] | None = None,
+    difficulties: Sequence[Difficulty] | None = None,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    names: tuple[str, str] | None = None,
+    **options: Any,
+) -> PairedComparison:
+    """Score two result sets and say how sure the differences of their figures are.
+
+    The interval is that of a paired bootstrap: frames are drawn with replacement, as many as there are, both sets are
+    scored on the same draw, and of the differences of all draws the middle 95 % remain. Frames are taken to be
+    independent; where they come from few drives, the truth is less sure than the interval says.
+
+    Args:
+        labels: as in `kitti_ap.evaluate`, with which the figures agree.
+        a, b: results, of the same frames.
+        resamples: number of draws.
+        confidence: share of the draws within the interval.
+        seed: of the draws.
+        names: what to call the two; folders' names, or A and B, where None.
+        options: the others of `kitti_ap.evaluate` but `distances`.
+
+    Returns:
+        Every figure that either set has; one that was not scored in a set (no detections of the class) counts as 0.
+
+    Raises:
+        InputError: the sets hold other frames, or what `kitti_ap.evaluate` raises.
+    """
+    if resamples < 1 or not 0.0 < confidence < 1.0:
+        raise InputError(f"resamples {resamples}, confidence {confidence}: give at least 1, and a share from 0 to 1")
+    _check_same_frames(a, b, options.get("split"))
+    sides = [load(labels, results, classes=classes, **options) for results in (a, b)]
+    if sides[0].detections.frame_count == 0:
+        raise InputError("there are no frames to draw from; give results of one frame at least")
+    counted = [
+        _count(
+            side,
+            classes=classes,
+            iou=iou,
+            metrics=side.metrics if metrics is None else metrics,
+            difficulties=side.difficulties if difficulties is None else difficulties,
+        )
+        for side in sides
+    ]
+    frame_count = sides[0].detections.frame_count
+    everything = np.ones((1, frame_count), dtype=np.int32)
+    whole = _ap_of_both(counted, everything)
+    drawn = _resample(counted, frame_count, resamples, seed)
+    tails = (50 * (1 - confidence), 50 * (1 + confidence))
+    differences = []
+    for figure, recall in whole:
+        low, high = np.percentile(np.diff(drawn[figure, recall], axis=0), tails)
+        ap_a, ap_b = whole[figure, recall][:, 0].tolist()
+        differences.append(PairedDifference(*figure, recall, ap_a, ap_b, float(low), float(high)))
+    return PairedComparison(
+        differences=tuple(differences),
+        frame_count=frame_count,
+        resamples=resamples,
+        confidence=confidence,
+        names=names or _names(a, b),
+        notes=tuple(dict.fromkeys((*sides[0].notes, *sides[1].notes))),
+    )
+
+
+def _check_same_frames(a: Source, b: Source, split: object) -> None:
+    """Without a split each folder's own files say what is scored; both have to say the same."""
+    if split is not None or not (is_folder(a) and is_folder(b)):
+        return
+    in_a, in_b = set(find_result_files(Path(a))), set(find_result_files(Path(b)))
+    for folder, missing in ((a, sorted(in_b - in_a)), (b, sorted(in_a - in_b))):
+        if missing:
+            raise InputError(
+                f"{folder}: {len(missing)} frames of the other results have no file here (the first is {missing[0]}). "
+                "Add empty files for frames without detections, or name the frames to compare with split."
+            )
+
+
+def _count(
+    side: Loaded,
+    *,
+    classes: Sequence[str],
+    iou: Overlaps | None,
+    metrics: Sequence[str],
+    difficulties: Sequence[Difficulty],
+) -> dict[_Figure, FrameCounts]:
+    """What counts in each figure of one result set, by class, metric, overlap and difficulty."""
+    counted = {}
+    for passes in run_passes(
+        side.labels, side.detections, classes=classes, iou=iou, metrics=metrics, difficulties=difficulties
+    ):
+        counts = frame_counts(side.labels, side.detections, passes)
+        for metric in passes.metrics:
+            counted[passes.class_name, metric, passes.iou, passes.difficulty.name] = counts
+    order = [each.name for each in difficulties]
+    keys = sorted(counted, key=lambda key: (classes.index(key[0]), metrics.index(key[1]), key[2], order.index(key[3])))
+    return {key: counted[key] for key in keys}
+
+
+def _resample(
+    counted: Sequence[dict[_Figure, FrameCounts]], frame_count: int, resamples: int, seed: int
+) -> dict[tuple[_Figure, str], np.ndarray]:
+    """AP [2, R] of both sets in every resample, by figure and kind of recall."""
+
+    def compute(start: int) -> dict[tuple[_Figure, str], np.ndarray]:
+        rows = range(start, min(start + _BLOCK, resamples))
+        return _ap_of_both(counted, draw_frames(frame_count, rows, seed))
+
+    blocks = []
+    with progress_bar("Resampling", resamples) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for block in pool.map(compute, range(0, resamples, _BLOCK)):
+            blocks.append(block)
+            bar.reach(min(len(blocks) * _BLOCK, resamples))
+    return {key: np.concatenate([block[key] for block in blocks], axis=1) for key in blocks[0]}
+
+
+def _ap_of_both(
+    counted: Sequence[dict[_Figure, FrameCounts]], drawn: np.ndarray
+) -> dict[tuple[_Figure, str], np.ndarray]:
+    """AP [2, R] of both sets by figure and kind of recall; 0 where a set has no detections to score."""
+    figures = dict.fromkeys(figure for side in counted for figure in side)
+    both = {(figure, recall): np.zeros((2, len(drawn))) for figure in figures for recall in RECALLS}
+    for index, side in enumerate(counted):
+        for figure, counts in side.items():
+            for recall, values in resampled_ap(counts, drawn, orientation=figure[1] == "aos").items():
+                both[figure, recall][index] = values
+    return both
+
+
+def _names(a: Source, b: Source) -> tuple[str, str]:
+    if is_folder(a) and is_folder(b):
+        return str(Path(a)), str(Path(b))
+    return "A", "B"

@@ -1,0 +1,183 @@
+"""Pictures of an evaluation: precision and orientation against recall, AP by distance, and what a comparison finds."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from lidar_ebm.evaluation.paired_result import PairedComparison, PairedDifference
+from lidar_ebm.evaluation.paired_table import interval_text, select_differences
+from lidar_ebm.evaluation.result import Curve, Evaluation
+from lidar_ebm.evaluation.table import band_name, figure_text, metric_name, shown_difficulty
+from lidar_ebm.visualization import palette
+from lidar_ebm.visualization.curve_plots import PrecisionRecallCurve, add_legend, draw_precision_recall
+
+PANEL_SIZE = (440, 400)  # pixels of one panel: the legend finds a place beside the lines, wherever they fall
+HEADING_HEIGHT = 40  # pixels above the panels
+BAND_WIDTH = 95  # pixels that a distance band's name needs
+ROW_HEIGHT = 24  # pixels of a comparison's row
+BETTER, WORSE, UNCLEAR = palette.AFTER, "#D55E00", palette.MUTED_TEXT
+
+Panel = Sequence[Curve]  # curves of one class, metric and overlap: a line for each difficulty
+
+
+def plot_scores(evaluation: Evaluation, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write an evaluation's curves to a folder as PNG.
+
+    For each class CLASS_precision_recall.png (a panel for each metric, a row of them for each overlap, with the point
+    of best F1); where AOS was scored CLASS_orientation.png; where bands were scored CLASS_distance.png.
+
+    Returns:
+        The pictures; none where nothing was scored.
+
+    Raises:
+        OutputError: a picture cannot be written.
+    """
+    folder = Path(folder)
+    written = []
+    for class_name in dict.fromkeys(curve.class_name for curve in evaluation.curves):
+        start = re.sub(r"[^\w-]+", "_", class_name.lower())
+        curves = [curve for curve in evaluation.curves if curve.class_name == class_name]
+        bands = [curve for curve in evaluation.bands if curve.class_name == class_name]
+        matched = [curve for curve in curves if curve.metric != "aos"]
+        oriented = [curve for curve in curves if curve.metric == "aos"]
+        title = f"{class_name}, {evaluation.frame_count:,} frames"
+        if matched:
+            path = folder / f"{start}_precision_recall.png"
+            written.append(_plot_panels(matched, _draw_curves, path, title))
+        if oriented:
+            path = folder / f"{start}_orientation.png"
+            written.append(_plot_panels(oriented, _draw_curves, path, title))
+        if bands:
+            path = folder / f"{start}_distance.png"
+            written.append(_plot_panels(bands, _draw_bands, path, title))
+    return written
+
+
+def plot_paired(comparison: PairedComparison, path: str | os.PathLike[str], recall: str = "R40") -> Path:
+    """Write the differences of a comparison with their intervals as PNG, a row for each.
+
+    Raises:
+        InputError: nothing was compared at this kind of recall.
+        OutputError: the picture cannot be written.
+    """
+    differences = select_differences(comparison, recall)
+    figure = palette.new_figure((1000, 190 + ROW_HEIGHT * len(differences)))
+    axes = figure.add_subplot()
+    for row, item in enumerate(differences):
+        _draw_difference(axes, row, item)
+        before = differences[row - 1] if row else item
+        if item.class_name != before.class_name:
+            axes.axhline(row - 0.5, color=palette.MUTED_TEXT, linewidth=0.9)
+        elif item.metric != before.metric:
+            axes.axhline(row - 0.5, color=palette.GRID, linewidth=0.9)
+    axes.axvline(0.0, color=palette.TEXT, linewidth=1.0, zorder=1)
+    level = f"{100.0 * comparison.confidence:g} %"
+    palette.style_axes(axes, x_label=f"difference of AP {recall}, B − A, in points; lines: {level} interval")
+    axes.grid(visible=False, axis="y")
+    axes.set_yticks(range(len(differences)), [_row_name(item) for item in differences])
+    axes.set_ylim(len(differences) - 0.4, -0.6)
+    a, b = (_shorten(name) for name in comparison.names)
+    figure.suptitle(
+        f"A: {a}\nB: {b}\n{comparison.frame_count:,} frames, {comparison.resamples:,} resamples; "
+        f"in colour where the {level} interval excludes 0",
+        x=0.015,
+        ha="left",
+        fontsize=palette.LABEL_SIZE,
+        color=palette.TEXT,
+        parse_math=False,  # a folder's name may hold dollar signs
+    )
+    figure.tight_layout()
+    return palette.save_figure(figure, path)
+
+
+def _plot_panels(curves: Sequence[Curve], draw: Callable[[Axes, Panel], None], path: Path, title: str) -> Path:
+    """A column of panels for each metric, in it one panel for each overlap."""
+    panels: dict[str, dict[float, list[Curve]]] = {}
+    for curve in curves:
+        panels.setdefault(curve.metric, {}).setdefault(curve.iou, []).append(curve)
+    rows = max(len(overlaps) for overlaps in panels.values())
+    band_count = len({curve.distance for curve in curves})
+    width = max(PANEL_SIZE[0], BAND_WIDTH * band_count) * len(panels)
+    figure = palette.new_figure((width, PANEL_SIZE[1] * rows + HEADING_HEIGHT))
+    grid = figure.subplots(rows, len(panels), squeeze=False)
+    for column, overlaps in zip(grid.T, panels.values(), strict=True):
+        for axes, panel in zip(column, overlaps.values(), strict=False):
+            draw(axes, panel)
+        for axes in column[len(overlaps) :]:
+            axes.set_axis_off()
+    figure.suptitle(title, fontsize=palette.TITLE_SIZE, color=palette.TEXT, parse_math=False)
+    figure.tight_layout()
+    return palette.save_figure(figure, path)
+
+
+def _draw_curves(axes: Axes, panel: Panel) -> None:
+    """A line for each difficulty, with its AP in the legend."""
+    lines = []
+    for curve in panel:
+        # Behind the last recall that is reached precision is 0: one step down says so, a line along the axis hides.
+        shown = min(int(np.count_nonzero(curve.precision)) + 1, len(curve.precision))
+        best = curve.best if curve.metric != "aos" else None  # which tells of precision, not of orientation
+        lines.append(
+            PrecisionRecallCurve(
+                f"{curve.difficulty} {curve.ap():.2f}",
+                curve.recall[:shown],
+                curve.precision[:shown],
+                best=(best.recall, best.precision) if best is not None and best.true_positives else None,
+            )
+        )
+    y_label = "orientation similarity" if panel[0].metric == "aos" else "precision"
+    legend_title = f"{'AOS' if panel[0].metric == 'aos' else 'AP'} R40 (%)"
+    draw_precision_recall(axes, lines, title=_panel_title(panel), y_label=y_label, legend_title=legend_title)
+
+
+def _draw_bands(axes: Axes, panel: Panel) -> None:
+    """AP of each band, a line for each difficulty; below each band its number of labels at one difficulty."""
+    bands = sorted({curve.distance for curve in panel if curve.distance is not None})
+    named = shown_difficulty(panel)
+    counts = dict.fromkeys(bands, 0)
+    for index, difficulty in enumerate(dict.fromkeys(curve.difficulty for curve in panel)):
+        found = dict.fromkeys(bands, float("nan"))
+        for curve in panel:
+            if curve.difficulty == difficulty and curve.distance is not None and curve.label_count:
+                found[curve.distance] = curve.ap()
+                if difficulty == named:
+                    counts[curve.distance] = curve.label_count
+        color = palette.CYCLE[index % len(palette.CYCLE)]
+        axes.plot(range(len(bands)), list(found.values()), color=color, marker="o", linewidth=1.8, label=difficulty)
+    label = f"distance (number of labels, {named})"
+    palette.style_axes(axes, x_label=label, y_label="AP R40 (%)", title=_panel_title(panel))
+    axes.set_xticks(range(len(bands)), [f"{band_name(band)}\n({counts[band]:,})" for band in bands])
+    axes.set_xlim(-0.3, len(bands) - 0.7)
+    axes.set_ylim(0.0, 103.0)
+    add_legend(axes, size=palette.TICK_SIZE)
+
+
+def _draw_difference(axes: Axes, row: int, item: PairedDifference) -> None:
+    color = UNCLEAR
+    if item.significant:
+        color = BETTER if item.difference > 0 else WORSE
+    axes.plot([item.low, item.high], [row, row], color=color, linewidth=2.2, solid_capstyle="butt")
+    axes.plot(item.difference, row, color=color, marker="o", markersize=6)
+    text = f"{figure_text(item.difference, '+.2f')}  ({interval_text(item)})"
+    axes.text(
+        1.01, row, text, transform=axes.get_yaxis_transform(), va="center", color=color, fontsize=palette.TICK_SIZE
+    )
+
+
+def _panel_title(panel: Panel) -> str:
+    return f"{metric_name(panel[0].metric)}, IoU > {panel[0].iou:.2f}"
+
+
+def _row_name(item: PairedDifference) -> str:
+    return f"{item.class_name}, {metric_name(item.metric)} {item.iou:.2f}, {item.difficulty}"
+
+
+def _shorten(name: str, length: int = 100) -> str:
+    """A name that fits the picture's width: of a long path its end, which tells more."""
+    return name if len(name) <= length else f"…{name[1 - length :]}"
