@@ -93,11 +93,16 @@ def evaluate(
     device: Device = "cpu",
 ) -> None:
     """Average precision of a run without and with refinement; result files, figures and tables into RUN/evaluation."""
+    from lidar_ebm.distributed import join
     from lidar_ebm.evaluation.report import evaluate_run
 
     ious, recalls = read_numbers(iou, "--iou"), read_recall(recall)
-    found = evaluate_run(run, data, split=split, steps=steps, ious=ious, recall=recalls, device=device)
-    Console().print(found.table())
+    with join(device) as group:
+        found = evaluate_run(
+            run, data, split=split, steps=steps, ious=ious, recall=recalls, device=group.device, group=group
+        )
+        if group.is_first:
+            Console().print(found.table())
 
 
 @app.command(epilog="Example: `lidar-ebm detect runs/a data/kitti/training/velodyne/000003.bin --out runs/found`")
@@ -124,6 +129,7 @@ app.command(
 app.command(epilog="Example: `lidar-ebm compare data/kitti/training/label_2 results_before results_after`")(
     cli_scoring.compare
 )
+app.command(epilog="Example: `lidar-ebm submit results_test --out submission.zip`")(cli_scoring.submit)
 
 
 @app.command(epilog="Example: `lidar-ebm plot runs/a --data data/simulated --frames 6`")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from lidar_ebm import cli_options as options
 
@@ -111,3 +112,19 @@ def compare(
 
         plot_paired(found, plot, recalls)
     Console().print(paired_table(found, recalls))
+
+
+def submit(
+    results: Results,
+    out: Annotated[Path, typer.Option(help="Zip file to write.")],
+) -> None:
+    """Check results of KITTI's test set, all 7,518 frames, and pack them for the benchmark's server."""
+    from lidar_ebm.evaluation.submission import list_problems
+    from lidar_ebm.evaluation.submission import submit as pack
+
+    report = pack(results, out)
+    console = Console(highlight=False, soft_wrap=True)
+    for line in list_problems(report.warnings):
+        console.print(f"[yellow]Warning:[/] {escape(line)}")
+    objects = ", ".join(f"{count:,} {name}" for name, count in report.object_counts.items())
+    console.print(escape(f"{out}: {report.frame_count:,} frames ({report.empty_count:,} empty) with {objects}"))

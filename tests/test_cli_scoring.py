@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,28 @@ def test_compare_prints_and_writes(
     assert (out / "pair.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_submit_lists_what_is_wrong_and_writes_the_zip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    line = "Car -1 -1 0.50 100 100 200 180 1.5 1.6 4.0 2.0 1.6 20.0 0.60 0.9\n"
+    for index in range(7518):
+        (results / f"{index:06d}.txt").write_text(line if index % 7 else "")
+    (results / "000007.txt").unlink()
+    (results / "000008.txt").write_text(line + line.replace("4.0", "long"))
+    assert run("submit", results, "--out", tmp_path / "out.zip") == 2
+    message = capsys.readouterr().err
+    assert "000007" in message
+    assert "000008.txt:2" in message
+    assert not (tmp_path / "out.zip").exists()
+    (results / "000007.txt").write_text("")
+    (results / "000008.txt").write_text(line)
+    assert run("submit", results, "--out", tmp_path / "out.zip") == 0
+    assert "7,518 frames (1,074 empty) with 6,444 Car" in capsys.readouterr().out
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert archive.namelist() == [f"{index:06d}.txt" for index in range(7518)]
+        assert archive.read("000008.txt").decode() == line
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -106,6 +129,7 @@ def test_compare_prints_and_writes(
         (["score", "LABELS", "RESULTS", "--split", "NOWHERE"], ["NOWHERE"]),
         (["score", "LABELS", "RESULTS", "--project"], ["calib"]),
         (["compare", "LABELS", "RESULTS", "EMPTY"], ["EMPTY"]),
+        (["submit", "EMPTY", "--out", "NOWHERE"], ["EMPTY"]),
         (["compare", "LABELS", "RESULTS", "RESULTS", "--resamples", "0"], ["resamples"]),
     ],
 )

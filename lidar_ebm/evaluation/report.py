@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Group
+from rich import console
 
+from lidar_ebm.config import Config
 from lidar_ebm.data.dataset import KittiDataset
+from lidar_ebm.distributed import Group
 from lidar_ebm.evaluation.curves import (
     REFINEMENT_OVERLAPS,
     Comparison,
@@ -28,6 +31,9 @@ from lidar_ebm.training.checkpoint import load_run
 
 OTHER_OVERLAP = 0.5  # that a match exceeds in classes for which KITTI has no rule
 
+_AgainstSteps = tuple[int, float, float]  # T, IoU, moderate 3-D AP of the first class
+_Figures = tuple[Evaluation, tuple[Comparison, ...], tuple[_AgainstSteps, ...]]
+
 
 @dataclass(frozen=True)
 class RunEvaluation:
@@ -37,12 +43,14 @@ class RunEvaluation:
     predictions: Predictions
     after: Evaluation  # at KITTI's own overlaps
     comparisons: tuple[Comparison, ...]  # before → after refinement, one a class
-    against_steps: tuple[tuple[int, float, float], ...]  # (T, IoU, moderate 3-D AP of the first class)
+    against_steps: tuple[_AgainstSteps, ...]
     recall: str  # of the tables
 
-    def table(self) -> Group:
+    def table(self) -> console.Group:
         """The figures after refinement, then before → after at stricter overlaps."""
-        return Group(score_table(self.after, self.recall), *(comparison_table(item) for item in self.comparisons))
+        return console.Group(
+            score_table(self.after, self.recall), *(comparison_table(item) for item in self.comparisons)
+        )
 
 
 def evaluate_run(
@@ -56,11 +64,13 @@ def evaluate_run(
     curve_steps: Sequence[int] = (),
     name: str | None = None,
     device: str = "cpu",
+    group: Group | None = None,
 ) -> RunEvaluation:
     """Evaluate a run without and with refinement, and write what was found to RUN/evaluation/SPLIT.
 
     That folder then holds results_before/ and results_after/ (KITTI result files), ap.json and ap.csv (every figure
-    after refinement), refinement.csv (before → after) and ap_against_steps.csv.
+    after refinement), refinement.csv (before → after) and ap_against_steps.csv. Until then, what was found so far
+    stands in its partial/: the same call after an interruption goes on from there, to the same figures.
 
     Args:
         run: folder of a finished run.
@@ -71,45 +81,58 @@ def evaluate_run(
         curve_steps: further numbers of steps for ap_against_steps.csv.
         name: what the comparison calls this run's refinement; the energy's box features where None.
         device: where to compute.
+        group: the processes that share the detection, as `join` gives them; None for this one alone. All of them call
+            this and get the same; the first scores and writes.
 
     Raises:
         InputError: the run or the data set cannot be used.
         OutputError: a file cannot be written.
     """
+    group = Group() if group is None else group
     detector = load_run(run, device)
     config = detector.config
     frames = KittiDataset(data, split, config)
     chosen = config.refinement.steps if steps is None else steps
     all_steps = sorted({0, chosen, *curve_steps})
-    predictions = predict(detector, frames, steps=all_steps)
-    labels, results = predictions.labels, predictions.results
+    folder = Path(run) / "evaluation" / split
+    partial = folder / "partial"
+    predictions = predict(detector, frames, steps=all_steps, group=group, parts=partial)
 
-    names = config.class_names
+    figures = None
+    if group.is_first:
+        figures = _score(predictions, config, chosen, ious, recall, name or "+".join(config.energy.features))
+        write_results(predictions, 0, folder / "results_before")
+        write_results(predictions, chosen, folder / "results_after")
+        _write_figures(folder, *figures)
+    figures = group.gather(figures)[0]
+    assert figures is not None  # the first has them
+    shutil.rmtree(partial, ignore_errors=True)
+    return RunEvaluation(chosen, predictions, *figures, recall)
+
+
+def _score(
+    predictions: Predictions, config: Config, chosen: int, ious: Sequence[float], recall: str, name: str
+) -> _Figures:
+    labels, results, names = predictions.labels, predictions.results, config.class_names
     scored = {
-        count: evaluate(labels, results[count], classes=names, iou=tuple(ious), metrics=("3d", "bev"))
-        for count in all_steps
+        count: evaluate(labels, found, classes=names, iou=tuple(ious), metrics=("3d", "bev"))
+        for count, found in results.items()
     }
     comparisons = tuple(
-        compare(
-            scored[0],
-            scored[chosen],
-            name=name or "+".join(config.energy.features),
-            class_name=item,
-            ious=ious,
-            recall=recall,
-        )
-        for item in names
+        compare(scored[0], scored[chosen], name=name, class_name=item, ious=ious, recall=recall) for item in names
     )
     against_steps = []
     for count, evaluation in scored.items():
         found = [(iou, evaluation.ap(names[0], "3d", "moderate", iou, recall)) for iou in ious]
         against_steps += [(count, iou, 0.0 if math.isnan(ap) else ap) for iou, ap in found]  # nothing found is 0
-
-    folder = Path(run) / "evaluation" / split
-    write_results(predictions, 0, folder / "results_before")
-    write_results(predictions, chosen, folder / "results_after")
     overlaps = {item: OFFICIAL_OVERLAPS.get(item, OTHER_OVERLAP) for item in names}
     after = evaluate(labels, results[chosen], classes=names, iou=overlaps)
+    return after, comparisons, tuple(against_steps)
+
+
+def _write_figures(
+    folder: Path, after: Evaluation, comparisons: tuple[Comparison, ...], against_steps: tuple[_AgainstSteps, ...]
+) -> None:
     write_json(folder / "ap.json", after)
     write_csv(folder / "ap.csv", after)
     write_comparison_csv(folder / "refinement.csv", *comparisons)
@@ -117,4 +140,3 @@ def evaluate_run(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("steps", "iou", "ap"))
         writer.writerows((count, iou, f"{ap:.4f}") for count, iou, ap in against_steps)
-    return RunEvaluation(chosen, predictions, after, comparisons, tuple(against_steps), recall)

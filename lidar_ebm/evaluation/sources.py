@@ -13,6 +13,7 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.frame_boxes import FrameBoxes, pack_frame_boxes
 from lidar_ebm.evaluation.object_files import read_objects
 from lidar_ebm.evaluation.objects import Objects, pack_objects
+from lidar_ebm.evaluation.point_counts import count_label_points
 from lidar_ebm.evaluation.result_files import find_result_files
 from lidar_ebm.evaluation.rules import DIFFICULTIES, LIDAR_DIFFICULTIES, METRICS, Difficulty
 from lidar_ebm.types import KITTI_TYPES, Label
@@ -99,8 +100,8 @@ def _load_folders(
     label_objects = read_objects([labels / f"{frame}.txt" for frame in frames], need_scores=False, types=types)
     detections = read_objects([found.get(frame) for frame in frames], need_scores=True, types=types)
     calib_folder = _beside(labels, "calib", calib)
-    # What needs torch, which takes longer to import than all of KITTI's files to score, is imported where it is used.
     if project:
+        # It needs torch, which takes longer to import than all of KITTI's files to score.
         from lidar_ebm.evaluation.projection import project_missing_boxes
 
         if calib_folder is None:
@@ -114,8 +115,6 @@ def _load_folders(
         clouds = _beside(labels, "velodyne", velodyne)
         if clouds is None:
             return label_objects, detections, (*notes, "lidar_only: difficulty by distance alone, without point clouds")
-        from lidar_ebm.evaluation.point_counts import count_label_points
-
         points = count_label_points(label_objects, frames, clouds, calib_folder)
         label_objects = replace(label_objects, points=points)
         nominal = "" if calib_folder is not None else ", with KITTI's nominal calibration"

@@ -58,6 +58,7 @@ class Frame:
     def __init__(self, labels: Sequence[Label], results: Sequence[Label]) -> None:
         self.labels = labels
         self.results = results
+        self.scores = [math.nan if item.score is None else item.score for item in results]
         self.regions = [label for label in labels if label.type.lower() == "dontcare"]
         self._overlaps: dict[str, list[list[float]]] = {}
         self._shares: dict[str, list[float]] = {}
@@ -112,11 +113,10 @@ def expected_curve(
     found, false, missed = ([0] * len(thresholds) for _ in range(3))
     similarity = [0.0] * len(thresholds)
     for frame, kinds in zip(frames, states, strict=True):
-        ranked = [item.score for item in frame.results]
-        entered, counts = -1, None
+        entered, counts = -1, Counts([], 0, 0, 0.0)
         for index, threshold in enumerate(thresholds):
             # The same detections as at the threshold before give the same counts.
-            at_or_above = sum(score >= threshold for score in ranked)
+            at_or_above = sum(score >= threshold for score in frame.scores)
             if at_or_above != entered:
                 entered, counts = at_or_above, one_frame(frame, *kinds, metric, iou, threshold)
             found[index] += len(counts.scores)
@@ -176,13 +176,13 @@ def one_frame(
 ) -> Counts:
     """What is found, without a threshold in the first pass, with one in the second."""
     overlaps = frame.overlaps(metric)
-    results = frame.results
+    scores = frame.scores
     looked_at = [
         index
-        for index, item in enumerate(results)
-        if result_kinds[index] != "none" and (threshold is None or item.score >= threshold)
+        for index, score in enumerate(scores)
+        if result_kinds[index] != "none" and (threshold is None or score >= threshold)
     ]
-    assigned = [False] * len(results)
+    assigned = [False] * len(scores)
     counts = Counts([], 0, 0, 0.0)
     for row, label in enumerate(frame.labels):
         if label_kinds[row] == "none":
@@ -192,7 +192,7 @@ def one_frame(
             if assigned[index] or not overlaps[row][index] > iou:
                 continue
             if threshold is None:
-                if taken is None or results[index].score > results[taken].score:
+                if taken is None or scores[index] > scores[taken]:
                     taken = index
             elif result_kinds[index] == "counted":
                 if taken is None or result_kinds[taken] == "ignored" or overlaps[row][index] > overlaps[row][taken]:
@@ -204,8 +204,8 @@ def one_frame(
             continue
         assigned[taken] = True
         if label_kinds[row] == "valid" and result_kinds[taken] == "counted":
-            counts.scores.append(results[taken].score)
-            counts.similarity += (1 + math.cos(label.alpha - results[taken].alpha)) / 2
+            counts.scores.append(scores[taken])
+            counts.similarity += (1 + math.cos(label.alpha - frame.results[taken].alpha)) / 2
     for index in looked_at:
         if result_kinds[index] == "counted" and not assigned[index]:
             counts.false += not frame.shares(metric)[index] > iou

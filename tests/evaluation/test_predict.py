@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,15 @@ import torch
 from lidar_ebm.config import Config
 from lidar_ebm.data.batch import collate
 from lidar_ebm.data.dataset import KittiDataset
-from lidar_ebm.data.kitti_files import read_labels
+from lidar_ebm.data.kitti_files import read_labels, write_split
+from lidar_ebm.distributed import Group
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.predict import predict, write_results
+from lidar_ebm.evaluation import predict as module
+from lidar_ebm.evaluation.predict import Predictions, predict, write_results
 from lidar_ebm.geometry.frames import labels_to_boxes
 from lidar_ebm.model.detector import Detector
+from lidar_ebm.types import Batch, FrameFeatures
+from tests.process_group import run_together
 
 
 @pytest.fixture
@@ -50,3 +55,75 @@ def test_gradients_are_off(detector: Detector, simulated: Path) -> None:
     predict(detector, KittiDataset(simulated, "val", detector.config), steps=(1,))
     assert all(parameter.grad is None for parameter in detector.parameters())
     assert torch.is_grad_enabled()
+
+
+@pytest.fixture
+def six(simulated: Path, tmp_path: Path, tiny_config: Config) -> KittiDataset:
+    """All six frames in one split."""
+    shutil.copytree(simulated, tmp_path / "six")
+    write_split(tmp_path / "six" / "ImageSets" / "six.txt", [f"{index:06d}" for index in range(6)])
+    return KittiDataset(tmp_path / "six", "six", tiny_config)
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize(("batch_size", "between"), [(1, 1), (1, 2), (2, 1), (2, 8), (4, 8)])
+def test_processes_share_the_work_and_find_the_same(
+    detector: Detector,
+    six: KittiDataset,
+    size: int,
+    batch_size: int,
+    between: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "BATCHES_BETWEEN_EXCHANGES", between)
+    alone = predict(detector, six, steps=(0, 2), batch_size=batch_size)
+    seen: list[tuple[str, ...]] = []
+    encode = detector.encode
+
+    def work(group: Group) -> Predictions:
+        return predict(detector, six, steps=(0, 2), batch_size=batch_size, group=group)
+
+    monkeypatch.setattr(detector, "encode", lambda batch: (seen.append(batch.frame_ids), encode(batch))[1])
+    for found in run_together(size, work):
+        assert found == alone  # every digit
+    assert sorted(seen) == [alone.frame_ids[i : i + batch_size] for i in range(0, 6, batch_size)]  # each batch once
+
+
+def test_a_broken_file_in_one_share_ends_all(
+    detector: Detector, six: KittiDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image_size = six.image_size
+
+    def broken(index: int) -> tuple[int, int]:
+        if index == 3:
+            raise InputError("frame 3 is broken")
+        return image_size(index)
+
+    monkeypatch.setattr(six, "image_size", broken)
+    first, second = run_together(2, lambda group: predict(detector, six, steps=(0,), batch_size=2, group=group))
+    assert isinstance(first, InputError)
+    assert str(first) == "frame 3 is broken"
+    assert isinstance(second, SystemExit)
+
+
+def test_an_interrupted_call_goes_on_where_it_was(
+    detector: Detector, six: KittiDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = predict(detector, six, steps=(0, 2), batch_size=2)
+    encode, seen, parts = detector.encode, [], tmp_path / "partial"
+
+    def interrupted(batch: Batch) -> FrameFeatures:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(batch.frame_ids)
+        return encode(batch)
+
+    monkeypatch.setattr(detector, "encode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict(detector, six, steps=(0, 2), batch_size=2, parts=parts)
+    assert len(list(parts.iterdir())) == 2
+
+    again: list[tuple[str, ...]] = []
+    monkeypatch.setattr(detector, "encode", lambda batch: (again.append(batch.frame_ids), encode(batch))[1])
+    assert predict(detector, six, steps=(0, 2), batch_size=2, parts=parts) == undisturbed  # every digit
+    assert seen + again == [undisturbed.frame_ids[i : i + 2] for i in range(0, 6, 2)]

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import csv
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from lidar_ebm.config import Config, save_config
-from lidar_ebm.data.kitti_files import read_split
+from lidar_ebm.data.kitti_files import read_split, write_split
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.report import evaluate_run
 from lidar_ebm.model.detector import Detector
@@ -64,3 +67,49 @@ def test_pictures_of_a_split_that_was_not_evaluated_are_refused(
     run = make_run(tiny_config, tmp_path / "run")
     with pytest.raises(InputError, match="lidar-ebm evaluate"):
         plot_run(run, data=simulated)
+
+
+def every_file(folder: Path) -> dict[str, bytes]:
+    """Content of all files in a folder, by their names in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# Evaluates until its sixth frame, for which it waits for ever: the second batch is never done.
+KILLED = """
+import sys, threading
+from lidar_ebm.data.dataset import KittiDataset
+from lidar_ebm.evaluation.report import evaluate_run
+
+read = KittiDataset.__getitem__
+KittiDataset.__getitem__ = lambda self, index: threading.Event().wait() if index == 5 else read(self, index)
+evaluate_run(sys.argv[1], sys.argv[2], split="six", steps=2)
+"""
+
+
+def test_a_killed_evaluation_goes_on_to_the_same_files(
+    eager_config: Config, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(simulated, data)
+    write_split(data / "ImageSets" / "six.txt", [f"{index:06d}" for index in range(6)])
+    run = make_run(eager_config, tmp_path / "run")
+    folder = run / "evaluation" / "six"
+    undisturbed = evaluate_run(run, data, split="six", steps=2)
+    files = every_file(folder)
+    shutil.rmtree(folder)
+
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(run), str(data)])
+    while not list(folder.glob("partial/*.safetensors")):
+        assert child.poll() is None
+        time.sleep(0.05)
+    child.kill()
+    child.wait()
+    assert set(every_file(folder)) == {str(path.relative_to(folder)) for path in folder.glob("partial/*.safetensors")}
+
+    seen: list[tuple[str, ...]] = []
+    encode = Detector.encode
+    monkeypatch.setattr(Detector, "encode", lambda self, batch: (seen.append(batch.frame_ids), encode(self, batch))[1])
+    found = evaluate_run(run, data, split="six", steps=2)
+    assert seen == [("000004", "000005")]  # the rest was there
+    assert found.predictions == undisturbed.predictions  # every digit
+    assert every_file(folder) == files
