@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from lidar_ebm import __version__, cli_scoring
 from lidar_ebm.cli_options import Device, Recall, read_numbers, read_recall
+from lidar_ebm.distributed import is_first_process
 from lidar_ebm.errors import InputError, OutputError
 
 app = typer.Typer(
@@ -96,8 +97,8 @@ def evaluate(
     from lidar_ebm.distributed import join
     from lidar_ebm.evaluation.report import evaluate_run
 
-    ious, recalls = read_numbers(iou, "--iou"), read_recall(recall)
     with join(device) as group:
+        ious, recalls = read_numbers(iou, "--iou"), read_recall(recall)
         found = evaluate_run(
             run, data, split=split, steps=steps, ious=ious, recall=recalls, device=group.device, group=group
         )
@@ -164,8 +165,11 @@ def main(arguments: list[str] | None = None) -> None:
         console.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except SystemExit as end:
-        if end.code == INTERRUPTED:
-            console.print("Interrupted. Finished work is kept; `train --resume` goes on from the last checkpoint.")
+        if end.code == INTERRUPTED and is_first_process():
+            console.print(
+                "Interrupted. Finished work is kept: `train --resume` goes on from the last checkpoint, the same "
+                "`evaluate` from the last batch."
+            )
         raise
 
 

@@ -26,13 +26,16 @@ KITTI_TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist",
 
 def to_device(value: T, device: torch.device | str) -> T:
     """A copy of a dataclass of this module with every tensor in it, nested ones too, on `device`."""
+    import torch
     from torch import Tensor
 
+    # A copy from a GPU that did not wait would be read before it is there.
+    waits = torch.device(device).type == "cpu"
     moved = {}
     for field in fields(value):  # type: ignore[arg-type]  # every T here is a dataclass
         item = getattr(value, field.name)
         if isinstance(item, Tensor):
-            moved[field.name] = item.to(device, non_blocking=True)
+            moved[field.name] = item.to(device, non_blocking=not waits)
         elif hasattr(item, "__dataclass_fields__"):
             moved[field.name] = to_device(item, device)
     return replace(value, **moved)  # type: ignore[type-var]

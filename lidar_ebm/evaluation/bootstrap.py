@@ -25,19 +25,22 @@ class FrameCounts:
 
     valid_labels: np.ndarray  # [F] int64
     found_scores: np.ndarray  # [n] float64, falling, of the first pass's true positives
-    found_frames: np.ndarray  # [n] int64
+    found_frames: np.ndarray  # [n] int32
     scores: np.ndarray  # [E] float64, falling; with each detection change
-    frames: np.ndarray  # [E] int64
+    frames: np.ndarray  # [E] int32
     true_change: np.ndarray  # [E] int8
     false_change: np.ndarray  # [E] int8
-    similarity_change: np.ndarray  # [E] float64
+    similarity_change: np.ndarray  # [E] float64; [0] where the passes are not those of AOS
 
 
 def frame_counts(labels: Objects, detections: Objects, passes: Passes) -> FrameCounts:
     """The frames of what was counted in `passes`, which are of these labels and detections."""
-    frame_of = np.repeat(np.arange(detections.frame_count), np.diff(detections.offsets))
+    frame_of = np.repeat(np.arange(detections.frame_count, dtype=np.int32), np.diff(detections.offsets))
     label_frame = np.repeat(np.arange(labels.frame_count), np.diff(labels.offsets))
-    changing = (passes.true_change != 0) | (passes.false_change != 0) | (passes.similarity_change != 0)
+    orientation = "aos" in passes.metrics
+    changing = (passes.true_change != 0) | (passes.false_change != 0)
+    if orientation:
+        changing |= passes.similarity_change != 0
     rows = passes.rows[changing]
     return FrameCounts(
         np.bincount(label_frame[passes.label_state == matching.VALID], minlength=labels.frame_count),
@@ -47,7 +50,7 @@ def frame_counts(labels: Objects, detections: Objects, passes: Passes) -> FrameC
         frame_of[rows],
         passes.true_change[changing],
         passes.false_change[changing],
-        passes.similarity_change[changing],
+        passes.similarity_change[changing] if orientation else np.zeros(0),
     )
 
 
