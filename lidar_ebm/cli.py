@@ -65,6 +65,27 @@ def simulate(
         )
 
 
+@app.command(epilog="Example: `lidar-ebm prepare data/kitti`")
+def prepare(
+    data: Annotated[Path, typer.Argument(help="Folder in KITTI's layout (training/, ImageSets/).")],
+    split: Annotated[
+        list[str] | None, typer.Option(help="Only this file of ImageSets; once for each. All of them by default.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; one per core where not given.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Prepare anew what was prepared already.")] = False,
+) -> None:
+    """Check a data set and make it ready for training: cropped point clouds, an index, the label database."""
+    from lidar_ebm.data.prepare import prepare as run_preparation
+    from lidar_ebm.data.prepare_report import report_table
+    from lidar_ebm.progress import progress_bar
+
+    with progress_bar("Preparing", 0) as bar:
+        report = run_preparation(data, workers=workers, splits=split, force=force, progress=bar.reach)
+    Console().print(report_table(report))
+    if report.errors:
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: `lidar-ebm train demo training.detector.epochs=20 --data data/simulated --out runs/a`")
 def train(
     config: Annotated[str, typer.Argument(help="YAML file, or the name of a preset in configs/.")],
@@ -74,13 +95,27 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     detector: Annotated[Path | None, typer.Option(help="Take this run's detector; train only an energy head.")] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    devices: Annotated[
+        int | None, typer.Option(help="Processes on this machine, one a GPU; torchrun's where it started them, or one.")
+    ] = None,
+    skip_nonfinite: Annotated[
+        bool, typer.Option("--skip-nonfinite", help="Leave out steps whose loss is not finite, and count them.")
+    ] = False,
 ) -> None:
     """Train the detector, then its energy head."""
     from lidar_ebm.config import load_config
     from lidar_ebm.training.loop import train as run_training
 
-    settings = load_config(config, overrides)
-    run_training(settings, data, out, resume=resume, detector_run=detector, accelerator=accelerator)
+    run_training(
+        load_config(config, overrides),
+        data,
+        out,
+        resume=resume,
+        detector_run=detector,
+        accelerator=accelerator,
+        devices=devices,
+        skip_nonfinite=skip_nonfinite,
+    )
 
 
 @app.command(epilog="Example: `lidar-ebm evaluate runs/a --data data/simulated --steps 10`")

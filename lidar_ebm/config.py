@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from yaml import YAMLError
 
 from lidar_ebm.errors import InputError
@@ -26,6 +26,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Triple = tuple[float, float, float]
 Size = tuple[Positive, Positive, Positive]
+Difficulty = Literal["easy", "moderate", "hard", "beyond"]  # the label database numbers them in this order
 
 
 class _Settings(BaseModel):
@@ -190,26 +191,73 @@ class DetectionConfig(_Settings):
     max_proposals: Count = 100  # a frame, before NMS
 
 
-class AugmentationConfig(_Settings):
-    """Random changes of a training frame, points and labels together."""
+class SamplingConfig(_Settings):
+    """Label-database sampling: objects of other training frames are put into a frame."""
 
+    enabled: bool = True
+    counts: dict[str, Annotated[int, Field(ge=0)]] = {"Car": 15}  # class → objects that a frame is filled up to
+    min_points: Count = 5  # objects with fewer are not taken
+    # By KITTI's rules; "beyond" is what is too small, hidden or cut off for all three.
+    difficulties: Annotated[tuple[Difficulty, ...], Field(min_length=1)] = ("easy", "moderate", "hard")
+
+    @field_validator("counts")
+    @classmethod
+    def _known_types(cls, counts: dict[str, int]) -> dict[str, int]:
+        for name in counts:
+            if name not in KITTI_TYPES[:-1]:
+                raise ValueError(f"{name!r} is none of KITTI's types: {', '.join(KITTI_TYPES[:-1])}")
+        return counts
+
+
+class ObjectNoiseConfig(_Settings):
+    """Each object of a frame moves by itself."""
+
+    enabled: bool = True
+    rotation: NonNegative = 0.7853981633974483  # about z, uniform in ± this, rad
+    center_std: tuple[NonNegative, NonNegative, NonNegative] = (1.0, 1.0, 0.5)  # x, y, z, m
+    attempts: Count = 100  # an object that collides with another in all of them stays where it is
+
+
+class AugmentationConfig(_Settings):
+    """Random changes of a training frame, points and labels together, in this order."""
+
+    sampling: SamplingConfig = SamplingConfig()
+    object_noise: ObjectNoiseConfig = ObjectNoiseConfig()
     flip: bool = True  # y -> -y in half of the frames
     rotation: NonNegative = 0.7853981633974483  # about z, uniform in ± this, rad
-    scaling: tuple[Positive, Positive] = (0.95, 1.05)
+    scaling: tuple[Positive, Positive] = (0.95, 1.05)  # uniform, low to high
+
+    @model_validator(mode="after")
+    def _low_before_high(self) -> AugmentationConfig:
+        if self.scaling[0] > self.scaling[1]:
+            raise ValueError(f"scaling goes from low to high, not from {self.scaling[0]} to {self.scaling[1]}")
+        return self
 
 
 class StageTrainingConfig(_Settings):
     """One stage of training: Adam with a one-cycle schedule."""
 
     epochs: Annotated[int, Field(ge=0)] = 80
-    batch_size: Count = 2
+    batch_size: Count = 2  # frames of one optimiser step, over all processes
+    # Passes, one after another, that each process' share of a step's batch is divided into: less memory for the same
+    # step (BatchNorm's statistics are then those of a pass).
+    accumulation: Count = 1
     learning_rate: Positive = 3e-3
     weight_decay: NonNegative = 0.01
     gradient_clip: Positive = 10.0
 
 
+class CheckpointsConfig(_Settings):
+    """When all that training needs to go on is written to RUN/checkpoints, and how much of it stays there."""
+
+    keep: Count = 2  # of the newest; the best by validation stays beside them
+    every_epochs: Annotated[int, Field(ge=0)] = 1  # at their ends; 0: none there
+    every_steps: Annotated[int, Field(ge=0)] = 0  # 0: not by steps
+    every_minutes: NonNegative = 10.0  # 0: not by time
+
+
 class TrainingConfig(_Settings):
-    """Which stages run, in which order."""
+    """Which stages run, in which order, and what they leave behind."""
 
     mode: Literal["two_stage", "joint"] = "two_stage"  # joint trains the energy head with the detector, in its stage
     detector: StageTrainingConfig = StageTrainingConfig()
@@ -219,8 +267,13 @@ class TrainingConfig(_Settings):
     # training wants a larger share than the published one.
     norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    # Of the exponential moving average of the weights, which is then what is evaluated, kept and handed to the next
+    # stage. 0: none, as published.
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     workers: Annotated[int, Field(ge=0)] = 2
-    checkpoint_every: Count = 1  # epochs
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
+    validate_every: Annotated[int, Field(ge=0)] = 0  # epochs between AP on the `val` split; 0: never
+    log_every: Count = 10  # steps that a row of metrics.csv averages over
 
 
 class Config(_Settings):

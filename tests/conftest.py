@@ -47,7 +47,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config() -> Config:
     """The whole model at the least size that still has every part."""
     return load_config(
@@ -69,6 +69,7 @@ def tiny_config() -> Config:
             "energy.points.channels=[8]",
             "energy.points.hidden=8",
             "energy.points.max_points=16",
+            "augmentation.sampling.enabled=false",
             "training.workers=0",
             "training.detector.epochs=2",
             "training.energy.epochs=2",

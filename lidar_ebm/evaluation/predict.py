@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from lidar_ebm.data.dataset import KittiDataset
 from lidar_ebm.data.kitti_files import write_labels
 from lidar_ebm.distributed import Group
 from lidar_ebm.errors import InputError
+from lidar_ebm.evaluation.objects import Objects, pack_objects
 from lidar_ebm.evaluation.parts import Parts
+from lidar_ebm.evaluation.point_counts import count_label_points
 from lidar_ebm.geometry.frames import boxes_to_labels
 from lidar_ebm.model.detector import Detector
 from lidar_ebm.progress import progress_bar
@@ -133,6 +135,19 @@ def _frame_predictions(
         )
         predictions.append(_FramePrediction(frames.labels(index), results))
     return predictions
+
+
+def labels_to_score(predictions: Predictions, frames: KittiDataset) -> Objects:
+    """The labels of the frames that were predicted; in LiDAR-only data with the points in their boxes.
+
+    Raises:
+        InputError: a point cloud cannot be read.
+    """
+    labels = pack_objects(predictions.labels, need_scores=False, names=predictions.frame_ids)
+    if not frames.lidar_only:
+        return labels
+    clouds = frames.root / "training" / "velodyne"
+    return replace(labels, points=count_label_points(labels, predictions.frame_ids, clouds, None))
 
 
 def write_results(predictions: Predictions, steps: int, folder: str | Path) -> None:

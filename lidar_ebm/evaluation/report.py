@@ -22,7 +22,8 @@ from lidar_ebm.evaluation.curves import (
     write_comparison_csv,
 )
 from lidar_ebm.evaluation.kitti_ap import evaluate
-from lidar_ebm.evaluation.predict import Predictions, predict, write_results
+from lidar_ebm.evaluation.objects import Objects
+from lidar_ebm.evaluation.predict import Predictions, labels_to_score, predict, write_results
 from lidar_ebm.evaluation.result import Evaluation
 from lidar_ebm.evaluation.rules import OFFICIAL_OVERLAPS
 from lidar_ebm.evaluation.table import score_table, write_csv, write_json
@@ -100,7 +101,9 @@ def evaluate_run(
 
     figures = None
     if group.is_first:
-        figures = _score(predictions, config, chosen, ious, recall, name or "+".join(config.energy.features))
+        labels = labels_to_score(predictions, frames)
+        named = name or "+".join(config.energy.features)
+        figures = _score(predictions, labels, frames.lidar_only, config, chosen, ious, recall, named)
         write_results(predictions, 0, folder / "results_before")
         write_results(predictions, chosen, folder / "results_after")
         _write_figures(folder, *figures)
@@ -111,12 +114,19 @@ def evaluate_run(
 
 
 def _score(
-    predictions: Predictions, config: Config, chosen: int, ious: Sequence[float], recall: str, name: str
+    predictions: Predictions,
+    labels: Objects,
+    lidar_only: bool,
+    config: Config,
+    chosen: int,
+    ious: Sequence[float],
+    recall: str,
+    name: str,
 ) -> _Figures:
-    labels, results, names = predictions.labels, predictions.results, config.class_names
+    names = config.class_names
     scored = {
-        count: evaluate(labels, found, classes=names, iou=tuple(ious), metrics=("3d", "bev"))
-        for count, found in results.items()
+        count: evaluate(labels, found, classes=names, iou=tuple(ious), metrics=("3d", "bev"), lidar_only=lidar_only)
+        for count, found in predictions.results.items()
     }
     comparisons = tuple(
         compare(scored[0], scored[chosen], name=name, class_name=item, ious=ious, recall=recall) for item in names
@@ -126,7 +136,7 @@ def _score(
         found = [(iou, evaluation.ap(names[0], "3d", "moderate", iou, recall)) for iou in ious]
         against_steps += [(count, iou, 0.0 if math.isnan(ap) else ap) for iou, ap in found]  # nothing found is 0
     overlaps = {item: OFFICIAL_OVERLAPS.get(item, OTHER_OVERLAP) for item in names}
-    after = evaluate(labels, results[chosen], classes=names, iou=overlaps)
+    after = evaluate(labels, predictions.results[chosen], classes=names, iou=overlaps, lidar_only=lidar_only)
     return after, comparisons, tuple(against_steps)
 
 

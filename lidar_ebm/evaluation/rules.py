@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from lidar_ebm.data.difficulty import DIFFICULTY_NAMES, IMAGE_LIMITS, LIDAR_LIMITS
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.matching import ABSENT, IGNORED, VALID
 from lidar_ebm.evaluation.objects import Objects
@@ -42,16 +43,13 @@ class Difficulty:
         return f"{self.name}: {', '.join(text for given, text in limits if given) or 'no limits'}"
 
 
-EASY = Difficulty("easy", 0, 0.15, 40.0)
-MODERATE = Difficulty("moderate", 1, 0.30, 25.0)
-HARD = Difficulty("hard", 2, 0.50, 25.0)
-DIFFICULTIES = (EASY, MODERATE, HARD)
-
-# For data without images, where occlusion, truncation and 2-D boxes are unknown. Ours: KITTI has none.
-LIDAR_DIFFICULTIES = (
-    Difficulty("easy", max_distance=30.0, min_points=50),
-    Difficulty("moderate", max_distance=50.0, min_points=20),
-    Difficulty("hard", max_distance=80.0, min_points=5),
+DIFFICULTIES = tuple(
+    Difficulty(name, *limits) for name, limits in zip(DIFFICULTY_NAMES[:-1], IMAGE_LIMITS, strict=True)
+)
+# For data without images, where occlusion, truncation and 2-D boxes are unknown.
+LIDAR_DIFFICULTIES = tuple(
+    Difficulty(name, max_distance=distance, min_points=points)
+    for name, (distance, points) in zip(DIFFICULTY_NAMES[:-1], LIDAR_LIMITS, strict=True)
 )
 
 UNKNOWN_ANGLE, UNKNOWN_LOCATION = -10.0, -1000.0  # how label and result files say so

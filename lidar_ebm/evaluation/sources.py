@@ -75,7 +75,9 @@ def load(
     if not lidar_only:
         return Loaded(label_objects, detections, METRICS, DIFFICULTIES, notes)
     if label_objects.points is not None:
+        notes += ("lidar_only: difficulty by distance and points in the box",)
         return Loaded(label_objects, detections, LIDAR_METRICS, LIDAR_DIFFICULTIES, notes)
+    notes += ("lidar_only: difficulty by distance alone, without point clouds",)
     by_distance = tuple(replace(each, min_points=0) for each in LIDAR_DIFFICULTIES)
     return Loaded(label_objects, detections, LIDAR_METRICS, by_distance, notes)
 
@@ -111,14 +113,11 @@ def _load_folders(
         images = _beside(labels, "image_2", None)
         detections, count = project_missing_boxes(detections, frames, calib_folder, images)
         notes += (f"project: {count} results without a 2-D box have that of their 3-D box",)
-    if lidar_only:
-        clouds = _beside(labels, "velodyne", velodyne)
-        if clouds is None:
-            return label_objects, detections, (*notes, "lidar_only: difficulty by distance alone, without point clouds")
-        points = count_label_points(label_objects, frames, clouds, calib_folder)
-        label_objects = replace(label_objects, points=points)
-        nominal = "" if calib_folder is not None else ", with KITTI's nominal calibration"
-        notes += (f"lidar_only: difficulty by distance and points in the box{nominal}",)
+    clouds = _beside(labels, "velodyne", velodyne)
+    if lidar_only and clouds is not None:
+        label_objects = replace(label_objects, points=count_label_points(label_objects, frames, clouds, calib_folder))
+        if calib_folder is None:
+            notes += ("calib: none, so the point clouds are taken to have KITTI's nominal one",)
     return label_objects, detections, notes
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lidar_ebm.evaluation.rules import HARD, UNKNOWN_ANGLE, UNKNOWN_LOCATION
+from lidar_ebm.evaluation.rules import DIFFICULTIES, UNKNOWN_ANGLE, UNKNOWN_LOCATION
 from lidar_ebm.evaluation.sources import CLASSES
 from lidar_ebm.types import KITTI_TYPES
 
@@ -261,7 +261,7 @@ def _check_classes(table: ObjectTable, evaluated: np.ndarray) -> Iterator[Proble
         return
     absent = _lacks_image_box(table)
     y1, y2 = table.columns("y1", "y2").T
-    low = absent | (np.trunc(np.abs(y2 - y1)) < HARD.min_height)
+    low = absent | (np.trunc(np.abs(y2 - y1)) < DIFFICULTIES[-1].min_height)
     for name in CLASSES:
         of_class = table.is_type(name)
         count = int(of_class.sum())
@@ -270,7 +270,7 @@ def _check_classes(table: ObjectTable, evaluated: np.ndarray) -> Iterator[Proble
             yield Problem("all files", f"none of {count} {name} objects has a 2-D box", kind, blocks=True)
         elif count and low[of_class].all():
             kind = "the server ignores lower ones; 2-D boxes are in pixels"
-            found = f"none of {count} {name} objects is {HARD.min_height:g} pixels high"
+            found = f"none of {count} {name} objects is {DIFFICULTIES[-1].min_height:g} pixels high"
             yield Problem("all files", found, kind, blocks=False)
     if (table.columns("alpha")[:, 0] == UNKNOWN_ANGLE).all():
         yield Problem("all files", "no object has its alpha", "orientation (AOS) will not be evaluated", blocks=False)

@@ -21,7 +21,8 @@ from lidar_ebm.model.anchors import (
     make_anchors,
     resolve_direction,
 )
-from lidar_ebm.model.losses import PRIOR_BIAS, residual_loss, sigmoid_focal_loss
+from lidar_ebm.model.losses import PRIOR_BIAS, precise, residual_loss, sigmoid_focal_loss
+from lidar_ebm.model.synchronised import shared_count
 from lidar_ebm.types import BevFeatures, Boxes, Proposals
 
 RESIDUALS = 7
@@ -85,11 +86,11 @@ class AnchorHead(nn.Module):
 
         Returns:
             `anchor_class`, `anchor_box` and `anchor_direction`, each a sum over the batch, divided by the batch's
-            positives (at least one) and weighted by the configuration.
+            positives (`shared_count`) and weighted by the configuration.
         """
         settings = self.config.anchor_head
         targets = assign_targets(self.anchors, boxes, predictions.covered, self.config)
-        positives = max(len(targets.anchor_index), 1)
+        positives = shared_count(len(targets.anchor_index))
         counted = targets.state != IGNORED  # [B, A]
         rows = targets.batch_index, targets.anchor_index
         classes = sigmoid_focal_loss(
@@ -98,8 +99,8 @@ class AnchorHead(nn.Module):
             alpha=settings.focal_alpha,
             gamma=settings.focal_gamma,
         )
-        residuals = residual_loss(predictions.residuals[rows].float(), targets.residuals)
-        directions = F.cross_entropy(predictions.directions[rows].float(), targets.directions, reduction="none")
+        residuals = residual_loss(precise(predictions.residuals[rows]), targets.residuals)
+        directions = F.cross_entropy(precise(predictions.directions[rows]), targets.directions, reduction="none")
         return {
             "anchor_class": settings.class_weight * classes.sum() / positives,
             "anchor_box": settings.box_weight * residuals.sum() / positives,

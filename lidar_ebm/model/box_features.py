@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,18 +66,32 @@ class BoxContext:
 
 
 def points_near_boxes(
-    batch: Batch, boxes: Tensor, batch_index: Tensor, config: PointEnergyConfig, seed: int
+    batch: Batch, boxes: Tensor, batch_index: Tensor, config: PointEnergyConfig, seed: int | Sequence[int]
 ) -> PointView:
-    """The neighbourhoods of boxes [N, 7] in the frames batch_index [N]; the seed is that of the choice among many."""
-    chosen, counts = gather_near_boxes(
-        batch.points,
-        batch.point_batch_index,
-        boxes,
-        batch_index,
-        margin=config.margin,
-        max_points=config.max_points,
-        seed=seed,
-    )  # [N, K, 4], [N]
+    """The neighbourhoods of boxes [N, 7] in the frames batch_index [N].
+
+    The seed is that of the choice among many points: one for all frames, or one for each.
+    """
+
+    def gather(points: Tensor, frame: Tensor, rows: Tensor | slice, seed: int) -> tuple[Tensor, Tensor]:
+        return gather_near_boxes(
+            points,
+            frame,
+            boxes[rows],
+            batch_index[rows],
+            margin=config.margin,
+            max_points=config.max_points,
+            seed=seed,
+        )
+
+    if isinstance(seed, int):
+        chosen, counts = gather(batch.points, batch.point_batch_index, slice(None), seed)  # [N, K, 4], [N]
+    else:
+        chosen = batch.points.new_zeros(len(boxes), config.max_points, batch.points.shape[1])
+        counts = torch.zeros_like(batch_index)
+        for frame, own_seed in enumerate(seed):
+            points, rows = batch.point_batch_index == frame, batch_index == frame
+            chosen[rows], counts[rows] = gather(batch.points[points], batch.point_batch_index[points], rows, own_seed)
     lengths = counts.clamp(max=config.max_points)
     held = torch.arange(config.max_points, device=boxes.device) < lengths.unsqueeze(1)  # [N, K]
     return PointView(chosen[held], torch.repeat_interleave(lengths), lengths, counts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -15,6 +16,7 @@ from lidar_ebm.config import BevEnergyConfig, Config, PointEnergyConfig
 from lidar_ebm.ebm import Ascent, GaussianMixtureNoise, ascend, nce_loss
 from lidar_ebm.model.box_features import BevView, BoxContext, PointView, constrain_boxes, points_near_boxes
 from lidar_ebm.model.captured_climb import CapturedClimb
+from lidar_ebm.model.synchronised import shared_count
 from lidar_ebm.model.wide_linear import WideLinear
 from lidar_ebm.types import Batch, BevFeatures
 
@@ -46,7 +48,13 @@ class EnergyHead(nn.Module):
         return self.bev is not None
 
     def context(
-        self, batch: Batch, bev: BevFeatures | None, boxes: Tensor, batch_index: Tensor, *, seed: int = 0
+        self,
+        batch: Batch,
+        bev: BevFeatures | None,
+        boxes: Tensor,
+        batch_index: Tensor,
+        *,
+        seed: int | Sequence[int] = 0,
     ) -> BoxContext:
         """What f may see around boxes [N, 7] in the frames batch_index [N], fixed for every candidate y to come.
 
@@ -55,7 +63,7 @@ class EnergyHead(nn.Module):
             bev: the maps; None will do where `needs_bev` is false.
             boxes: [N, 7] proposals, or labels.
             batch_index: [N] int64.
-            seed: of the choice among more than K points.
+            seed: of the choice among more than K points; one for all frames, or one for each.
 
         Raises:
             ValueError: the maps are needed and missing.
@@ -80,26 +88,39 @@ class EnergyHead(nn.Module):
             f = f + self.points(context.points, boxes)
         return f
 
-    def loss(self, batch: Batch, bev: BevFeatures | None, *, generator: torch.Generator | None = None) -> Tensor:
-        """NCE over all labels of the batch in one pass, a scalar.
+    def loss(self, batch: Batch, bev: BevFeatures | None, *, seeds: Sequence[int] | None = None) -> Tensor:
+        """NCE over all labels of the batch in one pass, a scalar; divided by `shared_count` of the labels.
 
         The points near a label are taken around a box that misses it as a proposal would
         (`neighbourhood_jitter`): taken around the label itself, the choice of points would give it away.
+
+        Args:
+            batch: points and labels.
+            bev: the maps; None will do where `needs_bev` is false.
+            seeds: for each frame, of all that is random about it, whatever else is in the batch; numbers that differ
+                in their lowest 32 bits. None for torch's own.
         """
+        if seeds is None:
+            seeds = torch.randint(1 << 31, (batch.batch_size,)).tolist()
+        if len(seeds) != batch.batch_size:
+            raise ValueError(f"{len(seeds)} seeds for {batch.batch_size} frames; give one for each")
         settings = self.config.energy
-        labels = batch.boxes.boxes  # [N, 7]
-        device = labels.device if generator is None else generator.device
-        noise = torch.randn(labels.shape, generator=generator, device=device).to(labels)
-        seed = int(torch.randint(1 << 31, (), generator=generator, device=device))
-        near = _miss(labels, noise, settings.points.neighbourhood_jitter)
-        context = self.context(batch, bev, near, batch.boxes.batch_index, seed=seed)
+        labels, frame = batch.boxes.boxes, batch.boxes.batch_index  # [N, 7], [N]
+        misses = torch.zeros_like(labels)
+        samples = labels.new_zeros(len(labels), settings.samples, 7)
+        for index, seed in enumerate(seeds):
+            own = torch.nonzero(frame == index)[:, 0]
+            generator = torch.Generator(labels.device).manual_seed(seed)
+            misses[own] = torch.randn(len(own), 7, generator=generator, device=labels.device, dtype=labels.dtype)
+            samples[own] = self.noise.sample(labels[own], settings.samples, generator)
+        near = _miss(labels, misses, settings.points.neighbourhood_jitter)
         return nce_loss(
-            partial(self, context),
+            partial(self, self.context(batch, bev, near, frame, seed=seeds)),
             labels,
             self.noise,
-            settings.samples,
-            generator=generator,
+            samples,
             constrain=partial(constrain_boxes, min_size=settings.min_size),
+            count=shared_count(len(labels)),
         )
 
     def refine(self, context: BoxContext, boxes: Tensor, *, steps: int | None = None, record: bool = False) -> Ascent:

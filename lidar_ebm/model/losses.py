@@ -13,6 +13,11 @@ BOX_BETA = 1 / 9  # where the published box regressions turn from squared to abs
 PRIOR_BIAS = -math.log((1 - 0.01) / 0.01)
 
 
+def precise(values: Tensor) -> Tensor:
+    """In float32 at least, as losses and targets are."""
+    return values.float() if values.dtype.itemsize < 4 else values
+
+
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
     """Focal loss of binary logits: `-a (1 - p)^gamma log p`, p the probability given to the true side.
 
@@ -28,7 +33,7 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float = 0.25, 
     Returns:
         The loss of each element, in float32 at least.
     """
-    logits = logits.float() if logits.dtype.itemsize < 4 else logits
+    logits = precise(logits)
     positive = targets.to(logits.dtype)
     signed = logits * (2 * positive - 1)  # the logit of the true side
     weight = alpha * positive + (1 - alpha) * (1 - positive)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from cuda_ops.box_overlap.op import box_iou_3d
 from cuda_ops.box_sampling.op import part_sensitive_scores
 from lidar_ebm.config import Config
-from lidar_ebm.model.losses import sigmoid_focal_loss
+from lidar_ebm.model.losses import precise, sigmoid_focal_loss
+from lidar_ebm.model.synchronised import shared_count
 from lidar_ebm.types import BevFeatures, Boxes, Proposals
 
 
@@ -31,7 +32,7 @@ class PartScore(nn.Module):
         )
 
     def forward(self, bev: BevFeatures, proposals: Proposals) -> Tensor:
-        """Logit of each of N proposals, in any order, for its own class: [N] float32."""
+        """Logit of each of N proposals, in any order, for its own class: [N], float32 at least."""
         scores = part_sensitive_scores(
             self.maps(bev.shared),
             proposals.boxes,
@@ -40,7 +41,7 @@ class PartScore(nn.Module):
             origin=bev.grid.origin,
             cell_size=bev.grid.cell_size,
         )  # [N, K]
-        return scores.gather(1, proposals.labels[:, None])[:, 0].float()
+        return precise(scores.gather(1, proposals.labels[:, None])[:, 0])
 
     def loss(self, bev: BevFeatures, proposals: Proposals, boxes: Boxes) -> dict[str, Tensor]:
         """Focal loss over the labels and the proposals that the anchor head scored above the threshold.
@@ -54,7 +55,7 @@ class PartScore(nn.Module):
             boxes: the batch's labels.
 
         Returns:
-            `part_score`: the sum over the batch, divided by the positives (at least one) and weighted by the
+            `part_score`: the sum over the batch, divided by the positives (`shared_count`) and weighted by the
             configuration.
         """
         settings = self.config.part_score
@@ -66,7 +67,7 @@ class PartScore(nn.Module):
             alpha=self.config.anchor_head.focal_alpha,
             gamma=self.config.anchor_head.focal_gamma,
         )
-        return {"part_score": settings.weight * losses.sum() / positive.sum().clamp(min=1)}
+        return {"part_score": settings.weight * losses.sum() / shared_count(positive.sum())}
 
     def training_boxes(self, proposals: Proposals, boxes: Boxes) -> Proposals:
         """The labels, and of each frame's proposals above the threshold the best `max_training_boxes`."""

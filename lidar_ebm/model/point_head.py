@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from cuda_ops.point_ops.op import interpolate, points_in_boxes, three_nearest
 from lidar_ebm.config import Config
-from lidar_ebm.model.losses import PRIOR_BIAS, sigmoid_focal_loss, smooth_l1
+from lidar_ebm.model.losses import PRIOR_BIAS, precise, sigmoid_focal_loss, smooth_l1
+from lidar_ebm.model.synchronised import shared_count
 from lidar_ebm.types import Boxes, SparseFeatures, Voxels
 
 
@@ -68,19 +69,19 @@ class PointHead(nn.Module):
         """Focal loss of the foreground, smooth-L1 of the offsets of the points in boxes.
 
         Returns:
-            `point_foreground` and `point_offset`, each a sum over the batch, divided by the points in boxes (at least
-            one) and weighted by the configuration.
+            `point_foreground` and `point_offset`, each a sum over the batch, divided by the points in boxes
+            (`shared_count`) and weighted by the configuration.
         """
         targets = point_targets(voxels, boxes)
-        scale = self.config.point_head.weight / targets.foreground.sum().clamp(min=1)
+        weight, count = self.config.point_head.weight, shared_count(targets.foreground.sum())
         foreground = sigmoid_focal_loss(
             predictions.logits,
             targets.foreground,
             alpha=self.config.anchor_head.focal_alpha,
             gamma=self.config.anchor_head.focal_gamma,
         )
-        offset = smooth_l1(predictions.offsets[targets.foreground].float(), targets.offsets[targets.foreground])
-        return {"point_foreground": scale * foreground.sum(), "point_offset": scale * offset.sum()}
+        offset = smooth_l1(precise(predictions.offsets[targets.foreground]), targets.offsets[targets.foreground])
+        return {"point_foreground": weight * foreground.sum() / count, "point_offset": weight * offset.sum() / count}
 
 
 @torch.no_grad()

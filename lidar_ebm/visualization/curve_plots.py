@@ -23,7 +23,16 @@ FloatArray = NDArray[np.floating[Any]]
 
 # Columns of a metrics file that are no losses: where a row stands in training, and how training went.
 INDEX_COLUMNS = ("step", "epoch", "stage")
-OTHER_COLUMNS = ("learning_rate", "gradient_norm", "seconds_per_step")
+OTHER_COLUMNS = (
+    "learning_rate",
+    "gradient_norm",
+    "seconds_per_step",
+    "data_seconds",
+    "memory_mb",
+    "skipped",
+    "ap_before",
+    "ap_after",
+)
 TOTAL_COLUMN = "loss"  # drawn broad and dark, below the terms: it still shows where one term is all there is
 BEST_MARK: dict[str, Any] = {"marker": "o", "markersize": 8, "linestyle": "none", "zorder": 4}
 LOG_SCALE_FROM = 20.0  # ratio of the highest to the lowest smoothed value from which a logarithmic axis reads better

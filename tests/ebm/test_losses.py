@@ -84,3 +84,15 @@ def test_learns_the_log_density_up_to_a_constant() -> None:
     assert divergence < 0.01
     likely = truth > 0.1 * truth.max()
     assert (truth.log() - learnt)[likely].abs().max() < 0.5
+
+
+def test_takes_samples_and_a_count_from_outside() -> None:
+    def energy(candidates: Tensor) -> Tensor:
+        return candidates.sin().sum(-1)
+
+    y = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    noise = GaussianMixtureNoise(STDS)
+    drawn = nce_loss(energy, y, noise, 7, generator=torch.Generator().manual_seed(5))
+    samples = noise.sample(y, 7, torch.Generator().manual_seed(5))
+    assert torch.equal(nce_loss(energy, y, noise, samples), drawn)
+    torch.testing.assert_close(nce_loss(energy, y, noise, samples, count=2.5), 2 * drawn)

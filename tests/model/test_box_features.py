@@ -43,6 +43,19 @@ def test_neighbourhoods_without_padding(view: PointView) -> None:
     assert view.points.shape == (17, 4)
 
 
+def test_a_frame_with_its_own_seed_is_seen_as_if_alone() -> None:
+    clouds = [torch.cat([CAR[:3] + torch.rand(n, 3) - 0.5, torch.rand(n, 1)], dim=1) for n in (60, 0, 40)]
+    boxes, frame = CAR + 0.1 * torch.randn(5, 7), torch.tensor([2, 0, 1, 0, 2])
+    config = PointEnergyConfig(max_points=12)
+    together = points_near_boxes(make_batch(clouds), boxes, frame, config, seed=(4, 5, 6))
+    for index, (cloud, seed) in enumerate(zip(clouds, (4, 5, 6), strict=True)):
+        rows = torch.nonzero(frame == index)[:, 0]
+        alone = points_near_boxes(make_batch([cloud]), boxes[rows], torch.zeros_like(rows), config, seed=seed)
+        assert torch.equal(together.counts[rows], alone.counts)
+        own = [together.points[together.box_index == row] for row in rows]
+        assert torch.equal(torch.cat(own), alone.points)
+
+
 def test_features_are_those_of_each_points_own_box(view: PointView) -> None:
     boxes = CAR + 0.1 * torch.randn(3, 6, 7)
     features = view.features(boxes)

@@ -9,15 +9,7 @@ import torch
 from lidar_ebm.config import Config, save_config
 from lidar_ebm.errors import InputError
 from lidar_ebm.model.detector import Detector
-from lidar_ebm.training.checkpoint import (
-    TrainingState,
-    load_checkpoint,
-    load_run,
-    load_weights,
-    restore_optimizer,
-    save_checkpoint,
-    save_weights,
-)
+from lidar_ebm.training.checkpoint import load_run, load_weights, save_weights
 
 
 def test_weights_round_trip(tiny_config: Config, tmp_path: Path) -> None:
@@ -26,24 +18,6 @@ def test_weights_round_trip(tiny_config: Config, tmp_path: Path) -> None:
     load_weights(second, tiny_config, tmp_path / "w.safetensors")
     for (name, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
-
-
-def test_optimiser_state_round_trips(tmp_path: Path, tiny_config: Config) -> None:
-    model = Detector(tiny_config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, betas=(0.8, 0.9))
-    for parameter in model.parameters():
-        parameter.grad = torch.randn_like(parameter)
-    optimizer.step()
-    save_checkpoint(model, tiny_config, TrainingState("energy", 1, 5, 9, optimizer.state_dict()), tmp_path / "c")
-    state = load_checkpoint(model, tiny_config, tmp_path / "c")
-    assert (state.stage, state.epoch, state.step, state.total_step) == ("energy", 1, 5, 9)
-    fresh = torch.optim.AdamW(model.parameters(), lr=1.0)
-    restore_optimizer(fresh, state.optimizer)
-    assert fresh.param_groups[0]["betas"] == (0.8, 0.9)
-    assert fresh.param_groups[0]["lr"] == 0.1
-    for a, b in zip(optimizer.state_dict()["state"].values(), fresh.state_dict()["state"].values(), strict=True):
-        for key in a:
-            assert torch.equal(a[key], b[key]), key
 
 
 def test_another_configuration_is_refused_by_its_setting(tiny_config: Config, tmp_path: Path) -> None:
@@ -74,13 +48,6 @@ def test_damaged_files_are_named_and_never_unpickled(tiny_config: Config, tmp_pa
     with pytest.raises(InputError, match=r"w\.safetensors: is damaged"):
         load_weights(Detector(tiny_config), tiny_config, path)
     assert not (tmp_path / "sprung").exists()
-
-
-def test_weights_without_training_state_cannot_be_resumed(tiny_config: Config, tmp_path: Path) -> None:
-    model = Detector(tiny_config)
-    save_weights(model, tiny_config, tmp_path / "w.safetensors")
-    with pytest.raises(InputError, match="no state of training"):
-        load_checkpoint(model, tiny_config, tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize("device", ["abacus", "cuda:99"])

@@ -9,14 +9,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lidar_ebm.config import Config, load_config
+from lidar_ebm.config import Config, ObjectNoiseConfig, SamplingConfig, load_config, save_config
 from lidar_ebm.data.batch import collate
 from lidar_ebm.data.dataset import KittiDataset
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.model.detector import Detector
-from lidar_ebm.training import loop
+from lidar_ebm.training import stage_run
 from lidar_ebm.training.checkpoint import load_run
-from lidar_ebm.training.loop import EnergyStage, train
+from lidar_ebm.training.loop import train
+from lidar_ebm.training.stages import EnergyStage
+
+# What can be learnt by heart in seconds.
+PLAIN = {
+    "flip": False,
+    "rotation": 0.0,
+    "object_noise": ObjectNoiseConfig(enabled=False),
+    "sampling": SamplingConfig(enabled=False),
+}
 
 
 def with_settings(config: Config, **settings: object) -> Config:
@@ -28,11 +37,13 @@ def test_a_run_folder_is_all_that_is_needed(simulated: Path, tiny_config: Config
     run = tmp_path / "run"
     train(tiny_config, simulated, run)
     assert load_config(run / "config.yaml") == tiny_config
-    assert not (run / "checkpoint.safetensors").exists()
+    assert len(list((run / "checkpoints").glob("*"))) == tiny_config.training.checkpoints.keep
     with (run / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["stage"] for row in rows} == {"detector", "energy"}
     assert all(float(row["loss"]) > 0 for row in rows)
+    assert all(float(row["memory_mb"]) > 10 and float(row["skipped"]) == 0 for row in rows)
+    assert all(float(row["seconds_per_step"]) > float(row["data_seconds"]) > 0 for row in rows)
     assert list((run / "tensorboard").glob("events*"))
     detector = load_run(run)
     frames = KittiDataset(simulated, "val", tiny_config)
@@ -43,39 +54,6 @@ def test_a_run_folder_is_all_that_is_needed(simulated: Path, tiny_config: Config
     train(tiny_config, simulated, run, resume=True)  # finished: nothing to do
     with pytest.raises(InputError, match="another configuration: seed is 0 there and 5 here"):
         train(tiny_config.model_copy(update={"seed": 5}), simulated, run, resume=True)
-
-
-def test_an_interrupted_run_ends_in_the_same_weights(
-    simulated: Path, tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train(tiny_config, simulated, tmp_path / "whole")
-    save, saved = loop.save_checkpoint, 0
-
-    def stop_after(count: int) -> None:
-        nonlocal saved
-        saved = 0
-
-        def save_then_stop(*arguments: object) -> None:
-            nonlocal saved
-            save(*arguments)  # type: ignore[arg-type]
-            saved += 1
-            if saved == count:
-                raise KeyboardInterrupt
-
-        monkeypatch.setattr(loop, "save_checkpoint", save_then_stop)
-
-    for count in (1, 2):  # in the middle of the detector's epochs, then of the energy's
-        stop_after(count)
-        with pytest.raises(KeyboardInterrupt):
-            train(tiny_config, simulated, tmp_path / "parts", resume=count > 1)
-    monkeypatch.setattr(loop, "save_checkpoint", save)
-    train(tiny_config, simulated, tmp_path / "parts", resume=True)
-    whole, parts = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
-    assert whole.keys() == parts.keys()
-    for key, value in whole.items():
-        torch.testing.assert_close(parts[key], value, rtol=0, atol=0, msg=key)
-    rows = [(tmp_path / name / "metrics.csv").read_text().count("\n") for name in ("whole", "parts")]
-    assert rows[0] == rows[1]
 
 
 def test_the_energy_stage_changes_the_energy_alone(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
@@ -158,11 +136,95 @@ def test_workers_change_nothing(simulated: Path, tiny_config: Config, tmp_path: 
     assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
+def test_what_an_earlier_version_left_is_refused(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
+    save_config(tiny_config, tmp_path / "config.yaml")
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match=r"checkpoint\.safetensors: was written by an earlier version.*train anew"):
+        train(tiny_config, simulated, tmp_path, resume=True)
+
+
+def test_a_resumed_run_needs_the_same_frames(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(simulated, data)
+    train(tiny_config, data, tmp_path / "run")
+    (tmp_path / "run" / "model.safetensors").unlink()
+    names = (data / "ImageSets" / "train.txt").read_text().split()
+    (data / "ImageSets" / "train.txt").write_text("\n".join(names[:-1]))
+    with pytest.raises(InputError, match=r"train\.txt: names 3 frames, and the run began with 4"):
+        train(tiny_config, data, tmp_path / "run", resume=True)
+
+
+def test_what_is_not_learnt_from_may_change_on_a_resume(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
+    train(tiny_config, simulated, tmp_path / "run")
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    (tmp_path / "run" / "model.safetensors").unlink()
+    train(with_settings(tiny_config, workers=1, log_every=3), simulated, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
 def test_what_cannot_be_trained_is_refused(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two_stage"):
         train(with_settings(tiny_config, mode="joint"), simulated, tmp_path / "a", detector_run=tmp_path)
     with pytest.raises(InputError, match="accelerator 'abacus'"):
         train(tiny_config, simulated, tmp_path / "b", accelerator="abacus")
+    stage = tiny_config.training.detector.model_copy(update={"batch_size": 3, "accumulation": 2})
+    with pytest.raises(InputError, match=r"detector\.batch_size=3: is not a multiple of 1 processes × 2 passes"):
+        train(with_settings(tiny_config, detector=stage), simulated, tmp_path / "c")
+    stage = tiny_config.training.detector.model_copy(update={"batch_size": 6, "accumulation": 2})
+    with pytest.raises(InputError, match=r"detector\.batch_size is 6, and the split has 4 frames"):
+        train(with_settings(tiny_config, detector=stage), simulated, tmp_path / "d")
+
+
+def test_validation_is_logged_and_chooses_the_best(
+    simulated: Path, tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([(5.0, 6.0), (3.0, 4.0), (0.0, 1.0), (7.0, 8.0)])
+    monkeypatch.setattr(stage_run, "validation_ap", lambda *_: next(found))
+    run = tmp_path / "run"
+    train(with_settings(tiny_config, validate_every=1), simulated, run)
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["ap_after"]]
+    assert [(row["step"], row["epoch"], row["stage"], row["ap_before"], row["ap_after"]) for row in rows] == [
+        ("2", "0", "detector", "5", "6"),
+        ("4", "1", "detector", "3", "4"),
+        ("6", "0", "energy", "0", "1"),
+        ("8", "1", "energy", "7", "8"),
+    ]
+    best, last = load_file(run / "checkpoints" / "best.safetensors"), load_file(run / "model.safetensors")
+    assert all(torch.equal(best[f"model.{key}"], value) for key, value in load_run(run).state_dict().items())
+    assert last.keys() <= best.keys()
+    detector = load_run(run, weights="checkpoints/best.safetensors")
+    assert torch.equal(detector.anchor_head.box.weight, last["model.anchor_head.box.weight"])
+
+
+def test_validation_measures_both_and_changes_nothing(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
+    averaged = with_settings(tiny_config, ema_decay=0.9)
+    train(averaged, simulated, tmp_path / "without")
+    train(with_settings(averaged, validate_every=2), simulated, tmp_path / "with")
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("without", "with"))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_an_interrupted_validation_is_done_again(
+    simulated: Path, tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, calls = with_settings(tiny_config, validate_every=1), 0
+
+    def interrupted_once(*_: object) -> tuple[float, float]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return 1.0, 2.0
+
+    monkeypatch.setattr(stage_run, "validation_ap", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, simulated, tmp_path / "run")
+    train(config, simulated, tmp_path / "run", resume=True)
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
+        steps = [row["step"] for row in csv.DictReader(file) if row["ap_after"]]
+    assert steps == ["2", "4", "6", "8"]
+    assert calls == 5
 
 
 def test_metrics_on_a_full_disk_are_an_error_with_a_remedy(
@@ -173,15 +235,4 @@ def test_metrics_on_a_full_disk_are_an_error_with_a_remedy(
 
     monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", full)
     with pytest.raises(OutputError, match=r"metrics cannot be written \(No space left on device\).*--resume"):
-        train(tiny_config, simulated, tmp_path / "run")
-
-
-def test_a_loss_that_is_no_number_names_term_and_frames(
-    simulated: Path, tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    losses = Detector.detector_losses
-    monkeypatch.setattr(
-        Detector, "detector_losses", lambda *a: {k: v * float("nan") for k, v in losses(*a).items() if "box" in k}
-    )
-    with pytest.raises(InputError, match=r"anchor_box is not finite in epoch 0 on frames 0000"):
         train(tiny_config, simulated, tmp_path / "run")

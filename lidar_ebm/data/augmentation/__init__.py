@@ -1,0 +1,1 @@
+"""The parts of the augmentation; `lidar_ebm.data.augment` puts them together."""

@@ -1,0 +1,25 @@
+"""What is found wrong, or odd, in a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ERROR, WARNING = "error", "warning"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong (the frame or split cannot be used) or odd (it can, and may be meant)."""
+
+    severity: str  # "error" or "warning"
+    kind: str  # what all findings of this sort have in common, as a heading
+    place: str  # the file, with ":line" where there is one
+    message: str
+
+    @property
+    def is_error(self) -> bool:
+        """Whether what it is about cannot be used."""
+        return self.severity == ERROR
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"

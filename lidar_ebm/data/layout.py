@@ -1,0 +1,87 @@
+"""Where the files of a data set in KITTI's layout are, and whether they are still those that were looked at.
+
+ROOT/ImageSets/SPLIT.txt             one frame name a line
+ROOT/training/velodyne/NAME.bin      point cloud
+ROOT/training/calib/NAME.txt         calibration
+ROOT/training/label_2/NAME.txt       labels
+ROOT/training/image_2/NAME.png       image, of which only the size is read; may be missing
+ROOT/prepared/                       what `lidar-ebm prepare ROOT` makes of them
+
+A data set without the folder `calib` is LiDAR-only: its labels are written for the nominal calibration, and its point
+clouds are not cropped to a camera's view.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from lidar_ebm.errors import InputError
+
+INPUTS = ("velodyne", "calib", "label_2", "image_2")
+SUFFIXES = {"velodyne": ".bin", "calib": ".txt", "label_2": ".txt", "image_2": ".png"}
+_NO_FILE = -1  # the size in the stamp of what is there but no file, such as a folder
+
+Stamp = tuple[int, int] | None
+"""Size in bytes and time of the last change in ns of a file; None where there is none."""
+Stamps = tuple[Stamp, ...]
+"""The stamps of a frame's files, in the order of `INPUTS`."""
+
+
+def input_path(root: Path, folder: str, name: str) -> Path:
+    """The file of frame `name` in `training/folder`."""
+    return root / "training" / folder / f"{name}{SUFFIXES[folder]}"
+
+
+def split_path(root: Path, split: str) -> Path:
+    """The file that lists the frames of a split."""
+    return root / "ImageSets" / f"{split}.txt"
+
+
+def prepared_folder(root: Path) -> Path:
+    """Where the prepared frames are."""
+    return root / "prepared"
+
+
+def is_lidar_only(root: Path) -> bool:
+    """Whether the data set has no calibrations.
+
+    Raises:
+        InputError: it has none, but images: the calibrations were forgotten.
+    """
+    training = root / "training"
+    if (training / "calib").exists():
+        return False
+    if any((training / "image_2").glob("*.png")):
+        raise InputError(
+            f"{training / 'calib'}: no such folder, though there are images. Copy the calibration files there, or "
+            f"remove {training / 'image_2'} if the labels are written for the nominal calibration (LiDAR-only)."
+        )
+    return True
+
+
+def needed_inputs(lidar_only: bool, with_labels: bool) -> tuple[str, ...]:
+    """The folders in which every frame has to have a file."""
+    return ("velodyne", *(() if lidar_only else ("calib",)), *(("label_2",) if with_labels else ()))
+
+
+def is_file(found: Stamp) -> bool:
+    """Whether a stamp is that of a file."""
+    return found is not None and found[0] != _NO_FILE
+
+
+def stamp(path: str | os.PathLike[str]) -> Stamp:
+    """Size and time of the last change; the size is -1 for what is there but no file."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  # a Path for each of some ten thousand files takes longer than the disk
+    except OSError:
+        return None
+    return (status.st_size if stat.S_ISREG(status.st_mode) else _NO_FILE), status.st_mtime_ns
+
+
+def stamp_inputs(root: Path, names: Sequence[str]) -> list[Stamps]:
+    """Stamps of the files of each frame."""
+    places = [(f"{root / 'training' / folder}{os.sep}", SUFFIXES[folder]) for folder in INPUTS]
+    return [tuple(stamp(f"{start}{name}{end}") for start, end in places) for name in names]

@@ -1,0 +1,88 @@
+"""The stages of training: what each computes, and which of the detector's weights it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lidar_ebm.model.detector import Detector
+from lidar_ebm.types import Batch
+
+
+class Work:
+    """A batch and a seed for each of its frames, on the device.
+
+    No dataclass: Fabric would look into one, and make half-precision numbers of the points' positions.
+    """
+
+    def __init__(self, batch: Batch, seeds: Sequence[int]) -> None:
+        self.batch, self.seeds = batch, seeds
+
+
+class Stage(nn.Module):
+    """Part of a detector in training; `forward` gives weighted losses by name."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def trains(self, name: str) -> bool:
+        """Whether this stage changes the detector's parameter or buffer of that name."""
+        raise NotImplementedError
+
+    def trained(self) -> Iterator[nn.Parameter]:
+        """The parameters that this stage changes."""
+        return (parameter for name, parameter in self.detector.named_parameters() if self.trains(name))
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """What this stage changes, buffers too, by the names that the detector's weights have in files."""
+        return {name: value for name, value in self.detector.state_dict().items() if self.trains(name)}
+
+
+class DetectorStage(Stage):
+    """Trains the detector and, in joint training, the energy head with it."""
+
+    def __init__(self, detector: Detector, joint: bool) -> None:
+        super().__init__(detector)
+        self.joint = joint
+        for module in detector.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.momentum = detector.config.training.norm_momentum
+
+    def trains(self, name: str) -> bool:
+        """Everything but the energy head; that too in joint training."""
+        return self.joint or not name.startswith("energy.")
+
+    def forward(self, work: Work) -> dict[str, Tensor]:
+        """Weighted losses by name."""
+        features = self.detector.encode(work.batch)
+        losses = self.detector.detector_losses(work.batch, features)
+        if self.joint:
+            weight = self.detector.config.training.energy_weight
+            losses["energy"] = weight * self.detector.energy.loss(work.batch, features.bev, seeds=work.seeds)
+        return losses
+
+
+class EnergyStage(Stage):
+    """Trains the energy head on a frozen detector, which stays in evaluation mode throughout."""
+
+    def train(self, mode: bool = True) -> EnergyStage:
+        """Only the energy head ever enters training mode: a frozen BatchNorm must not go on moving its statistics."""
+        super().train(False)
+        self.detector.energy.train(mode)
+        self.training = mode
+        return self
+
+    def trains(self, name: str) -> bool:
+        """The energy head alone."""
+        return name.startswith("energy.")
+
+    def forward(self, work: Work) -> dict[str, Tensor]:
+        """The energy's loss."""
+        bev = None
+        if self.detector.energy.needs_bev:
+            with torch.no_grad():
+                bev = self.detector.encode(work.batch).bev
+        return {"energy": self.detector.energy.loss(work.batch, bev, seeds=work.seeds)}
