@@ -68,7 +68,7 @@ def test_options_that_depart_from_the_rules_are_named_in_the_output(
         assert words in shown
     assert run("score", *folders, "--lidar-only", "--classes", "car") == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "lidar_only: difficulty by distance alone" in shown
+    assert "--lidar-only: difficulty by distance alone" in shown
     assert "not scored" in shown  # the label file without results
     assert "2-D" not in shown
 

@@ -76,7 +76,7 @@ def resampled_ap(counts: FrameCounts, drawn: np.ndarray, *, orientation: bool) -
     gained = counts.similarity_change if orientation else counts.true_change.astype(np.float64)
     curves = _resampled_curves(
         drawn,
-        drawn @ counts.valid_labels,
+        counts.valid_labels,
         counts.found_scores,
         counts.found_frames,
         counts.scores,
@@ -91,7 +91,7 @@ def resampled_ap(counts: FrameCounts, drawn: np.ndarray, *, orientation: bool) -
 @njit(cache=True, nogil=True)
 def _resampled_curves(
     drawn: np.ndarray,
-    label_counts: np.ndarray,
+    valid_labels: np.ndarray,
     found_scores: np.ndarray,
     found_frames: np.ndarray,
     scores: np.ndarray,
@@ -104,15 +104,17 @@ def _resampled_curves(
     curves = np.zeros((len(drawn), RECALL_STEPS + 1), dtype=np.float64)
     for r in range(len(drawn)):
         weight = drawn[r]
-        total = 0
+        total = label_count = 0
         for frame in found_frames:
             total += weight[frame]
+        for frame in range(len(weight)):
+            label_count += weight[frame] * valid_labels[frame]
         reported, gained = 0, 0.0
         i = step = event = 0
         recall = 0.0
         for k in range(len(found_scores)):
             for _ in range(weight[found_frames[k]]):
-                if is_recall_step(i, total, label_counts[r], recall):
+                if is_recall_step(i, total, label_count, recall):
                     while event < len(scores) and scores[event] >= found_scores[k]:
                         times = weight[frames[event]]
                         reported += times * (true_change[event] + false_change[event])

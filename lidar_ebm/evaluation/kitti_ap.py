@@ -16,7 +16,7 @@ from lidar_ebm.evaluation.objects import Objects
 from lidar_ebm.evaluation.operating_point import best_operating_point
 from lidar_ebm.evaluation.passes import Passes, run_passes
 from lidar_ebm.evaluation.result import Curve, Evaluation
-from lidar_ebm.evaluation.rules import DIFFICULTIES, METRICS, Difficulty, Overlaps, departs_from_official, with_bands
+from lidar_ebm.evaluation.rules import DIFFICULTIES, METRICS, Difficulty, Overlaps, rule_notes, with_bands
 from lidar_ebm.evaluation.sources import CLASSES, PathLike, Source, load
 
 
@@ -105,13 +105,7 @@ def evaluate_objects(
     )
     curves = [curve for each in passes for curve in _curves(labels, detections, each)]
     curves.sort(key=lambda curve: (order[curve.class_name, curve.metric], curve.iou))  # stable: difficulties stay
-    present = {(curve.class_name, curve.metric) for curve in curves}
-    notes = (
-        *notes,
-        *(("iou: overlaps other than KITTI's own, as the column says",) if departs_from_official(iou, order) else ()),
-        *(() if tuple(difficulties) == DIFFICULTIES else (f"difficulty: {'; '.join(map(str, difficulties))}",)),
-        *(f"{name} is not scored in {metric}" for name, metric in order if (name, metric) not in present),
-    )
+    notes += rule_notes(labels, detections, classes=classes, iou=iou, metrics=metrics, difficulties=difficulties)
     return Evaluation(
         tuple(curve for curve in curves if curve.distance is None),
         labels.frame_count,
@@ -136,7 +130,7 @@ def _curves(labels: Objects, detections: Objects, passes: Passes) -> Iterator[Cu
             (passes.similarity_change, np.float64),
         )
     )
-    best = best_operating_point(labels, detections, passes)
+    best = best_operating_point(labels, detections, passes) if passes.difficulty.band is None else None
     for metric in passes.metrics:
         precision = np.zeros(matching.RECALL_STEPS + 1)
         gained = similarity if metric == "aos" else true

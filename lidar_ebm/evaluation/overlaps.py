@@ -155,7 +155,7 @@ def _content(box2: np.ndarray, box3: np.ndarray, geometry: int) -> float:
     return area if geometry == GROUND else area * box3[3]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def overlap(a2: np.ndarray, a3: np.ndarray, b2: np.ndarray, b3: np.ndarray, geometry: int) -> float:
     """Intersection over union of two objects, each given by its 2-D and its 3-D box."""
     shared = _shared(a2, a3, b2, b3, geometry)
@@ -178,7 +178,7 @@ def _are_apart(
     return x * x + z * z > reach * reach
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _find_pairs(
     label_offsets: np.ndarray,
     label_bbox: np.ndarray,
@@ -199,7 +199,7 @@ def _find_pairs(
                 if _are_apart(detection_bbox, detection_boxes, j, label_bbox, label_boxes, i, geometry):
                     continue
                 value = overlap(detection_bbox[j], detection_boxes[j], label_bbox[i], label_boxes[i], geometry)
-                if value <= minimum:
+                if not value > minimum:  # NaN, of sizes beyond all bounds, is no overlap
                     continue
                 if count == capacity:
                     rows = np.concatenate((rows, np.empty(capacity, dtype=np.int64)))
@@ -211,7 +211,7 @@ def _find_pairs(
     return offsets, rows[:count].copy(), values[:count].copy()
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _dont_care_shares(
     label_offsets: np.ndarray,
     dont_care: np.ndarray,

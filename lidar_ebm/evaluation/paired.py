@@ -16,11 +16,13 @@ from lidar_ebm.evaluation.paired_result import PairedComparison, PairedDifferenc
 from lidar_ebm.evaluation.passes import run_passes
 from lidar_ebm.evaluation.result import RECALLS
 from lidar_ebm.evaluation.result_files import find_result_files
-from lidar_ebm.evaluation.rules import Difficulty, Overlaps
+from lidar_ebm.evaluation.rules import Difficulty, Overlaps, rule_notes
 from lidar_ebm.evaluation.sources import CLASSES, Loaded, Source, is_folder, load
 from lidar_ebm.progress import progress_bar
 
-_BLOCK = 50  # resamples that one thread computes at a time
+_BLOCK = 50  # resamples that one thread computes at a time, or as many as
+_DRAWN = 2_000_000  # counts of frames make
+_MOST_THREADS = 8
 _Figure = tuple[str, str, float, str]  # class, metric, overlap, difficulty
 
 
@@ -55,27 +57,23 @@ def compare_results(
         options: the others of `kitti_ap.evaluate` but `distances`.
 
     Returns:
-        Every figure that either set has; one that was not scored in a set (no detections of the class) counts as 0.
+        Every figure that either set has. One that was not scored in a set (no detections of the class, say) is NaN
+        there, has no interval, and `notes` name it.
 
     Raises:
         InputError: the sets hold other frames, or what `kitti_ap.evaluate` raises.
     """
     if resamples < 1 or not 0.0 < confidence < 1.0:
         raise InputError(f"resamples {resamples}, confidence {confidence}: give at least 1, and a share from 0 to 1")
+    if seed < 0:
+        raise InputError(f"seed {seed}: give 0 or more")
     _check_same_frames(a, b, options.get("split"))
     sides = [load(labels, results, classes=classes, **options) for results in (a, b)]
     if sides[0].detections.frame_count == 0:
         raise InputError("there are no frames to draw from; give results of one frame at least")
-    counted = [
-        _count(
-            side,
-            classes=classes,
-            iou=iou,
-            metrics=side.metrics if metrics is None else metrics,
-            difficulties=side.difficulties if difficulties is None else difficulties,
-        )
-        for side in sides
-    ]
+    metrics = sides[0].metrics if metrics is None else metrics
+    difficulties = sides[0].difficulties if difficulties is None else difficulties
+    counted = [_count(side, classes=classes, iou=iou, metrics=metrics, difficulties=difficulties) for side in sides]
     frame_count = sides[0].detections.frame_count
     everything = np.ones((1, frame_count), dtype=np.int32)
     whole = _ap_of_both(counted, everything)
@@ -83,7 +81,7 @@ def compare_results(
     tails = (50 * (1 - confidence), 50 * (1 + confidence))
     differences = []
     for figure, recall in whole:
-        low, high = np.percentile(np.diff(drawn[figure, recall], axis=0), tails)
+        low, high = np.percentile(drawn[figure, recall][1] - drawn[figure, recall][0], tails)
         ap_a, ap_b = whole[figure, recall][:, 0].tolist()
         differences.append(PairedDifference(*figure, recall, ap_a, ap_b, float(low), float(high)))
     return PairedComparison(
@@ -92,7 +90,7 @@ def compare_results(
         resamples=resamples,
         confidence=confidence,
         names=names or _names(a, b),
-        notes=tuple(dict.fromkeys((*sides[0].notes, *sides[1].notes))),
+        notes=_notes(sides, classes=classes, iou=iou, metrics=metrics, difficulties=difficulties),
     )
 
 
@@ -135,29 +133,61 @@ def _resample(
 ) -> dict[tuple[_Figure, str], np.ndarray]:
     """AP [2, R] of both sets in every resample, by figure and kind of recall."""
 
+    size = max(1, min(_BLOCK, _DRAWN // frame_count))
+
     def compute(start: int) -> dict[tuple[_Figure, str], np.ndarray]:
-        rows = range(start, min(start + _BLOCK, resamples))
+        rows = range(start, min(start + size, resamples))
         return _ap_of_both(counted, draw_frames(frame_count, rows, seed))
 
     blocks = []
-    with progress_bar("Resampling", resamples) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
-        for block in pool.map(compute, range(0, resamples, _BLOCK)):
+    with progress_bar("Resampling", resamples) as bar, ThreadPoolExecutor(_thread_count()) as pool:
+        for block in pool.map(compute, range(0, resamples, size)):
             blocks.append(block)
-            bar.reach(min(len(blocks) * _BLOCK, resamples))
+            bar.reach(min(len(blocks) * size, resamples))
     return {key: np.concatenate([block[key] for block in blocks], axis=1) for key in blocks[0]}
 
 
 def _ap_of_both(
     counted: Sequence[dict[_Figure, FrameCounts]], drawn: np.ndarray
 ) -> dict[tuple[_Figure, str], np.ndarray]:
-    """AP [2, R] of both sets by figure and kind of recall; 0 where a set has no detections to score."""
+    """AP [2, R] of both sets by figure and kind of recall; NaN where a set was not scored."""
     figures = dict.fromkeys(figure for side in counted for figure in side)
-    both = {(figure, recall): np.zeros((2, len(drawn))) for figure in figures for recall in RECALLS}
+    both = {(figure, recall): np.full((2, len(drawn)), np.nan) for figure in figures for recall in RECALLS}
     for index, side in enumerate(counted):
         for figure, counts in side.items():
             for recall, values in resampled_ap(counts, drawn, orientation=figure[1] == "aos").items():
                 both[figure, recall][index] = values
     return both
+
+
+def _notes(
+    sides: Sequence[Loaded],
+    *,
+    classes: Sequence[str],
+    iou: Overlaps | None,
+    metrics: Sequence[str],
+    difficulties: Sequence[Difficulty],
+) -> tuple[str, ...]:
+    """What is to be said of both sets, then of one of them."""
+    of_a, of_b = (
+        (
+            *side.notes,
+            *rule_notes(
+                side.labels, side.detections, classes=classes, iou=iou, metrics=metrics, difficulties=difficulties
+            ),
+        )
+        for side in sides
+    )
+    return (
+        *(note for note in of_a if note in of_b),
+        *(f"A: {note}" for note in of_a if note not in of_b),
+        *(f"B: {note}" for note in of_b if note not in of_a),
+    )
+
+
+def _thread_count() -> int:
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, _MOST_THREADS)
 
 
 def _names(a: Source, b: Source) -> tuple[str, str]:

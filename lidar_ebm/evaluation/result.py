@@ -58,7 +58,7 @@ class Curve:
     false_positives: np.ndarray  # [T] int64
     misses: np.ndarray  # [T] int64
     label_count: int  # valid labels, the denominator of recall
-    best: OperatingPoint | None  # None: no detection is counted at any score
+    best: OperatingPoint | None  # None: no detection is counted at any score, or this is a distance band
     distance: tuple[float, float] | None = None  # m, horizontal, [from, to): the labels of this band alone
 
     @property

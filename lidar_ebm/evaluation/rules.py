@@ -104,6 +104,41 @@ def _of_key(choice: Overlaps, key: str, wanted: str) -> Overlaps:
     raise InputError(f"no overlap for {wanted}: given are {', '.join(choice) or 'none'}; name it in iou")
 
 
+def rule_notes(
+    labels: Objects,
+    detections: Objects,
+    *,
+    classes: Sequence[str],
+    iou: Overlaps | None,
+    metrics: Sequence[str],
+    difficulties: Sequence[Difficulty],
+) -> tuple[str, ...]:
+    """What departs from KITTI's rules, what they do not score, and what looks like a mistake."""
+    wanted = [(name, metric) for name in classes for metric in metrics]
+    notes = []
+    if departs_from_official(iou, wanted):
+        notes.append("--iou: overlaps other than KITTI's own, as the column says")
+    if tuple(difficulties) != DIFFICULTIES:
+        notes.append(f"--difficulty: {'; '.join(map(str, difficulties))}")
+    if not np.isnan(labels.scores).all():
+        notes.append("some label lines end with a score: are the labels in their place, and not results?")
+    for name in classes:
+        missing = [metric for metric in metrics if not is_scored(detections, name, metric)]
+        of_class = detections.is_type(name)
+        if missing and not of_class.any():
+            notes.append(f"{name} is not scored: there are no results of this class")
+        elif missing:
+            reason = "a result lacks its angle (alpha -10)" if missing == ["aos"] else "the results have no box for it"
+            notes.append(f"{name} is not scored in {', '.join(missing)}: {reason}")
+        flat = of_class & (detections.bbox[:, 2:] <= detections.bbox[:, :2]).any(axis=1)
+        if 2 * flat.sum() > of_class.sum() and any(each.min_height > 0 for each in difficulties):
+            notes.append(
+                f"{flat.sum()} of {of_class.sum()} {name} results have no 2-D box, and KITTI ignores what is not "
+                "25 pixels high: see --project and --lidar-only"
+            )
+    return tuple(notes)
+
+
 def with_bands(difficulties: Sequence[Difficulty], distances: Sequence[float]) -> list[Difficulty]:
     """Each difficulty for all distances, then for each band between two neighbours of `distances` (m).
 

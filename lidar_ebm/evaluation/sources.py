@@ -12,7 +12,7 @@ from lidar_ebm.data.kitti_files import read_split
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.frame_boxes import FrameBoxes, pack_frame_boxes
 from lidar_ebm.evaluation.object_files import read_objects
-from lidar_ebm.evaluation.objects import Objects, pack_objects
+from lidar_ebm.evaluation.objects import Objects, check_objects, pack_objects
 from lidar_ebm.evaluation.point_counts import count_label_points
 from lidar_ebm.evaluation.result_files import find_result_files
 from lidar_ebm.evaluation.rules import DIFFICULTIES, LIDAR_DIFFICULTIES, METRICS, Difficulty
@@ -75,9 +75,9 @@ def load(
     if not lidar_only:
         return Loaded(label_objects, detections, METRICS, DIFFICULTIES, notes)
     if label_objects.points is not None:
-        notes += ("lidar_only: difficulty by distance and points in the box",)
+        notes += ("--lidar-only: difficulty by distance and points in the box",)
         return Loaded(label_objects, detections, LIDAR_METRICS, LIDAR_DIFFICULTIES, notes)
-    notes += ("lidar_only: difficulty by distance alone, without point clouds",)
+    notes += ("--lidar-only: difficulty by distance alone, without point clouds",)
     by_distance = tuple(replace(each, min_points=0) for each in LIDAR_DIFFICULTIES)
     return Loaded(label_objects, detections, LIDAR_METRICS, by_distance, notes)
 
@@ -97,6 +97,12 @@ def _load_folders(
     calib: PathLike | None,
     velodyne: PathLike | None,
 ) -> tuple[Objects, Objects, tuple[str, ...]]:
+    if calib is not None and not (project or lidar_only):
+        raise InputError(
+            f"{calib}: --calib is read with --project or --lidar-only. Give one of them too, or leave it out."
+        )
+    if velodyne is not None and not lidar_only:
+        raise InputError(f"{velodyne}: --velodyne is read with --lidar-only. Give that too, or leave it out.")
     frames, found, notes = _choose_frames(labels, results, split)
     types = (*KITTI_TYPES, *(name for name in classes if name.lower() not in _KNOWN))
     label_objects = read_objects([labels / f"{frame}.txt" for frame in frames], need_scores=False, types=types)
@@ -108,16 +114,16 @@ def _load_folders(
 
         if calib_folder is None:
             raise InputError(
-                f"{labels.parent / 'calib'}: no such folder; boxes cannot be projected. Give it with calib."
+                f"{labels.parent / 'calib'}: no such folder; boxes cannot be projected. Give it with --calib."
             )
         images = _beside(labels, "image_2", None)
         detections, count = project_missing_boxes(detections, frames, calib_folder, images)
-        notes += (f"project: {count} results without a 2-D box have that of their 3-D box",)
+        notes += (f"--project: {count} results without a 2-D box have that of their 3-D box",)
     clouds = _beside(labels, "velodyne", velodyne)
     if lidar_only and clouds is not None:
         label_objects = replace(label_objects, points=count_label_points(label_objects, frames, clouds, calib_folder))
         if calib_folder is None:
-            notes += ("calib: none, so the point clouds are taken to have KITTI's nominal one",)
+            notes += ("--calib: none, so the point clouds are taken to have KITTI's nominal one",)
     return label_objects, detections, notes
 
 
@@ -134,6 +140,8 @@ def _choose_frames(
         frames = sorted(found)
     else:
         frames = read_split(split) if isinstance(split, str | os.PathLike) else list(split)
+        if not frames:
+            raise InputError(f"{split}: names no frame to score. Write one frame name a line.")
     for frame in frames:
         if frame not in labelled:
             raise InputError(
@@ -142,9 +150,9 @@ def _choose_frames(
             )
     missing = len(labelled - set(found)) if split is None else sum(frame not in found for frame in frames)
     if split is not None:
-        return frames, found, (f"split: {missing} frames without a result file count as frames without detections",)
+        return frames, found, (f"--split: {missing} frames without a result file count as frames without detections",)
     if missing:
-        note = f"{missing} label files without a result file are not scored (KITTI's way; split counts them as empty)"
+        note = f"{missing} label files without a result file are not scored (KITTI's way; --split counts them as empty)"
         return frames, found, (note,)
     return frames, found, ()
 
@@ -159,6 +167,7 @@ def _beside(labels: Path, name: str, given: PathLike | None) -> Path | None:
 
 def _pack(frames: Objects | Sequence[Sequence[Label]] | Sequence[FrameBoxes], *, need_scores: bool) -> Objects:
     if isinstance(frames, Objects):
+        check_objects(frames, need_scores=need_scores)
         return frames
     boxes = [frame for frame in frames if isinstance(frame, FrameBoxes)]
     if boxes:

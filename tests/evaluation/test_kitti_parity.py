@@ -120,7 +120,7 @@ def test_one_detection_without_an_angle_leaves_out_the_orientation() -> None:
     evaluation = evaluate(labels, results)
     assert evaluation.curve("Car", "aos", "easy") is None
     assert evaluation.curve("Car", "2d", "easy") is not None
-    assert "Car is not scored in aos" in evaluation.notes
+    assert "Car is not scored in aos: a result lacks its angle (alpha -10)" in evaluation.notes
 
 
 @pytest.mark.parametrize("missing", ["bbox", "location"])

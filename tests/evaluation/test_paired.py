@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lidar_ebm.data.kitti_files import write_labels
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti_ap import evaluate
 from lidar_ebm.evaluation.paired import compare_results
+from lidar_ebm.evaluation.rules import Difficulty
 from lidar_ebm.types import Label
 from tests.evaluation.random_frames import random_frames
 
@@ -26,6 +28,7 @@ def found(labels: Frames, noise: float, seed: int) -> Frames:
             replace(
                 item,
                 location=tuple(np.array(item.location) + generator.normal(0, noise, 3)),
+                alpha=0.1,  # some labels lack it
                 score=float(generator.random()),
             )
             for item in frame
@@ -46,8 +49,8 @@ def test_figures_are_those_of_evaluate(labels: Frames) -> None:
     scores = [evaluate(labels, results) for results in (a, b)]
     for item in comparison.differences:
         key = (item.class_name, item.metric, item.difficulty, item.iou, item.recall)
-        assert [item.a, item.b] == pytest.approx(np.nan_to_num([each.ap(*key) for each in scores]), abs=1e-9)
-        assert item.low <= item.high
+        assert [item.a, item.b] == pytest.approx([each.ap(*key) for each in scores], abs=1e-9, nan_ok=True)
+        assert item.low <= item.high or math.isnan(item.a + item.b)
     assert comparison.frame_count == 150
     assert len(comparison.differences) == 3 * 4 * 3 * 3
 
@@ -84,10 +87,28 @@ def test_intervals_grow_with_confidence_and_depend_on_the_seed_alone(labels: Fra
         assert item.low < within.low < within.high < item.high
 
 
-def test_a_class_that_only_one_set_finds_counts_as_nothing_in_the_other(labels: Frames) -> None:
-    comparison = compare_results(labels, [[] for _ in labels], found(labels, 0.0, 1), classes=("Car",), resamples=10)
-    assert {item.a for item in comparison.differences} == {0.0}
-    assert all(item.b > 10.0 for item in comparison.differences)
+def test_what_only_one_set_has_is_no_loss_of_the_other(labels: Frames) -> None:
+    both = found(labels, 0.0, 1)
+    comparison = compare_results(labels, [[] for _ in labels], both, classes=("Car", "Cyclist"), resamples=10)
+    assert len(comparison.differences) == 4 * 3 * 3  # the cars'; neither has a cyclist
+    for item in comparison.differences:
+        assert math.isnan(item.a)
+        assert math.isnan(item.low)
+        assert item.b > 10.0
+        assert not item.significant
+    nothing = "Cyclist is not scored: there are no results of this class"
+    assert comparison.notes == (nothing, "A: Car is not scored: there are no results of this class")
+
+    angleless = [[replace(item, alpha=-10.0) for item in frame] for frame in both]
+    notes = compare_results(labels, both, angleless, classes=("Car",), resamples=10).notes
+    assert notes == ("B: Car is not scored in aos: a result lacks its angle (alpha -10)",)
+
+
+def test_departures_from_the_rules_are_noted(labels: Frames) -> None:
+    a = found(labels, 0.1, 1)
+    limits = (Difficulty("tall", min_height=40),)
+    notes = compare_results(labels, a, a, classes=("Car",), iou=0.5, difficulties=limits, resamples=10).notes
+    assert notes == ("--iou: overlaps other than KITTI's own, as the column says", "--difficulty: tall: height ≥ 40 px")
 
 
 def test_folders_must_hold_the_same_frames(labels: Frames, tmp_path: Path) -> None:
@@ -103,7 +124,7 @@ def test_folders_must_hold_the_same_frames(labels: Frames, tmp_path: Path) -> No
     comparison = compare_results(tmp_path / "label_2", tmp_path / "a", tmp_path / "b", split=names, resamples=10)
     assert comparison.frame_count == 6
     assert comparison.names == (str(tmp_path / "a"), str(tmp_path / "b"))
-    assert comparison.notes[0].startswith("split: ")
+    assert any(note.startswith("B: --split: 1 frames") for note in comparison.notes)
 
 
 def test_what_cannot_be_resampled_is_refused(labels: Frames) -> None:
@@ -112,5 +133,7 @@ def test_what_cannot_be_resampled_is_refused(labels: Frames) -> None:
         compare_results(labels, a, a, resamples=0)
     with pytest.raises(InputError, match=r"confidence 95\.0"):
         compare_results(labels, a, a, confidence=95.0)
+    with pytest.raises(InputError, match="seed -1"):
+        compare_results(labels, a, a, seed=-1)
     with pytest.raises(InputError, match="no frames"):
         compare_results([], [], [])

@@ -37,11 +37,11 @@ def test_notes_say_what_departs_from_the_official_rules() -> None:
     assert departs_from_official(LOOSE_OVERLAPS, wanted)
     assert not departs_from_official(LOOSE_OVERLAPS, [("Car", "2d")])
     frames = random_frames(4, 60)
-    assert not any(note.startswith(("iou", "difficulty")) for note in evaluate(*frames).notes)
-    assert any(note.startswith("iou") for note in evaluate(*frames, iou=LOOSE_OVERLAPS).notes)
+    assert not any(note.startswith(("--iou", "--difficulty")) for note in evaluate(*frames).notes)
+    assert any(note.startswith("--iou") for note in evaluate(*frames, iou=LOOSE_OVERLAPS).notes)
     limits = (Difficulty("near", max_distance=30.0, max_occluded=1),)
     notes = evaluate(*frames, difficulties=limits).notes
-    assert "difficulty: near: occluded ≤ 1, distance < 30 m" in notes
+    assert "--difficulty: near: occluded ≤ 1, distance < 30 m" in notes
     assert str(Difficulty("all")) == "all: no limits"
 
 
@@ -62,13 +62,14 @@ def test_bands_share_out_labels_and_false_positives() -> None:
 def test_a_false_positive_belongs_to_its_band_and_a_match_to_its_labels() -> None:
     near, far = replace(CAR, location=(0.0, 1.6, 19.99)), replace(CAR, location=(3.0, 1.6, 40.0))
     found = replace(near, location=(0.0, 1.6, 20.01), score=0.9)  # the band's border lies between it and its label
+    later = replace(far, score=0.5)
     alarms = [replace(CAR, location=(9.0, 1.6, depth), score=0.95) for depth in (10.0, 30.0, 31.0)]
-    bands = evaluate([[near, far]], [[found, *alarms]], classes=("Car",), metrics=("3d",), distances=(0, 20, 45)).bands
-    easy = [curve.best for curve in bands if curve.difficulty == "easy"]
-    assert easy[0] is not None
-    assert (easy[0].true_positives, easy[0].false_positives, easy[0].misses) == (1, 1, 0)
-    assert easy[1] is not None
-    assert (easy[1].true_positives, easy[1].false_positives, easy[1].misses) == (0, 2, 1)
+    bands = evaluate(
+        [[near, far]], [[found, later, *alarms]], classes=("Car",), metrics=("3d",), distances=(0, 20, 45)
+    ).bands
+    easy = [curve for curve in bands if curve.difficulty == "easy"]
+    counts = [(curve.true_positives, curve.false_positives, curve.misses) for curve in easy]
+    assert counts == [([1], [1], [0]), ([1], [2], [0])]
 
 
 @pytest.mark.parametrize("distances", [(20,), (20, 0), (0, 20, 20), (-1, 5), (0, float("nan"))])

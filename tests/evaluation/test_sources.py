@@ -64,9 +64,10 @@ def test_results_without_2d_boxes_are_projected_where_asked(layout: Path) -> Non
     arguments = (layout / "training" / "label_2", layout / "results")
     plain = evaluate(*arguments, classes=("Car",))
     assert plain.ap("Car", "3d", "moderate") == 0.0  # KITTI ignores detections that are lower than 25 pixels
-    assert "Car is not scored in 2d" in plain.notes
+    assert "Car is not scored in 2d, aos: the results have no box for it" in plain.notes
+    assert any(note.startswith("16 of 16 Car results have no 2-D box") for note in plain.notes)
     projected = evaluate(*arguments, classes=("Car",), project=True)
-    assert "project: 16 results without a 2-D box have that of their 3-D box" in projected.notes
+    assert "--project: 16 results without a 2-D box have that of their 3-D box" in projected.notes
     for metric in ("2d", "aos", "bev", "3d"):
         best = projected.curve("Car", metric, "moderate").best  # type: ignore[union-attr]
         assert best is not None
@@ -82,7 +83,7 @@ def test_lidar_only_counts_points(layout: Path) -> None:
     arguments = (layout / "training" / "label_2", layout / "results")
     evaluation = evaluate(*arguments, classes=("Car",), lidar_only=True)
     assert {curve.metric for curve in evaluation.curves} == {"bev", "3d"}
-    assert any(note == "lidar_only: difficulty by distance and points in the box" for note in evaluation.notes)
+    assert any(note == "--lidar-only: difficulty by distance and points in the box" for note in evaluation.notes)
     easy, moderate, _ = evaluation.curves[:3]
     assert (easy.label_count, moderate.label_count) == (16, 16)  # at least 53 points in each, within 30 m
     (layout / "training" / "velodyne").rename(layout / "clouds")
@@ -101,7 +102,7 @@ def test_label_files_without_results_are_mentioned(layout: Path) -> None:
     write_split(layout / "val.txt", ["000002", "000003"])
     of_split = evaluate(*arguments, lidar_only=True, split=layout / "val.txt")
     assert of_split.frame_count == 2
-    assert of_split.notes[0].startswith("split: 1 frames without a result file")
+    assert of_split.notes[0].startswith("--split: 1 frames without a result file")
 
 
 def test_classes_of_ones_own_are_scored(tmp_path: Path) -> None:
@@ -125,5 +126,11 @@ def test_mixtures_are_refused(layout: Path) -> None:
         evaluate(labels, results)
     with pytest.raises(InputError, match="are for folders"):
         evaluate(results, results, split=["000000"])
+    with pytest.raises(InputError, match="--calib is read with"):
+        evaluate(labels, layout / "results", calib=layout)
+    with pytest.raises(InputError, match="--velodyne is read with"):
+        evaluate(labels, layout / "results", velodyne=layout)
+    with pytest.raises(InputError, match="names no frame"):
+        evaluate(labels, layout / "results", split=[])
     with pytest.raises(InputError, match=r"nowhere: cannot be read \(No such file"):
         evaluate(layout / "nowhere", layout / "results")
