@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lidar_ebm.compiled_cache import cache_home, ensure_cache
 
 if TYPE_CHECKING:
     from lidar_ebm.detection import load_detector
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_detector"]
+
+ensure_cache(Path(__file__).parent, cache_home(), os.environ)
 
 
 def __getattr__(name: str) -> Any:
