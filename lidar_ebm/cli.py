@@ -118,6 +118,20 @@ def train(
     )
 
 
+@app.command(epilog="Example: `lidar-ebm config sassd_ebm_car training.ema_decay=0.999 > mine.yaml`")
+def config(
+    name: Annotated[
+        str | None, typer.Argument(help="YAML file, or the name of a preset in configs/; the defaults if none.")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value settings to change.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="The JSON schema of configurations, for editors.")] = False,
+) -> None:
+    """Print a configuration with every default, and what each setting means."""
+    from lidar_ebm.config_schema import resolved_yaml, schema_json
+
+    typer.echo(schema_json() if schema else resolved_yaml(name, overrides), nl=False)
+
+
 @app.command(epilog="Example: `lidar-ebm evaluate runs/a --data data/simulated --steps 10`")
 def evaluate(
     run: Run,

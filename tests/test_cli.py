@@ -11,7 +11,7 @@ from lidar_ebm.cli import main
 from lidar_ebm.config import Config, save_config
 from lidar_ebm.data.kitti_files import read_labels
 
-VERBS = ("simulate", "train", "evaluate", "detect", "score", "compare", "submit", "plot")
+VERBS = ("simulate", "prepare", "train", "config", "evaluate", "detect", "score", "compare", "submit", "plot")
 
 
 def run(*arguments: object) -> int:

@@ -72,20 +72,25 @@ class EnergyHead(nn.Module):
         if self.bev is not None:
             if bev is None:
                 raise ValueError("this energy head reads the shared map, so its context needs the BevFeatures")
-            bev_view = BevView(bev.shared, bev.grid, batch_index)
+            bev_view = BevView(bev.shared.to(boxes.dtype), bev.grid, batch_index)
         if self.points is not None:
             points = points_near_boxes(batch, boxes, batch_index, self.config.energy.points, seed)
         return BoxContext(bev_view, points)
 
     def forward(self, context: BoxContext, boxes: Tensor) -> Tensor:
-        """f [N, S] of boxes [N, S, 7], S candidates for each box of the context; gradients to boxes and parameters."""
+        """f [N, S] of boxes [N, S, 7], S candidates for each box of the context; gradients to boxes and parameters.
+
+        f is a log-density: candidates differ by centimetres and their f by little, so it is computed in float32, in
+        autocast regions too. (In bfloat16 the demo's refinement gained 2 points of AP instead of 31.)
+        """
         if (self.bev is None, self.points is None) != (context.bev is None, context.points is None):
             raise ValueError("this context was made by an energy head with other box features")
         f = boxes.new_zeros(boxes.shape[:2])
-        if self.bev is not None and context.bev is not None:
-            f = f + self.bev(context.bev, boxes)
-        if self.points is not None and context.points is not None:
-            f = f + self.points(context.points, boxes)
+        with torch.autocast(boxes.device.type, enabled=False):
+            if self.bev is not None and context.bev is not None:
+                f = f + self.bev(context.bev, boxes)
+            if self.points is not None and context.points is not None:
+                f = f + self.points(context.points, boxes)
         return f
 
     def loss(self, batch: Batch, bev: BevFeatures | None, *, seeds: Sequence[int] | None = None) -> Tensor:

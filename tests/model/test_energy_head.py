@@ -57,6 +57,22 @@ class TestEveryHead:
         torch.testing.assert_close(result.f, head(context, result.y.unsqueeze(1)).squeeze(1))
         assert torch.equal(head.refine(context, boxes, steps=0).y, boxes)
 
+    def test_f_and_its_loss_are_float32_in_autocast_regions_too(self, kinds: tuple[str, ...]) -> None:
+        boxes = CAR + 0.2 * torch.randn(3, 7)
+        batch, maps = make_batch(boxes, [300, 0, 9]), make_maps(3)
+        maps = replace(maps, shared=maps.shared.bfloat16())  # as a network in that region leaves it
+        head = make_head(make_config(kinds))
+        y = boxes.unsqueeze(1) + 0.1 * torch.randn(3, 4, 7)
+        found = []
+        for lower in (False, True):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=lower):
+                f = head(head.context(batch, maps, boxes, torch.arange(3)), y)
+                loss = head.loss(batch, maps, seeds=(1, 2, 3))
+            found.append((f, loss))
+        assert found[1][0].dtype == torch.float32
+        assert torch.equal(found[0][0], found[1][0])
+        assert torch.equal(found[0][1], found[1][1])
+
     def test_no_boxes_and_no_points(self, kinds: tuple[str, ...]) -> None:
         head = make_head(make_config(kinds))
         maps = make_maps(2)
