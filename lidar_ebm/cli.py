@@ -19,6 +19,7 @@ from lidar_ebm import __version__, cli_scoring
 from lidar_ebm.cli_options import Device, Recall, read_numbers, read_recall
 from lidar_ebm.distributed import is_first_process
 from lidar_ebm.errors import InputError, OutputError
+from lidar_ebm.terminal import accept_any_text, checked_output, print_tables
 
 app = typer.Typer(
     help="3-D object detection in LiDAR point clouds with boxes refined by climbing an energy f(x, y).",
@@ -140,6 +141,9 @@ def evaluate(
     steps: Annotated[int | None, typer.Option(help="Refinement steps T; the configuration's where not given.")] = None,
     iou: Annotated[str, typer.Option(help="Overlaps of before → after, separated by commas.")] = "0.7,0.75,0.8,0.85",
     recall: Recall = "40",
+    weights: Annotated[
+        str, typer.Option(help="Which of the run's files: checkpoints/best.safetensors, for one.")
+    ] = "model.safetensors",
     device: Device = "cpu",
 ) -> None:
     """Average precision of a run without and with refinement; result files, figures and tables into RUN/evaluation."""
@@ -149,10 +153,18 @@ def evaluate(
     with join(device) as group:
         ious, recalls = read_numbers(iou, "--iou"), read_recall(recall)
         found = evaluate_run(
-            run, data, split=split, steps=steps, ious=ious, recall=recalls, device=group.device, group=group
+            run,
+            data,
+            split=split,
+            steps=steps,
+            ious=ious,
+            recall=recalls,
+            device=group.device,
+            weights=weights,
+            group=group,
         )
         if group.is_first:
-            Console().print(found.table())
+            print_tables(found.table())
 
 
 @app.command(epilog="Example: `lidar-ebm detect runs/a data/kitti/training/velodyne/000003.bin --out runs/found`")
@@ -199,7 +211,8 @@ def plot(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; errors of the user's input end in one message and exit status 2."""
-    console = Console(stderr=True)
+    accept_any_text()
+    console = Console(stderr=True, emoji=False)  # a message such as "000000.txt:100: …" holds no picture
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         console.print(f"[yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
@@ -209,7 +222,8 @@ def main(arguments: list[str] | None = None) -> None:
     # It counts if it stands before torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
-        app(arguments)
+        with checked_output():
+            app(arguments)
     except (InputError, OutputError) as error:
         console.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)

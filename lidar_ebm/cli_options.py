@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,15 +15,36 @@ from lidar_ebm.errors import InputError
 if TYPE_CHECKING:
     from lidar_ebm.evaluation.rules import Difficulty
 
+
+def output(help_text: str) -> Any:
+    """An option for the path of something to write; an empty one would be taken for the current folder."""
+    return typer.Option(help=help_text, parser=_read_output, metavar="<path>")
+
+
+def _read_output(text: str) -> Path:
+    if not text:
+        raise typer.BadParameter("the name is empty.")
+    return Path(text)
+
+
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, …")]
-Recall = Annotated[str, typer.Option(help="40, 11 or 41 recall positions.")]
+Recall = Annotated[
+    str,
+    typer.Option(
+        help="Recall positions whose precision is averaged: 40 (the benchmark's own), 11 (its own until 2019), or 41: "
+        "the mean of all 41, recall 0 among them."
+    ),
+]
 
 # Of the verbs that read result files.
 Labels = Annotated[Path, typer.Argument(help="Folder of KITTI label files (label_2).")]
 Classes = Annotated[str, typer.Option(help="Names, separated by commas.")]
 Iou = Annotated[
     str | None,
-    typer.Option(help="Overlaps that a match exceeds, separated by commas; or `loose`: 0.5 / 0.25 in BEV and 3-D."),
+    typer.Option(
+        help="Overlaps that a match exceeds, separated by commas, the same for all classes; KITTI's (0.7 for Car, 0.5 "
+        "for Pedestrian and Cyclist) where not given. Or `loose`: in BEV and 3-D 0.5 for Car, 0.25 for the others."
+    ),
 ]
 Split = Annotated[
     Path | None, typer.Option(help="File of frame names: score these; without a result file a frame counts as empty.")
@@ -48,6 +72,7 @@ _LIMITS = {
     "distance": ("max_distance", float),
     "points": ("min_points", int),
 }
+_LEAST = ("height", "points")  # limits from below; to those from above infinity is no limit
 _RECALLS = {"40": "R40", "11": "R11", "41": "mean41"}
 
 
@@ -58,9 +83,23 @@ def read_numbers(text: str, option: str) -> list[float]:
         InputError: something else; the message names the option.
     """
     try:
-        return [float(part) for part in text.split(",")]
+        return [_number(part) for part in text.split(",")]
     except ValueError as error:
         raise InputError(f"{option} {text!r}: expected numbers separated by commas, for example 0.7,0.8.") from error
+
+
+def check_apart(outputs: Mapping[str, Path | None]) -> None:
+    """Make sure that no output would replace another.
+
+    Raises:
+        InputError: two options, the keys, name the same path.
+    """
+    seen: dict[str, str] = {}
+    for option, path in outputs.items():
+        if path is not None:
+            other = seen.setdefault(os.path.realpath(path), option)
+            if other != option:
+                raise InputError(f"{other} and {option}: both name {path}. Give each a name of its own.")
 
 
 def read_recall(text: str) -> str:
@@ -100,22 +139,49 @@ def read_difficulty(text: str) -> Difficulty:
     """A difficulty from NAME=LIMIT:VALUE,LIMIT:VALUE.
 
     Raises:
-        InputError: it has another form, or a limit is unknown or no number.
+        InputError: it has another form, a limit is unknown or stands there twice, or its value makes no sense.
     """
     from lidar_ebm.evaluation.rules import Difficulty
 
     name, _, rest = text.partition("=")
     limits: dict[str, Any] = {}
     for part in rest.split(","):
-        key, _, value = part.partition(":")
-        if not name.strip() or key.strip() not in _LIMITS:
+        key, _, value = (piece.strip() for piece in part.partition(":"))
+        if not name.strip() or key not in _LIMITS:
             raise InputError(
                 f"--difficulty {text!r}: {part!r} is none of NAME=LIMIT:VALUE,… with the limits {', '.join(_LIMITS)}, "
                 "for example near=distance:30,points:20."
             )
-        field, kind = _LIMITS[key.strip()]
-        try:
-            limits[field] = kind(value)
-        except ValueError as error:
-            raise InputError(f"--difficulty {text!r}: {key.strip()} is {value!r}, which is not a number.") from error
+        field, kind = _LIMITS[key]
+        if field in limits:
+            raise InputError(f"--difficulty {text!r}: {key} is given twice. Give each limit once.")
+        limits[field] = _read_limit(f"--difficulty {text!r}: {key} is {value!r}", key, value, whole=kind is int)
     return Difficulty(name.strip(), **limits)
+
+
+def _read_limit(where: str, key: str, text: str, *, whole: bool) -> float:
+    """The value of a limit; `where` begins the message that refuses it."""
+    try:
+        value = _number(text)
+    except ValueError as error:
+        raise InputError(f"{where}, which is not a number.") from error
+    if math.isnan(value):
+        raise InputError(f"{where}, which is not a number.")
+    if key in _LEAST and math.isinf(value):
+        raise InputError(f"{where}, which no label reaches. Give a finite number.")
+    if whole and not value.is_integer():
+        raise InputError(f"{where}, which is not a whole number.")
+    if value < 0 or (key == "distance" and value == 0):
+        raise InputError(f"{where}: give {'a number above 0' if key == 'distance' else '0 or more'}.")
+    return int(value) if whole else value
+
+
+def _number(text: str) -> float:
+    """As `float`, but 1_0 and digits of other scripts are numbers to Python alone.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return float(text)

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from lidar_ebm import cli_options as options
+from lidar_ebm.errors import InputError
+from lidar_ebm.terminal import print_line, print_tables
 
 Results = Annotated[Path, typer.Argument(help="Folder of KITTI result files, or one with a folder data/ in it.")]
-DEFAULT_CLASSES = "Car,Pedestrian,Cyclist"
+DEFAULT_CLASSES = "Car,Pedestrian,Cyclist"  # as in evaluation.sources, which takes long to import
 
 
 def score(
@@ -22,11 +23,17 @@ def score(
     iou: options.Iou = None,
     recall: options.Recall = "40",
     distance: Annotated[
-        str | None, typer.Option(help="Score distance bands apart too: their limits in m, for example 0,20,40,80.")
+        str | None,
+        typer.Option(
+            help="Score distance bands apart too: their limits in m, for example 0,20,40,80. A false alarm belongs to "
+            "the band that it lies in."
+        ),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write every figure and curve to this file.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write every AP to this file.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Draw precision-recall and orientation curves in here.")] = None,
+    json: Annotated[Path | None, options.output("Write every figure and curve to this JSON file.")] = None,
+    csv: Annotated[Path | None, options.output("Write every AP to this CSV file.")] = None,
+    plots: Annotated[
+        Path | None, options.output("Write pictures of the precision-recall and orientation curves to this folder.")
+    ] = None,
     split: options.Split = None,
     difficulty: options.Difficulties = None,
     project: options.Project = False,
@@ -38,6 +45,7 @@ def score(
     recalls = options.read_recall(recall)
     rules = options.read_rules(classes, iou, difficulty)
     bands = () if distance is None else options.read_numbers(distance, "--distance")
+    options.check_apart({"--json": json, "--csv": csv, "--plots": plots})
 
     from lidar_ebm.evaluation.score import score as score_folders
     from lidar_ebm.evaluation.table import distance_table, matches_table, score_table
@@ -56,10 +64,7 @@ def score(
         velodyne=velodyne,
         **rules,
     )
-    console = Console()
-    for table in (score_table(found, recalls), distance_table(found, recalls), matches_table(found)):
-        if table is not None:
-            console.print(table)
+    print_tables(score_table(found, recalls), distance_table(found, recalls), matches_table(found))
 
 
 def compare(
@@ -70,11 +75,15 @@ def compare(
     iou: options.Iou = None,
     recall: options.Recall = "40",
     resamples: Annotated[int, typer.Option(help="How often the frames are drawn anew.")] = 1000,
-    confidence: Annotated[float, typer.Option(help="Of the interval, in percent.")] = 95.0,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
-    json: Annotated[Path | None, typer.Option(help="Write every difference to this file.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Likewise, as a table.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the differences with their intervals (PNG).")] = None,
+    confidence: Annotated[
+        float, typer.Option(help="Share of the drawn differences that the interval holds, in percent.")
+    ] = 95.0,
+    seed: Annotated[int, typer.Option(help="Which frames are drawn: the same seed, the same intervals.")] = 0,
+    json: Annotated[Path | None, options.output("Write every difference to this JSON file.")] = None,
+    csv: Annotated[Path | None, options.output("Write every difference to this CSV file.")] = None,
+    plot: Annotated[
+        Path | None, options.output("Write a picture of the differences with their intervals to this file (.png).")
+    ] = None,
     split: options.Split = None,
     difficulty: options.Difficulties = None,
     project: options.Project = False,
@@ -85,6 +94,10 @@ def compare(
     """Tell the difference of two result sets from chance: B less A, with the interval of a paired bootstrap."""
     recalls = options.read_recall(recall)
     rules = options.read_rules(classes, iou, difficulty)
+    _check_draws(resamples, confidence, seed)
+    options.check_apart({"--json": json, "--csv": csv, "--plot": plot})
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise InputError(f"--plot {plot}: the picture is a PNG image. Give a name that ends in .png.")
 
     from lidar_ebm.evaluation.paired import compare_results
     from lidar_ebm.evaluation.paired_table import paired_table, write_paired_csv, write_paired_json
@@ -111,20 +124,31 @@ def compare(
         from lidar_ebm.visualization.score_plots import plot_paired
 
         plot_paired(found, plot, recalls)
-    Console().print(paired_table(found, recalls))
+    print_tables(paired_table(found, recalls))
 
 
 def submit(
     results: Results,
-    out: Annotated[Path, typer.Option(help="Zip file to write.")],
+    out: Annotated[Path, options.output("Zip file to write.")],
 ) -> None:
     """Check results of KITTI's test set, all 7,518 frames, and pack them for the benchmark's server."""
     from lidar_ebm.evaluation.submission import list_problems
     from lidar_ebm.evaluation.submission import submit as pack
 
     report = pack(results, out)
-    console = Console(highlight=False, soft_wrap=True)
     for line in list_problems(report.warnings):
-        console.print(f"[yellow]Warning:[/] {escape(line)}")
+        print_line(f"[yellow]Warning:[/] {escape(line)}")
     objects = ", ".join(f"{count:,} {name}" for name, count in report.object_counts.items())
-    console.print(escape(f"{out}: {report.frame_count:,} frames ({report.empty_count:,} empty) with {objects}"))
+    print_line(escape(f"{out}: {report.frame_count:,} frames ({report.empty_count:,} empty) with {objects}"))
+
+
+def _check_draws(resamples: int, confidence: float, seed: int) -> None:
+    """Raises InputError where the options of a comparison make no sense."""
+    if resamples < 1:
+        raise InputError(f"--resamples {resamples}: give 1 or more; some hundreds make an interval.")
+    if 0 < confidence < 1:
+        raise InputError(f"--confidence {confidence:g}: this is in percent. Did you mean {100 * confidence:g}?")
+    if not 1 <= confidence < 100:  # NaN is neither
+        raise InputError(f"--confidence {confidence:g}: give a number of percent from 1 to below 100, for example 95.")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: give 0 or more.")

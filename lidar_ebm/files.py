@@ -1,31 +1,35 @@
-"""Writing files so that nobody ever meets half of one."""
+"""Writing files so that nobody ever meets half of one, and asking what is where without surprises."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from lidar_ebm.errors import OutputError
+from lidar_ebm.errors import InputError, OutputError
 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; on success flush it to disk and rename it to `path`, on failure remove it.
 
-    The folder is made where it is missing. `mode` is "wb" (default) or "w" (UTF-8 text).
+    The folder is made where it is missing. Of a symbolic link what it points to is written; the link stays. `mode` is
+    "wb" (default) or "w" (UTF-8 text).
 
     Raises:
-        OutputError: the file cannot be written (a full disk, no permission); `path` is then as it was before.
+        OutputError: the file cannot be written (a full disk, no permission), or `path` is something else than a file;
+            it is then as it was before.
     """
-    path = Path(path)
     temporary: str | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        target = _written_file(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
@@ -34,8 +38,10 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         umask = os.umask(0)
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+        Path(temporary).replace(target)
         temporary = None
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written ({error.strerror or error}). Free some space or choose a folder that you may "
@@ -44,3 +50,40 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _written_file(path: str | os.PathLike[str]) -> Path:
+    """The file that `path` stands for, which may be yet to be made.
+
+    Raises:
+        OutputError: it cannot be a file.
+        OSError: that cannot be found out.
+    """
+    if not os.fspath(path):
+        raise OutputError("the name of the file to write is empty. Give one.")
+    # Unlike Path.resolve of older Pythons this says of links in a circle what it says of other trouble.
+    target = Path(path)
+    try:
+        kind = target.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        kind = stat.S_IFREG
+    if stat.S_ISDIR(kind):
+        raise OutputError(f"{path}: this is a folder. Give the name of a file to write.")
+    if not stat.S_ISREG(kind):
+        raise OutputError(f"{path}: this is no regular file but a device, pipe or socket. Give the name of a file.")
+    return target.resolve() if target.is_symlink() else target
+
+
+def file_kind(path: str | os.PathLike[str]) -> int | None:
+    """What a path leads to, as the module `stat` tells it from `st_mode`; None where there is nothing.
+
+    Raises:
+        InputError: it cannot be found out: no permission, a name that is too long, links in a circle.
+    """
+    try:
+        return Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        advice = "Ask for permission to read it." if error.errno == errno.EACCES else "Check the name."
+        raise InputError(f"{path}: cannot be looked at ({error.strerror}). {advice}") from error

@@ -58,6 +58,40 @@ def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
         file.write(b"")
 
 
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for target in (tmp_path / "there" / "old", tmp_path / "there" / "new"):
+        link = tmp_path / f"link_to_{target.name}"
+        link.symlink_to(target)
+        (tmp_path / "there" / "old").write_text("before")
+        with atomic_write(link, "w") as file:
+            file.write("after")
+        assert link.is_symlink()
+        assert target.read_text() == "after"
+    assert len(list((tmp_path / "there").iterdir())) == 2
+
+
+def test_only_files_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    (tmp_path / "circle").symlink_to("circle")
+    before = sorted(tmp_path.iterdir())
+    for name, words in (
+        ("folder", "this is a folder"),
+        ("pipe", "no regular file"),
+        ("link", "no regular file"),
+        ("circle", "circle: cannot be written"),
+    ):
+        with pytest.raises(OutputError, match=words) as caught, atomic_write(tmp_path / name) as file:
+            file.write(b"x")
+        assert ("Free some space" in str(caught.value)) is (name == "circle")
+    with pytest.raises(OutputError, match="is empty"), atomic_write("") as file:
+        file.write(b"x")
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_files_have_the_users_permissions(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "a") as file:
         file.write(b"")

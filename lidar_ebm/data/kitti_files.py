@@ -114,7 +114,8 @@ def read_labels(path: PathLike, *, require_score: bool = False, types: Sequence[
 
     Args:
         path: the file.
-        require_score: a line without a score is an error.
+        require_score: these are results: a line without a score is an error, an `occluded` that is not whole (which
+            nobody looks at) is none and is cut to a whole number.
         types: the classes that are known.
 
     Raises:
@@ -275,11 +276,14 @@ def _parse_label(line: str, where: str, require_score: bool, spellings: Mapping[
     numbers = []
     for field, text in zip(_LABEL_FIELDS[1:], fields[1:], strict=False):  # the score may be missing
         try:
-            number = math.nan if "_" in text else float(text)  # 1_0 is a number to Python alone
+            # 1_0 and digits of other scripts are numbers to Python alone.
+            number = float(text) if text.isascii() and "_" not in text else math.nan
         except ValueError:
             number = math.nan
-        if not math.isfinite(number) or (field == "occluded" and not number.is_integer()):
-            kind = "a whole number" if field == "occluded" else "a finite number"
+        # Of a result KITTI's program does not look at the occlusion.
+        whole = field == "occluded" and not require_score
+        if not math.isfinite(number) or (whole and not number.is_integer()):
+            kind = "a whole number" if whole else "a finite number"
             raise InputError(f"{where}: field {field!r} is {text!r}, which is not {kind}.")
         numbers.append(number)
     truncated, occluded, alpha, x1, y1, x2, y2, height, width, length, x, y, z, rotation_y, *score = numbers

@@ -16,6 +16,7 @@ from lidar_ebm.evaluation.table import (
     figure_text,
     metric_name,
     number_or_none,
+    overlap_text,
     plain_table,
     write_csv_records,
     write_json_records,
@@ -51,7 +52,7 @@ def paired_table(comparison: PairedComparison, recall: str = "R40", difficulty: 
     """
     level = f"{100.0 * comparison.confidence:g} %"
     table = plain_table(
-        f"Average precision, {recall}, of A and B on the same {comparison.frame_count} frames",
+        f"Average precision in percent, {recall}, of A and B on the same {comparison.frame_count} frames",
         ("Class", "Metric", "IoU", "Difficulty"),
         ("A", "B", "B − A", f"{level} interval", ""),
         (
@@ -69,7 +70,7 @@ def paired_table(comparison: PairedComparison, recall: str = "R40", difficulty: 
             (
                 item.class_name,
                 metric_name(item.metric),
-                f"{item.iou:.2f}",
+                overlap_text(item.iou),
                 item.difficulty,
                 figure_text(item.a),
                 figure_text(item.b),

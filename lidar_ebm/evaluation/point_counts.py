@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lidar_ebm.data.kitti_files import read_calibration, read_points
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.objects import Objects
 from lidar_ebm.evaluation.rules import UNKNOWN_ANGLE, UNKNOWN_LOCATION
+from lidar_ebm.files import file_kind
 from lidar_ebm.geometry.calibration import Calibration
 from lidar_ebm.progress import progress_bar
 
@@ -72,7 +74,7 @@ def rows_by_frame(objects: Objects, frame_names: Sequence[str], wanted: np.ndarr
 
 def _check_files(paths: Sequence[Path], purpose: str) -> None:
     """Say at once, not minutes into the counting, which files are not there."""
-    missing = [path for path in paths if not path.is_file()]
+    missing = [path for path in paths if not stat.S_ISREG(file_kind(path) or 0)]
     if missing:
         shown = ", ".join(map(str, missing[:_MISSING_SHOWN])) + (", …" if len(missing) > _MISSING_SHOWN else "")
         raise InputError(

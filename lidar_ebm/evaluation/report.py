@@ -65,6 +65,7 @@ def evaluate_run(
     curve_steps: Sequence[int] = (),
     name: str | None = None,
     device: str = "cpu",
+    weights: str = "model.safetensors",
     group: Group | None = None,
 ) -> RunEvaluation:
     """Evaluate a run without and with refinement, and write what was found to RUN/evaluation/SPLIT.
@@ -82,6 +83,7 @@ def evaluate_run(
         curve_steps: further numbers of steps for ap_against_steps.csv.
         name: what the comparison calls this run's refinement; the energy's box features where None.
         device: where to compute.
+        weights: which of the run's files: the finished run's, or a checkpoint (`checkpoints/best.safetensors`).
         group: the processes that share the detection, as `join` gives them; None for this one alone. All of them call
             this and get the same; the first scores and writes.
 
@@ -90,7 +92,7 @@ def evaluate_run(
         OutputError: a file cannot be written.
     """
     group = Group() if group is None else group
-    detector = load_run(run, device)
+    detector = load_run(run, device, weights=weights)
     config = detector.config
     frames = KittiDataset(data, split, config)
     chosen = config.refinement.steps if steps is None else steps

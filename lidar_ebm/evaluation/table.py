@@ -15,10 +15,15 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from lidar_ebm.data.difficulty import DIFFICULTY_NAMES
+from lidar_ebm.evaluation.matching import RECALL_STEPS
 from lidar_ebm.evaluation.result import RECALLS, Curve, Evaluation, OperatingPoint
 from lidar_ebm.files import atomic_write
 
 NOTHING = "–"  # in place of a figure that is not there
+FEW_LABELS = RECALL_STEPS + 1  # of fewer not even perfect results have an AP of 100
+FEW_MARK = "†"
+FEW_REMARK = f"{FEW_MARK} fewer than {FEW_LABELS} labels: AP cannot reach 100 there."
 CAPTION_WIDTH = 60  # columns that a table takes at least, so that what stands below it is not broken into snippets
 
 _METRIC_NAMES = {"2d": "2-D", "aos": "AOS", "bev": "BEV", "3d": "3-D"}
@@ -34,6 +39,21 @@ def metric_name(metric: str) -> str:
 def figure_text(value: float, form: str = ".2f") -> str:
     """How a figure is written for people: NaN as a dash."""
     return NOTHING if math.isnan(value) else format(value, form)
+
+
+def overlap_text(iou: float) -> str:
+    """How a required overlap is written for people: two decimals, more where it has more."""
+    text = f"{iou:.2f}"
+    return text if float(text) == iou else f"{iou:g}"
+
+
+def has_few_labels(curve: Curve) -> bool:
+    """Whether KITTI's way to read a curve keeps AP from reaching 100.
+
+    It takes the i-th threshold for recall i/40; N labels make N thresholds at most, perfect results an AP R40 of
+    (N - 1) / 40.
+    """
+    return curve.label_count < FEW_LABELS
 
 
 def band_name(distance: tuple[float, float]) -> str:
@@ -57,22 +77,26 @@ def score_table(evaluation: Evaluation, recall: str = "R40") -> Table:
     """
     difficulties = list(dict.fromkeys(curve.difficulty for curve in evaluation.curves))
     table = plain_table(
-        f"Average precision, {recall}, {evaluation.frame_count} frames",
+        f"Average precision in percent, {recall}, {evaluation.frame_count} frames",
         ("Class", "Metric", "IoU"),
-        [difficulty.capitalize() for difficulty in difficulties],
-        [f"Note: {note}" for note in evaluation.notes],
+        # A name that the user has given stays as it is.
+        [name.capitalize() if name in DIFFICULTY_NAMES else name for name in difficulties],
+        [*_few_remark(evaluation.curves), *(f"Note: {note}" for note in evaluation.notes)],
     )
-    rows: dict[tuple[str, str, float], dict[str, float]] = {}
+    pad = any(map(has_few_labels, evaluation.curves))
+    nothing = NOTHING + " " * pad
+    rows: dict[tuple[str, str, float], dict[str, str]] = {}
     for curve in evaluation.curves:
-        rows.setdefault((curve.class_name, curve.metric, curve.iou), {})[curve.difficulty] = curve.ap(recall)
+        found = rows.setdefault((curve.class_name, curve.metric, curve.iou), {})
+        found[curve.difficulty] = _ap_text(curve, recall, pad=pad)
     add_class_rows(
         table,
         (
             (
                 name,
                 metric_name(metric),
-                f"{iou:.2f}",
-                *(figure_text(found.get(item, _UNKNOWN)) for item in difficulties),
+                overlap_text(iou),
+                *(found.get(item, nothing) for item in difficulties),
             )
             for (name, metric, iou), found in rows.items()
         ),
@@ -97,20 +121,24 @@ def distance_table(evaluation: Evaluation, recall: str = "R40") -> Table | None:
     curves = [curve for curve in evaluation.bands if curve.difficulty == difficulty]
     bands = sorted({curve.distance for curve in curves if curve.distance is not None})
     labels: dict[str, dict[tuple[float, float] | None, int]] = {}
-    rows: dict[tuple[str, str, float], dict[tuple[float, float] | None, float]] = {}
+    rows: dict[tuple[str, str, float], dict[tuple[float, float] | None, str]] = {}
+    pad = any(curve.label_count and has_few_labels(curve) for curve in curves)
     for curve in curves:
         labels.setdefault(curve.class_name, {})[curve.distance] = curve.label_count
         found = rows.setdefault((curve.class_name, curve.metric, curve.iou), {})
-        found[curve.distance] = curve.ap(recall) if curve.label_count else _UNKNOWN
+        if curve.label_count:
+            found[curve.distance] = _ap_text(curve, recall, pad=pad)
     table = plain_table(
-        f"Average precision by distance, {recall}, {difficulty}",
+        f"Average precision in percent by distance, {recall}, {difficulty}",
         ("Class", "Metric", "IoU"),
         [band_name(band) for band in bands],
+        _few_remark(curve for curve in curves if curve.label_count),
     )
+    nothing = NOTHING + " " * pad
     for class_name, counts in labels.items():
-        cells = [("labels", "", *(str(counts.get(band, 0)) for band in bands))]
+        cells = [("labels", "", *(str(counts.get(band, 0)) + " " * pad for band in bands))]
         cells += [
-            (metric_name(metric), f"{iou:.2f}", *(figure_text(found.get(band, _UNKNOWN)) for band in bands))
+            (metric_name(metric), overlap_text(iou), *(found.get(band, nothing) for band in bands))
             for (name, metric, iou), found in rows.items()
             if name == class_name
         ]
@@ -132,11 +160,12 @@ def matches_table(evaluation: Evaluation) -> Group | None:
     if not curves:
         return None
     difficulty = shown_difficulty(curves)
+    of_aos = "; AOS has the matches of 2-D" if any(curve.metric == "aos" for curve in evaluation.curves) else ""
     counts = plain_table(
         f"Matches at the score with the best F1, {difficulty}",
         ("Class", "Metric", "IoU"),
         ("Score", "True", "False", "Missed", "Precision", "Recall", "F1"),
-        ("Looked at are the detections with this score or a higher one.",),
+        (f"Looked at are the detections with this score or a higher one{of_aos}.",),
     )
     errors = plain_table(
         f"Mean errors of the true matches, {difficulty}",
@@ -189,19 +218,19 @@ def operating_point(curve: Curve) -> OperatingPoint:
 def plain_table(title: str, words: Sequence[str], figures: Sequence[str], remarks: Sequence[str] = ()) -> Table:
     """An empty table that fits 80 columns: headings of words and then of figures, remarks below it line by line."""
     table = Table(
-        title=title,
+        # Text, here and below, for in a plain string Rich reads brackets, such as those of a user's name, as markup.
+        title=Text(title, style="table.title"),
         box=SIMPLE_HEAD,  # no rules between the columns: they take room
         padding=(0, 1, 0, 0) if len(words) + len(figures) < 9 else 0,
         pad_edge=False,
-        # A remark may hold brackets that a plain string would have read as markup.
         caption=Text("\n".join(remarks)) if remarks else None,
         caption_justify="left",
         min_width=CAPTION_WIDTH,
     )
     for heading in words:
-        table.add_column(heading, no_wrap=True)
+        table.add_column(Text(heading), no_wrap=True)
     for heading in figures:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(Text(heading), justify="right", no_wrap=True)
     return table
 
 
@@ -211,7 +240,7 @@ def add_class_rows(table: Table, rows: Iterable[Sequence[str]]) -> None:
     for class_name, *cells in rows:
         if previous not in (None, class_name):
             table.add_section()
-        table.add_row(class_name if class_name != previous else "", *cells)
+        table.add_row(*map(Text, (class_name if class_name != previous else "", *cells)))
         previous = class_name
 
 
@@ -308,7 +337,16 @@ def _matched(evaluation: Evaluation) -> list[Curve]:
 
 
 def _row_start(curve: Curve) -> tuple[str, str, str]:
-    return curve.class_name, metric_name(curve.metric), f"{curve.iou:.2f}"
+    return curve.class_name, metric_name(curve.metric), overlap_text(curve.iou)
+
+
+def _ap_text(curve: Curve, recall: str, *, pad: bool) -> str:
+    """AP with a mark where labels are few; `pad`: with room for the mark where it is not, so that points align."""
+    return figure_text(curve.ap(recall)) + (FEW_MARK if has_few_labels(curve) else " " * pad)
+
+
+def _few_remark(curves: Iterable[Curve]) -> list[str]:
+    return [FEW_REMARK] if any(map(has_few_labels, curves)) else []
 
 
 def _key(curve: Curve) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +14,16 @@ from matplotlib.axes import Axes
 from lidar_ebm.evaluation.paired_result import PairedComparison, PairedDifference
 from lidar_ebm.evaluation.paired_table import interval_text, select_differences
 from lidar_ebm.evaluation.result import Curve, Evaluation
-from lidar_ebm.evaluation.table import band_name, figure_text, metric_name, shown_difficulty
+from lidar_ebm.evaluation.table import (
+    FEW_LABELS,
+    FEW_MARK,
+    band_name,
+    figure_text,
+    has_few_labels,
+    metric_name,
+    overlap_text,
+    shown_difficulty,
+)
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.curve_plots import PrecisionRecallCurve, add_legend, draw_precision_recall
 
@@ -117,22 +127,31 @@ def _plot_panels(curves: Sequence[Curve], draw: Callable[[Axes, Panel], None], p
 
 
 def _draw_curves(axes: Axes, panel: Panel) -> None:
-    """A line for each difficulty, with its AP in the legend."""
+    """A line for each difficulty over the recall that was reached, with its AP in the legend.
+
+    AP takes the i-th threshold for recall i/40. The picture shows what share of the labels is found there: the two are
+    nearly the same but where labels are few, for which the legend has a mark.
+    """
     lines = []
     for curve in panel:
-        # Behind the last recall that is reached precision is 0: one step down says so, a line along the axis hides.
-        shown = min(int(np.count_nonzero(curve.precision)) + 1, len(curve.precision))
+        count = len(curve.thresholds)
+        found = curve.true_positives / np.maximum(curve.true_positives + curve.misses, 1)  # as of the best point
         best = curve.best if curve.metric != "aos" else None  # which tells of precision, not of orientation
+        few = FEW_MARK if has_few_labels(curve) else ""
+        # Behind the last recall that is reached precision is 0, which a step down says.
+        end = found[-1:][found[-1:] < 1.0]
         lines.append(
             PrecisionRecallCurve(
-                f"{curve.difficulty} {curve.ap():.2f}",
-                curve.recall[:shown],
-                curve.precision[:shown],
+                f"{curve.difficulty} {curve.ap():.2f}{few}",
+                np.concatenate(([0.0], found, end)),
+                np.concatenate((curve.precision[:1], curve.precision[:count], np.zeros(len(end)))),
                 best=(best.recall, best.precision) if best is not None and best.true_positives else None,
             )
         )
     y_label = "orientation similarity" if panel[0].metric == "aos" else "precision"
     legend_title = f"{'AOS' if panel[0].metric == 'aos' else 'AP'} R40 (%)"
+    if any(map(has_few_labels, panel)):
+        legend_title += f"\n{FEW_MARK} < {FEW_LABELS} labels: cannot reach 100"
     draw_precision_recall(axes, lines, title=_panel_title(panel), y_label=y_label, legend_title=legend_title)
 
 
@@ -143,13 +162,27 @@ def _draw_bands(axes: Axes, panel: Panel) -> None:
     counts = dict.fromkeys(bands, 0)
     for index, difficulty in enumerate(dict.fromkeys(curve.difficulty for curve in panel)):
         found = dict.fromkeys(bands, float("nan"))
+        few = []
         for curve in panel:
             if curve.difficulty == difficulty and curve.distance is not None and curve.label_count:
                 found[curve.distance] = curve.ap()
+                few += [curve.distance] if has_few_labels(curve) else []
                 if difficulty == named:
                     counts[curve.distance] = curve.label_count
         color = palette.CYCLE[index % len(palette.CYCLE)]
         axes.plot(range(len(bands)), list(found.values()), color=color, marker="o", linewidth=1.8, label=difficulty)
+        places = [(bands.index(band), found[band]) for band in few]
+        axes.plot(
+            *np.reshape(places, (-1, 2)).T,
+            color=color,
+            marker="o",
+            linestyle="none",
+            markerfacecolor=palette.BACKGROUND,
+        )
+    if any(curve.label_count and has_few_labels(curve) for curve in panel):
+        hollow: dict[str, Any] = {"color": palette.MUTED_TEXT, "markerfacecolor": palette.BACKGROUND}
+        name = f"< {FEW_LABELS} labels: cannot reach 100"
+        axes.plot([], [], marker="o", linestyle="none", label=name, **hollow)
     label = f"distance (number of labels, {named})"
     palette.style_axes(axes, x_label=label, y_label="AP R40 (%)", title=_panel_title(panel))
     axes.set_xticks(range(len(bands)), [f"{band_name(band)}\n({counts[band]:,})" for band in bands])
@@ -171,11 +204,11 @@ def _draw_difference(axes: Axes, row: int, item: PairedDifference) -> None:
 
 
 def _panel_title(panel: Panel) -> str:
-    return f"{metric_name(panel[0].metric)}, IoU > {panel[0].iou:.2f}"
+    return f"{metric_name(panel[0].metric)}, IoU > {overlap_text(panel[0].iou)}"
 
 
 def _row_name(item: PairedDifference) -> str:
-    return f"{item.class_name}, {metric_name(item.metric)} {item.iou:.2f}, {item.difficulty}"
+    return f"{item.class_name}, {metric_name(item.metric)} {overlap_text(item.iou)}, {item.difficulty}"
 
 
 def _shorten(name: str, length: int = 100) -> str:

@@ -24,6 +24,7 @@ from lidar_ebm.data.kitti_files import (
     write_split,
 )
 from lidar_ebm.errors import InputError, OutputError
+from lidar_ebm.evaluation.object_files import read_objects
 from lidar_ebm.geometry.calibration import Calibration
 from lidar_ebm.types import Label
 
@@ -193,6 +194,8 @@ def test_an_empty_label_file_is_a_frame_without_objects(tmp_path: Path) -> None:
         (CAR.replace("1.75", "high"), r"a\.txt:2: field 'location y' is 'high'"),
         (CAR.replace("1.62", "nan"), r"a\.txt:2: field 'rotation_y' is 'nan'"),
         (CAR.replace("0.00 0", "0.00 0.5"), r"a\.txt:2: field 'occluded' is '0\.5', which is not a whole number"),
+        (CAR.replace("0.00 0", "0.00 \N{ARABIC-INDIC DIGIT ONE}"), r"a\.txt:2: field 'occluded' is"),
+        (CAR.replace("0.00 0", "\N{FULLWIDTH DIGIT ONE}.00 0"), r"a\.txt:2: field 'truncated' is .* not a finite"),
         (CAR + " inf", r"a\.txt:2: field 'score' is 'inf'"),
     ],
 )
@@ -206,6 +209,23 @@ def test_a_result_without_a_score_is_named_where_one_is_needed(tmp_path: Path) -
     assert [label.score for label in read_labels(path)] == [0.5, None]
     with pytest.raises(InputError, match=r"a\.txt:2: the score is missing"):
         read_labels(path, require_score=True)
+
+
+def test_the_occlusion_of_a_result_need_not_be_whole(tmp_path: Path) -> None:
+    line = CAR.replace("0.00 0", "0.00 0.5") + " 0.9"
+    (label,) = read_labels(write(tmp_path / "a.txt", line), require_score=True)
+    assert label.occluded == 0
+    objects = read_objects([tmp_path / "a.txt"], need_scores=True)  # the fast way to the same
+    assert objects.occluded.tolist() == [0.0]
+    for read in (
+        lambda: read_labels(tmp_path / "a.txt"),
+        lambda: read_objects([tmp_path / "a.txt"], need_scores=False),
+    ):
+        with pytest.raises(InputError, match=r"'occluded' is '0\.5', which is not a whole number"):
+            read()
+    write(tmp_path / "a.txt", line.replace("0.5", "nan"))
+    with pytest.raises(InputError, match="'occluded' is 'nan', which is not a finite number"):
+        read_labels(tmp_path / "a.txt", require_score=True)
 
 
 def test_a_binary_file_is_no_label_file(tmp_path: Path) -> None:

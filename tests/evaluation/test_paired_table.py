@@ -88,6 +88,13 @@ def test_table_fits_with_wide_figures_long_names_and_gaps() -> None:
     assert "[note] as it stands" in text
 
 
+def test_names_and_overlaps_are_shown_as_they_are() -> None:
+    odd = replace(SAMPLE, class_name="[/x]", difficulty="[b]far", iou=0.705)
+    text = text_of(paired_table(PairedComparison((odd,), 12, 10, 0.9, ("A", "B"))))
+    for word in ("[/x]", "[b]far", "0.705", "in percent"):
+        assert word in text
+
+
 def test_what_was_not_compared_is_refused() -> None:
     comparison = PairedComparison((SAMPLE,), 1, 10, 0.95, ("A", "B"))
     for recall, difficulty in (("R11", None), ("R40", "extreme")):

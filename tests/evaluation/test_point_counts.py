@@ -97,6 +97,17 @@ def test_frames_without_boxes_in_space_need_no_files(tmp_path: Path) -> None:
     assert counts.tolist() == [0, 0]
 
 
+def test_files_that_cannot_be_looked_at_are_named(tmp_path: Path) -> None:
+    packed = pack_objects([[random_label(np.random.default_rng(1))]], need_scores=False)
+    (tmp_path / "frame.bin").symlink_to("frame.bin")
+    for name in ("frame", "long" * 100):
+        with pytest.raises(InputError, match=rf"{name}\.bin: cannot be looked at"):
+            count_label_points(packed, [name], tmp_path, None)
+    (tmp_path / "folder.bin").mkdir()
+    with pytest.raises(InputError, match=r"1 of 1 files are missing.*folder\.bin"):
+        count_label_points(packed, ["folder"], tmp_path, None)
+
+
 def test_missing_files_are_named_before_anything_is_counted(tmp_path: Path) -> None:
     generator = np.random.default_rng(1)
     names = [f"{number:06d}" for number in range(9)]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lidar_ebm.data.kitti_files import read_labels
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.result_files import find_result_files
 
@@ -33,10 +37,52 @@ def test_data_comes_first_but_only_with_files(tmp_path: Path) -> None:
     assert list(find_result_files(tmp_path)) == ["000000"]
 
 
-def test_hidden_files_and_folders_are_no_results(tmp_path: Path) -> None:
+def test_hidden_files_are_no_results(tmp_path: Path) -> None:
     put(tmp_path, "._000000.txt", "000000.txt")
-    put(tmp_path / "000001.txt")
     assert list(find_result_files(tmp_path)) == ["000000"]
+
+
+@pytest.mark.parametrize(("make", "what"), [(Path.mkdir, "folder"), (os.mkfifo, "pipe")])
+def test_what_is_called_like_a_result_file_and_is_none_is_refused(
+    tmp_path: Path, make: Callable[[Path], None], what: str
+) -> None:
+    put(tmp_path, "000000.txt")
+    make(tmp_path / "000001.txt")
+    with pytest.raises(InputError, match=rf"000001\.txt: this is a .*{what}"):
+        find_result_files(tmp_path)
+    (tmp_path / "000001.txt").rename(tmp_path / "elsewhere")
+    (tmp_path / "000001.txt").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=rf"000001\.txt: this is a .*{what}"):
+        find_result_files(tmp_path)
+
+
+def test_a_link_that_leads_nowhere_is_no_frame_without_results(tmp_path: Path) -> None:
+    put(tmp_path, "000000.txt")
+    (tmp_path / "000001.txt").symlink_to(tmp_path / "gone.txt")
+    found = find_result_files(tmp_path)
+    assert list(found) == ["000000", "000001"]
+    with pytest.raises(InputError, match=r"000001\.txt: cannot be read"):
+        read_labels(found["000001"])
+    (tmp_path / "000002.txt").symlink_to("000002.txt")
+    with pytest.raises(InputError, match=r"000002\.txt: cannot be looked at"):
+        find_result_files(tmp_path)
+
+
+def test_a_folder_that_cannot_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    for name in ("circle", "long" * 100):
+        with pytest.raises(InputError, match=f"{name}: cannot be looked at"):
+            find_result_files(tmp_path / name)
+    (tmp_path / "data").symlink_to("data")
+    with pytest.raises(InputError, match="data: cannot be looked at"):
+        find_result_files(tmp_path)
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(InputError, match=r"cannot be looked at \(Permission denied\)\. Ask"):
+        find_result_files(tmp_path)
 
 
 def test_a_linked_file_counts(tmp_path: Path) -> None:

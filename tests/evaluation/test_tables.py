@@ -24,8 +24,16 @@ from lidar_ebm.evaluation import (
     write_comparison_csv,
 )
 from lidar_ebm.evaluation.curves import REFINEMENT_OVERLAPS
+from lidar_ebm.evaluation.matching import recall_thresholds
 from lidar_ebm.evaluation.result import Evaluation
-from lidar_ebm.evaluation.table import distance_table, matches_table, operating_point, write_csv, write_json
+from lidar_ebm.evaluation.table import (
+    distance_table,
+    matches_table,
+    operating_point,
+    overlap_text,
+    write_csv,
+    write_json,
+)
 from lidar_ebm.types import Label
 from tests.evaluation.made_evaluations import made_curve, made_evaluation
 from tests.evaluation.random_frames import random_frames
@@ -94,6 +102,51 @@ def test_table_shows_every_class_metric_and_difficulty() -> None:
     assert f"{evaluation.ap('Cyclist', 'bev', 'hard', recall='R11'):.2f}" in text
 
 
+def test_the_users_names_are_shown_as_they_stand() -> None:
+    names = ("[/b]", "[red]x", "Near", "moderate")
+    evaluation = made_evaluation(classes=("[bold]Car",), metrics=("3d",), difficulties=names, bands=BANDS)
+    text = text_of(score_table(evaluation))
+    for word in (*names[:-1], "Moderate", "[bold]Car", "in percent"):
+        assert word in text
+    (band,) = (curve for curve in evaluation.bands if (curve.difficulty, curve.distance) == ("[/b]", BANDS[0]))
+    for table in (distance_table(Evaluation((), 1, bands=(band,))), matches_table(evaluation)):
+        assert table is not None
+        assert "[bold]Car" in text_of(table)
+    (curve,) = (curve for curve in evaluation.curves if curve.difficulty == "[/b]")
+    found = matches_table(Evaluation((curve,), 1))
+    assert found is not None
+    assert text_of(found).count("[/b]") == 2
+
+
+@pytest.mark.parametrize(("iou", "text"), [(0.7, "0.70"), (0.705, "0.705"), (0.999, "0.999"), (1 / 3, "0.333333")])
+def test_overlaps_are_shown_as_they_are(iou: float, text: str) -> None:
+    assert overlap_text(iou) == text
+    evaluation = made_evaluation(classes=("Car",), metrics=("3d",), ious=(iou,), bands=BANDS)
+    for table in (score_table(evaluation), distance_table(evaluation), matches_table(evaluation)):
+        assert table is not None
+        assert f" {text} " in text_of(table)
+
+
+@pytest.mark.parametrize("count", [1, 7, 39, 40, 41, 42, 100])
+def test_figures_of_few_labels_are_marked_where_perfect_results_have_no_ap_of_100(count: int) -> None:
+    generator = np.random.default_rng(0)
+    thresholds = recall_thresholds(np.linspace(1, 0, count), count)
+    precision = np.zeros(41)
+    precision[: len(thresholds)] = 1.0
+    curve = replace(
+        made_curve(generator, "Car", "3d", 0.7, "all", distance=BANDS[0], label_count=count), precision=precision
+    )
+    few = count < 41
+    assert (curve.ap() < 100.0) is few
+    assert curve.ap() == pytest.approx(100.0 * min(count - 1, 40) / 40)
+    for table in (score_table(Evaluation((curve,), 1)), distance_table(Evaluation((), 1, bands=(curve,)))):
+        assert table is not None
+        text = text_of(table)
+        assert (f" {curve.ap():.2f}†" in text) is few
+        assert ("† fewer than 41 labels: AP cannot reach 100 there." in text) is few
+        assert f" {curve.ap():.2f}" in text
+
+
 def test_table_says_what_was_not_scored() -> None:
     text = text_of(score_table(evaluate([[]], [[]], classes=("Car",))))
     assert "Car is not scored" in text
@@ -143,7 +196,7 @@ def test_distance_table_has_no_figure_for_a_band_without_labels() -> None:
     assert table is not None
     labels, figures = (line.split() for line in text_of(table).splitlines()[4:6])
     assert labels == ["Car", "labels", "0", "7", "100"]
-    assert figures == ["3-D", "0.70", "–", f"{curves[1].ap():.2f}", f"{curves[2].ap():.2f}"]
+    assert figures == ["3-D", "0.70", "–", f"{curves[1].ap():.2f}†", f"{curves[2].ap():.2f}"]
 
 
 def test_matches_are_counted_at_the_best_f1() -> None:
@@ -153,7 +206,7 @@ def test_matches_are_counted_at_the_best_f1() -> None:
     text = text_of(table)
     assert_fits(text)
     assert "moderate" in text
-    assert "AOS" not in text
+    assert " ".join(text.split()).count("AOS") == text.count("AOS has") == 1  # it stands in no row
     rows = [line.split()[-9:] for line in text.splitlines() if " 0.70 " in line or " 0.50 " in line]
     curves = [curve for curve in evaluation.curves if curve.difficulty == "moderate" and curve.metric != "aos"]
     assert len(rows) == 2 * len(curves) == 18

@@ -13,6 +13,8 @@ from PIL import Image
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.evaluation.paired_result import PairedComparison
 from lidar_ebm.evaluation.result import Evaluation
+from lidar_ebm.evaluation.table import operating_point
+from lidar_ebm.visualization import score_plots
 from lidar_ebm.visualization.score_plots import plot_paired, plot_scores
 from tests.evaluation.made_evaluations import made_comparison, made_curve, made_evaluation
 
@@ -103,6 +105,24 @@ def test_the_best_point_is_marked(tmp_path: Path) -> None:
     (first,) = plot_scores(evaluation, tmp_path / "marked")
     (second,) = plot_scores(unmarked, tmp_path / "unmarked")
     assert (pixels(first) != pixels(second)).any()
+
+
+def test_curves_stand_at_the_recall_that_was_reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Not at the threshold's number over 40, which for few labels is another: all of 7 labels found is recall 1."""
+    curve = made_curve(np.random.default_rng(0), "Car", "3d", 0.7, "far", label_count=7)
+    counts, nothing = np.arange(1, 8), np.zeros(7, dtype=np.int64)
+    perfect = replace(curve, true_positives=counts, false_positives=nothing, misses=7 - counts)
+    best = replace(operating_point(curve), true_positives=7, false_positives=0, misses=0)
+    precision = (np.arange(41) < 7).astype(float)
+    perfect = replace(perfect, thresholds=np.linspace(1, 0, 7), precision=precision, best=best)
+    drawn = []
+    monkeypatch.setattr(score_plots, "draw_precision_recall", lambda axes, lines, **_: drawn.extend(lines))
+    plot_scores(Evaluation((perfect, curve, curve), 1), tmp_path)
+    line, _, _ = drawn
+    np.testing.assert_allclose(line.recall, np.arange(8) / 7)
+    np.testing.assert_array_equal(line.precision, np.ones(8))
+    assert line.best == (1.0, 1.0)
+    assert line.name == "far 15.00†"
 
 
 def test_a_comparison_has_a_row_for_each_difference(tmp_path: Path) -> None:
