@@ -80,7 +80,7 @@ def score_table(evaluation: Evaluation, recall: str = "R40") -> Table:
         f"Average precision in percent, {recall}, {evaluation.frame_count} frames",
         ("Class", "Metric", "IoU"),
         # A name that the user has given stays as it is.
-        [name.capitalize() if name in DIFFICULTY_NAMES else name for name in difficulties],
+        [name.capitalize() if name in DIFFICULTY_NAMES[:-1] else name for name in difficulties],
         [*_few_remark(evaluation.curves), *(f"Note: {note}" for note in evaluation.notes)],
     )
     pad = any(map(has_few_labels, evaluation.curves))
