@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.objects import Objects, check_objects
+from lidar_ebm.evaluation.objects import Objects, check_objects, objects_from_numbers
 from lidar_ebm.evaluation.rules import UNKNOWN_ANGLE
 from lidar_ebm.geometry.calibration import Calibration
 
@@ -71,20 +71,11 @@ def pack_frame_boxes(frames: Sequence[FrameBoxes], *, need_scores: bool) -> Obje
     counted = [frame.points is not None for frame in frames if len(frame.types)]
     if any(counted) and not all(counted):
         raise InputError("points: given for some frames only; give them for every frame or for none")
-    names = [name.lower() for frame in frames for name in frame.types]
-    type_names = tuple(dict.fromkeys(names))
-    position = {name: index for index, name in enumerate(type_names)}
-    objects = Objects(
-        offsets=np.cumsum([0, *(len(frame.types) for frame in frames)], dtype=np.int64),
-        type_index=np.array([position[name] for name in names], dtype=np.int64),
-        type_names=type_names,
-        truncated=numbers[:, 0].copy(),
-        occluded=numbers[:, 1].copy(),
-        alpha=numbers[:, 2].copy(),
-        bbox=numbers[:, 3:7].copy(),
-        boxes=numbers[:, 7:14].copy(),
-        scores=numbers[:, 14].copy(),
-        points=numbers[:, 15].astype(np.int64) if any(counted) else None,
+    objects = objects_from_numbers(
+        [len(frame.types) for frame in frames],
+        [name for frame in frames for name in frame.types],
+        numbers[:, :15],
+        numbers[:, 15].astype(np.int64) if any(counted) else None,
     )
     check_objects(objects, need_scores=need_scores)
     return objects

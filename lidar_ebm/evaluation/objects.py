@@ -54,8 +54,6 @@ def pack_objects(
     """
     counts = [len(objects) for objects in frames]
     flat = [item for objects in frames for item in objects]
-    type_names = tuple(dict.fromkeys(item.type.lower() for item in flat))
-    position = {name: index for index, name in enumerate(type_names)}
     numbers = np.array(
         [
             (
@@ -72,9 +70,29 @@ def pack_objects(
         ],
         dtype=np.float64,
     ).reshape(len(flat), 15)
-    objects = Objects(
-        offsets=np.concatenate(([0], np.cumsum(counts, dtype=np.int64))).astype(np.int64),
-        type_index=np.array([position[item.type.lower()] for item in flat], dtype=np.int64),
+    objects = objects_from_numbers(counts, [item.type for item in flat], numbers)
+    check_objects(objects, need_scores=need_scores, names=names)
+    return objects
+
+
+def objects_from_numbers(
+    counts: Sequence[int], types: Sequence[str], numbers: np.ndarray, points: np.ndarray | None = None
+) -> Objects:
+    """Objects from rows of numbers.
+
+    Args:
+        counts: objects of each frame, F.
+        types: N class names, in any case.
+        numbers: [N, 15] float64: truncated, occluded, alpha, the 2-D box (4), the 3-D box (7) and the score, as in
+            `Objects`.
+        points: [N] int64, or None.
+    """
+    lower = [name.lower() for name in types]
+    type_names = tuple(dict.fromkeys(lower))
+    position = {name: index for index, name in enumerate(type_names)}
+    return Objects(
+        offsets=np.cumsum([0, *counts], dtype=np.int64),
+        type_index=np.array([position[name] for name in lower], dtype=np.int64),
         type_names=type_names,
         truncated=numbers[:, 0].copy(),
         occluded=numbers[:, 1].copy(),
@@ -82,9 +100,8 @@ def pack_objects(
         bbox=numbers[:, 3:7].copy(),
         boxes=numbers[:, 7:14].copy(),
         scores=numbers[:, 14].copy(),
+        points=points,
     )
-    check_objects(objects, need_scores=need_scores, names=names)
-    return objects
 
 
 def check_objects(objects: Objects, *, need_scores: bool, names: Sequence[str] | None = None) -> None:
