@@ -8,21 +8,17 @@ ROOT/prepared/label_database.safetensors    the objects of the train split
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from lidar_ebm import __version__
 from lidar_ebm.data.check import FrameCheck
@@ -42,7 +38,8 @@ from lidar_ebm.data.prepared_frame import (
 )
 from lidar_ebm.data.raw_frame import boxes_in_space, crop_to_view, is_sane
 from lidar_ebm.data.splits import check_splits
-from lidar_ebm.errors import InputError, OutputError
+from lidar_ebm.data.worker_pool import in_processes
+from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.types import KITTI_TYPES
 
@@ -201,24 +198,8 @@ def _work(root: Path, lidar_only: bool, names: Sequence[str], processes: int) ->
             yield prepare_frame(root, name, lidar_only=lidar_only)
         return
     tasks = [names[start : start + _FRAMES_A_TASK] for start in range(0, len(names), _FRAMES_A_TASK)]
-    # Spawned, not forked: a fork of a process with torch's or numba's threads may hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_worker) as pool:
-        try:
-            for future in as_completed([pool.submit(_prepare_several, root, lidar_only, task) for task in tasks]):
-                yield from future.result()
-        except BrokenProcessPool as error:
-            raise OutputError(
-                f"{root}: a worker process ended unexpectedly: killed, out of memory, or the calling script lacks "
-                "`if __name__ == '__main__':`. Call again to go on; workers=1 starts no processes."
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    torch.set_num_threads(1)  # the processes are the parallelism
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent lets the tasks at hand be finished
+    for records in in_processes(partial(_prepare_several, root, lidar_only), tasks, processes, root=root):
+        yield from records
 
 
 def _prepare_several(root: Path, lidar_only: bool, names: Sequence[str]) -> list[FrameRecord]:

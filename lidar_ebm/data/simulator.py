@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 
 from lidar_ebm.data.kitti_files import write_calibration, write_labels, write_points, write_split
 from lidar_ebm.data.simulation.labels import make_labels
 from lidar_ebm.data.simulation.scene import Scene, make_scene
 from lidar_ebm.data.simulation.sensor import camera_grid, cast, full_grid, receive
+from lidar_ebm.data.worker_pool import in_processes
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.files import atomic_write
 from lidar_ebm.geometry.calibration import Calibration
@@ -182,22 +179,8 @@ def _write_frames(root: Path, settings: SimulationSettings, indices: Sequence[in
             write_frame(root, settings, index)
             yield
         return
-    # Spawned, not forked: a fork of a process with torch's or numba's threads may hang.
-    context = multiprocessing.get_context("spawn")
-    work = partial(write_frame, root, settings)
-    # One thread in each: the processes are the parallelism.
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            for future in as_completed([pool.submit(work, index) for index in rest]):
-                future.result()
-                yield
-        except BrokenProcessPool as error:
-            raise OutputError(
-                f"{root}: a worker process ended unexpectedly: killed, out of memory, or the calling script lacks "
-                "`if __name__ == '__main__':`. Call again to go on; workers=1 starts no processes."
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    for _ in in_processes(partial(write_frame, root, settings), rest, workers, root=root):
+        yield
 
 
 def _claim_folder(root: Path, settings: SimulationSettings) -> None:
