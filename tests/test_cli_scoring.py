@@ -11,21 +11,14 @@ from pathlib import Path
 import pytest
 
 from lidar_ebm import cli_options, cli_scoring
-from lidar_ebm.cli import main
 from lidar_ebm.data.kitti_files import read_labels, write_labels, write_split
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation import evaluate
 from lidar_ebm.evaluation.sources import CLASSES
 from tests.evaluation.random_frames import random_frames
+from tests.test_cli import run
 
 FRAMES = 8
-
-
-def run(*arguments: object) -> int:
-    """Exit status of the command."""
-    with pytest.raises(SystemExit) as caught:
-        main([str(argument) for argument in arguments])
-    return int(caught.value.code or 0)
 
 
 @pytest.fixture
