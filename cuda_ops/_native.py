@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cuda_ops.plain import is_plain
+
 _DTYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}  # as in native.h
 _LEVELS = {"AVX512": ("_avx512", "_avx2", ""), "AVX2": ("_avx2", "")}  # the best first
 
@@ -23,13 +25,13 @@ _OFF = os.environ.get("LIDAR_EBM_NATIVE", "1").lower() in ("0", "off", "false", 
 def serves(device: torch.device) -> bool:
     """Whether native kernels do the work on this device; otherwise the references do.
 
-    They do not where `LIDAR_EBM_NATIVE=0` says so, where the package was installed without them, and on devices that
-    are neither a CPU nor a CUDA GPU.
+    They do not where `LIDAR_EBM_NATIVE=0` or `plain_torch` says so, where the package was installed without them, and
+    on devices that are neither a CPU nor a CUDA GPU.
 
     Raises:
         RuntimeError: a CUDA device, where only the CPU library was built.
     """
-    if _OFF or device.type not in ("cpu", "cuda") or not _has_cpu_library():
+    if _OFF or is_plain() or device.type not in ("cpu", "cuda") or not _has_cpu_library():
         return False
     if device.type == "cuda":
         _library("cuda")

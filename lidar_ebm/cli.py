@@ -167,6 +167,40 @@ def evaluate(
             print_tables(found.table())
 
 
+@app.command(epilog="Example: `lidar-ebm calibrate runs/a --data data/simulated`")
+def calibrate(
+    run: Run,
+    data: Data,
+    split: Annotated[str, typer.Option(help="File in ImageSets to report on.")] = "val",
+    fit: Annotated[str, typer.Option(help="File in ImageSets that the temperature is fitted to.")] = "train",
+    frames: Annotated[int, typer.Option(help="Frames of each split at most, taken evenly.")] = 300,
+    steps: Annotated[int | None, typer.Option(help="Refinement steps T; the configuration's where not given.")] = None,
+    iou: Annotated[float, typer.Option(help="3-D overlap with a label from which on a detection counts.")] = 0.5,
+    weights: Annotated[
+        str, typer.Option(help="Which of the run's files; a temperature is kept for model.safetensors alone.")
+    ] = "model.safetensors",
+    device: Device = "cpu",
+) -> None:
+    """Find out whether a run is as sure of its boxes as it should be, and fit the temperature that makes it so.
+
+    Figures, tables and a picture go to RUN/calibration, the temperature to RUN/temperature.json, for `detect`.
+    """
+    from lidar_ebm.evaluation.box_calibration_report import calibrate_run, calibration_table
+
+    found = calibrate_run(
+        run,
+        data,
+        split=split,
+        fit_split=fit,
+        frames=frames,
+        steps=steps,
+        iou=iou,
+        device=device,
+        weights=weights,
+    )
+    print_tables(calibration_table(found))
+
+
 @app.command(epilog="Example: `lidar-ebm detect runs/a data/kitti/training/velodyne/000003.bin --out runs/found`")
 def detect(
     run: Run,
@@ -176,12 +210,20 @@ def detect(
         Path | None, typer.Option(help="KITTI calibration file, or folder of them; ../calib where it is there.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Refinement steps T; the configuration's where not given.")] = None,
+    uncertainty: Annotated[
+        bool | None,
+        typer.Option(
+            "--uncertainty/--no-uncertainty",
+            help="Write how sure the energy is of each box (covariance, expected IoU) to NAME.json, and draw it; as "
+            "the run's configuration says where not given.",
+        ),
+    ] = None,
     device: Device = "cpu",
 ) -> None:
     """Detect objects in point-cloud files."""
     from lidar_ebm.detection import detect_files
 
-    for path in detect_files(run, points, out, calibration=calib, steps=steps, device=device):
+    for path in detect_files(run, points, out, calibration=calib, steps=steps, uncertainty=uncertainty, device=device):
         typer.echo(path)
 
 

@@ -13,7 +13,17 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from yaml import YAMLError
 
 from lidar_ebm.errors import InputError
@@ -27,6 +37,31 @@ Count = Annotated[int, Field(ge=1)]
 Triple = tuple[float, float, float]
 Size = tuple[Positive, Positive, Positive]
 Difficulty = Literal["easy", "moderate", "hard", "beyond"]  # the label database numbers them in this order
+
+
+def _one_each(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len(values) != 7:
+        raise ValueError(f"give 7 values (x, y, z, l, w, h, yaw), not {len(values)}")
+    return values
+
+
+def _rows_of_one_each(rows: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+    return tuple(_one_each(row) for row in rows)
+
+
+def _kind(value: Any) -> str:
+    return "seven" if isinstance(value, list | tuple) else "one"
+
+
+# x, y, z, l, w, h, yaw; or one number for all of them
+SevenPositive = Annotated[tuple[Positive, ...], AfterValidator(_one_each)]
+SevenNonNegative = Annotated[tuple[NonNegative, ...], AfterValidator(_one_each)]
+OneOrSevenPositive = Annotated[
+    Annotated[Positive, Tag("one")] | Annotated[SevenPositive, Tag("seven")], Discriminator(_kind)
+]
+OneOrSevenNonNegative = Annotated[
+    Annotated[NonNegative, Tag("one")] | Annotated[SevenNonNegative, Tag("seven")], Discriminator(_kind)
+]
 
 
 class _Settings(BaseModel):
@@ -149,20 +184,35 @@ class PointEnergyConfig(_Settings):
 
 
 class NoiseConfig(_Settings):
-    """The equal-weight Gaussian mixture that NCE's samples come from: one row of stds (x, y, z, l, w, h, yaw) each."""
+    """Where the samples come from that f is learnt against: around each label, an equal-weight Gaussian mixture."""
 
-    stds: Annotated[tuple[tuple[Positive, ...], ...], Field(min_length=1)] = (
+    stds: Annotated[tuple[tuple[Positive, ...], ...], Field(min_length=1), AfterValidator(_rows_of_one_each)] = (
         (0.0625, 0.0625, 0.03125, 0.03125, 0.03125, 0.03125, 0.015625),
         (0.125, 0.125, 0.0625, 0.0625, 0.0625, 0.0625, 0.03125),
         (0.25, 0.25, 0.125, 0.125, 0.125, 0.125, 0.0625),
-    )  # m, rad
+    )  # of each component: one row of stds (x, y, z, l, w, h, yaw), m, rad
+    # At the least size, and where yaw wraps around. exact: the density is truncated and wrapped. clamped: f is shown
+    # each draw brought into the space, with the density of the draw itself, as published.
+    boundary: Literal["exact", "clamped"] = "clamped"
+    flip_share: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the samples lies around the label turned by half a turn
 
-    @model_validator(mode="after")
-    def _seven_each(self) -> NoiseConfig:
-        for row in self.stds:
-            if len(row) != 7:
-                raise ValueError(f"each row of stds has 7 values (x, y, z, l, w, h, yaw), this one {len(row)}")
-        return self
+
+class EnergyTrainingConfig(_Settings):
+    """What makes f a log-density. Every method but sm and dsm takes `energy.samples` samples a label."""
+
+    # nce: telling the label from samples around it (published). nce+: the same for labels that are inexact themselves.
+    # ml-is, kld-is: likelihood, or divergence from a Gaussian around the label, with Z by importance sampling.
+    # ml-mcmc: likelihood with samples from f by Langevin steps. sm, dsm: score matching, plain and denoising, with
+    # gradients alone. learned-nce, learned-ml-is: the samples come from a density q(y | x) that is learnt beside f.
+    method: Literal["nce", "nce+", "ml-is", "kld-is", "ml-mcmc", "sm", "dsm", "learned-nce", "learned-ml-is"] = "nce"
+    label_noise: Positive = 0.025  # nce+: β, the labels' own noise is the samples' with β times its stds
+    # kld-is, dsm: of the Gaussian around the label (x, y, z, l, w, h, yaw), m, rad. What is learnt is wider by it.
+    label_stds: SevenPositive = (0.0625, 0.0625, 0.03125, 0.03125, 0.03125, 0.03125, 0.015625)
+    langevin_steps: Count = 16  # ml-mcmc: L, from the label; each costs as much as the loss of another method
+    # ml-mcmc: α in y + α² / 2 ∇f + α ε, one number or seven (x, y, z, l, w, h, yaw), m, rad
+    langevin_step_length: OneOrSevenPositive = (0.02, 0.02, 0.01, 0.01, 0.01, 0.01, 0.005)
+    proposal_components: Count = 4  # learned-nce, learned-ml-is: Gaussians that q(y | x) is a mixture of
+    proposal_hidden: Count = 64  # learned-nce, learned-ml-is: units of each of its two hidden layers
 
 
 class EnergyConfig(_Settings):
@@ -171,16 +221,53 @@ class EnergyConfig(_Settings):
     features: Annotated[tuple[Literal["bev", "points"], ...], Field(min_length=1)] = ("bev",)
     bev: BevEnergyConfig = BevEnergyConfig()
     points: PointEnergyConfig = PointEnergyConfig()
+    # silu is smooth. sm needs that, and dsm is better with it: slopes of relu layers do not see their biases.
+    activation: Literal["relu", "silu"] = "relu"
     noise: NoiseConfig = NoiseConfig()
+    training: EnergyTrainingConfig = EnergyTrainingConfig()
     samples: Count = 128  # M
     min_size: Positive = 0.05  # m
+
+    @model_validator(mode="after")
+    def _smooth_for_score_matching(self) -> EnergyConfig:
+        if self.training.method == "sm" and self.activation == "relu":
+            raise ValueError(
+                "score matching (energy.training.method=sm) looks at the curvature of f, and straight pieces (relu) "
+                "have none: f would become flat. Set energy.activation=silu"
+            )
+        return self
 
 
 class RefinementConfig(_Settings):
     """Gradient ascent on f."""
 
     steps: Annotated[int, Field(ge=0)] = 10  # T
-    step_length: NonNegative = 2e-4  # λ, for every coordinate
+    # halving: a step that lowers f is taken back, and halves that box's step length (published). momentum, adam: steps
+    # by these rules, and the best box that was passed.
+    rule: Literal["halving", "momentum", "adam"] = "halving"
+    # λ, one number for every coordinate or seven (x, y, z, l, w, h, yaw). halving, momentum: times the gradient;
+    # adam: about how far a step goes, m, rad.
+    step_length: OneOrSevenNonNegative = 2e-4
+    starts: Count = 1  # that a box is climbed from, itself and draws around it; the one that f likes best is kept
+    start_stds: SevenNonNegative = (0.125, 0.125, 0.0625, 0.0625, 0.0625, 0.0625, 0.03125)  # of those draws, m, rad
+
+
+class UncertaintyConfig(_Settings):
+    """How sure of its boxes the energy is: weighted samples of p(y | x), proportional to exp(f(x, y) / temperature)."""
+
+    enabled: bool = False  # in every detection; `detect --uncertainty` turns it on for a call
+    samples: Count = 128  # a box, in each round
+    # After the first round; each draws from what was fitted to the rounds before. With 0, and these stds, one or two of
+    # a thousand draws carry all of the weight, for a car's length may be known ten times worse than its height.
+    rounds: Annotated[int, Field(ge=0)] = 10
+    # Of the first round's draws around the box, of each component of a mixture: one row of stds (x, y, z, l, w, h, yaw)
+    # each, m, rad.
+    stds: Annotated[tuple[tuple[Positive, ...], ...], Field(min_length=1), AfterValidator(_rows_of_one_each)] = (
+        (0.125, 0.125, 0.0625, 0.0625, 0.0625, 0.0625, 0.03125),
+        (0.25, 0.25, 0.0625, 0.375, 0.125, 0.125, 0.0625),
+    )
+    # run: what `calibrate` found and left in the run folder; 1 where it did not. Above 1: wider than exp f says.
+    temperature: Literal["run"] | Positive = "run"
 
 
 class DetectionConfig(_Settings):
@@ -289,6 +376,7 @@ class Config(_Settings):
     part_score: PartScoreConfig = PartScoreConfig()
     energy: EnergyConfig = EnergyConfig()
     refinement: RefinementConfig = RefinementConfig()
+    uncertainty: UncertaintyConfig = UncertaintyConfig()
     detection: DetectionConfig = DetectionConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     training: TrainingConfig = TrainingConfig()
@@ -374,7 +462,7 @@ def load_config(source: str | Path | None = None, overrides: list[str] | None = 
 
 def _explain(name: str, problem: Any) -> str:
     """One line for one of pydantic's problems."""
-    key = ".".join(str(part) for part in problem["loc"])
+    key = ".".join(str(part) for part in problem["loc"] if part not in ("one", "seven"))
     if problem["type"] == "extra_forbidden":
         model: Any = Config
         for part in problem["loc"][:-1]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +19,17 @@ from lidar_ebm.data.dataset import crop_to_range
 from lidar_ebm.data.kitti_files import read_calibration, read_image_size, write_labels
 from lidar_ebm.data.point_files import read_point_file
 from lidar_ebm.errors import InputError
+from lidar_ebm.files import atomic_write
 from lidar_ebm.geometry.calibration import DEFAULT_IMAGE_SIZE, Calibration
 from lidar_ebm.geometry.frames import boxes_to_labels, crop_to_camera_view
+from lidar_ebm.model.box_space import BOX_NAMES
 from lidar_ebm.model.detector import Detector
 from lidar_ebm.progress import progress_bar
 from lidar_ebm.training.checkpoint import load_run
+from lidar_ebm.training.temperature import temperature_of
 from lidar_ebm.types import Detections, Frame, Label, to_device
 from lidar_ebm.visualization.bev_plot import after_layer, before_layer, plot_bev
+from lidar_ebm.visualization.uncertainty_plot import plot_uncertainty
 
 
 class LoadedDetector:
@@ -33,32 +40,46 @@ class LoadedDetector:
         model: the network, in evaluation mode.
     """
 
-    def __init__(self, model: Detector) -> None:
+    def __init__(self, model: Detector, run: str | Path) -> None:
+        """Args: model: the run's network; run: its folder, where calibration may have left a temperature."""
         self.model = model.eval()
         self.config = model.config
+        self.run = Path(run)
 
-    def detect(self, points: np.ndarray | Tensor, *, steps: int | None = None) -> Detections:
+    @cached_property
+    def temperature(self) -> float:
+        """What f is divided by where uncertainty is asked for: as configured, or as calibration found it.
+
+        Raises:
+            InputError: the run's temperature.json is damaged.
+        """
+        return temperature_of(self.run, self.model, self.config.uncertainty)
+
+    def detect(
+        self, points: np.ndarray | Tensor, *, steps: int | None = None, uncertainty: bool | None = None
+    ) -> Detections:
         """Find the objects of one frame.
 
         Args:
             points: [N, 4] x, y, z in the LiDAR frame (x forward, y left, z up, m) and reflectance 0..1. Points outside
                 the configured range are not looked at.
             steps: refinement steps T; the configuration's where None, 0 for the detector's own boxes.
+            uncertainty: whether to find out how sure the energy is of each box; as configured where None.
 
         Returns:
             Boxes with the detector's scores in falling order, class indices into `config.class_names`, and f, on the
-            CPU.
+            CPU; with uncertainty also covariance, expected IoU, and what else `Detections` can hold.
 
         Raises:
             InputError: the points have another shape, or a NaN or infinite value; or `steps` is negative.
         """
-        return self.detect_before_after(points, steps=steps)[1]
+        return self.detect_before_after(points, steps=steps, uncertainty=uncertainty)[1]
 
     @torch.inference_mode(False)  # what is made in a caller's inference mode cannot take part in the climb
     def detect_before_after(
-        self, points: np.ndarray | Tensor, *, steps: int | None = None
+        self, points: np.ndarray | Tensor, *, steps: int | None = None, uncertainty: bool | None = None
     ) -> tuple[Detections, Detections]:
-        """What `detect` finds without and with refinement, row for row."""
+        """What `detect` finds without and with refinement, row for row; the latter with uncertainty, if wanted."""
         if steps is not None and steps < 0:
             raise InputError(f"steps: {steps} refinement steps cannot be taken; give 0 or more.")
         array = np.asarray(points.detach().cpu() if isinstance(points, Tensor) else points, dtype=np.float32)
@@ -69,7 +90,10 @@ class LoadedDetector:
             raise InputError(f"points: {bad} of {len(array)} rows hold NaN or infinite values. Drop these rows first.")
         frame = Frame("points", array, np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
         batch = collate([crop_to_range(frame, self.config.voxels.range)])
-        before, after = self.model.detect_before_after(batch.to(next(self.model.parameters()).device), steps)
+        wanted = self.config.uncertainty.enabled if uncertainty is None else uncertainty
+        before, after = self.model.detect_before_after(
+            batch.to(next(self.model.parameters()).device), steps, temperature=self.temperature if wanted else None
+        )
         return to_device(before[0], "cpu"), to_device(after[0], "cpu")
 
 
@@ -79,7 +103,7 @@ def load_detector(run: str | Path, device: str = "cpu") -> LoadedDetector:
     Raises:
         InputError: the folder holds no finished run, or its weights do not fit its configuration.
     """
-    return LoadedDetector(load_run(run, device))
+    return LoadedDetector(load_run(run, device), run)
 
 
 def detect_files(
@@ -89,9 +113,13 @@ def detect_files(
     *,
     calibration: str | Path | None = None,
     steps: int | None = None,
+    uncertainty: bool | None = None,
     device: str = "cpu",
 ) -> list[Path]:
     """Detect in point-cloud files; write NAME.txt (a KITTI result file) and NAME.png (a bird's-eye view) into `out`.
+
+    With uncertainty also NAME.json: for each line of NAME.txt the box in the LiDAR frame with its covariance, expected
+    IoU, and the probability that its yaw is flipped (null where the energy cannot know); the picture then shows it.
 
     Where a frame's calibration is known, only what the camera sees is looked at, as in KITTI's labels (the image's size
     is that of ../image_2/NAME.png where it is there). Without one the
@@ -102,6 +130,7 @@ def detect_files(
         paths: .bin, .npy, .pcd or .ply files.
         calibration: a KITTI calibration file for all of them, or a folder with NAME.txt for each; where None,
             ../calib/NAME.txt beside a file's folder is used if it is there.
+        uncertainty: as configured where None.
 
     Returns:
         The result files.
@@ -124,16 +153,17 @@ def detect_files(
             image_size = _find_image_size(path)
             if known is not None:
                 points = points[crop_to_camera_view(points, known, image_size)]
-            before, after = detector.detect_before_after(points, steps=steps)
+            before, after = detector.detect_before_after(points, steps=steps, uncertainty=uncertainty)
             result = Path(out) / f"{name}.txt"
             write_labels(result, _result_labels(after, detector.config, known, image_size))
-            plot_bev(
-                points,
-                result.with_suffix(".png"),
-                layers=[before_layer(before.boxes), after_layer(after.boxes, after.scores)],
-                view=(low_x, low_y, high_x, high_y),
-                title=f"{name}: {len(after.boxes)} detections",
-            )
+            picture, title = result.with_suffix(".png"), f"{name}: {len(after.boxes)} detections"
+            view = (low_x, low_y, high_x, high_y)
+            if after.covariance is None:
+                layers = [before_layer(before.boxes), after_layer(after.boxes, after.scores)]
+                plot_bev(points, picture, layers=layers, view=view, title=title)
+            else:
+                _write_uncertainty(result.with_suffix(".json"), after, detector)
+                plot_uncertainty(points, before.boxes, after, picture, view=view, title=title)
             written.append(result)
             bar.advance()
     return written
@@ -162,3 +192,19 @@ def _result_labels(
     if calibration is None:
         labels = [replace(label, bbox=(-1.0, -1.0, -1.0, -1.0), alpha=-10.0) for label in labels]
     return labels
+
+
+def _write_uncertainty(path: Path, found: Detections, detector: LoadedDetector) -> None:
+    """Write what is known of the boxes as JSON: numbers in m and rad, LiDAR frame, rows in the order of `found`."""
+    rows: list[dict[str, Any]] = [
+        {"type": detector.config.class_names[k], "score": score, "box": box}
+        for k, score, box in zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
+    ]
+    for name in ("covariance", "flip_probability", "expected_iou", "effective_samples"):
+        values = getattr(found, name)
+        for row, value in zip(rows, [None] * len(rows) if values is None else values.tolist(), strict=True):
+            row[name] = value
+    content = {"dimensions": BOX_NAMES, "temperature": detector.temperature, "detections": rows}
+    with atomic_write(path, "w") as file:
+        json.dump(content, file, indent=1)
+        file.write("\n")

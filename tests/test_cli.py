@@ -11,7 +11,19 @@ from lidar_ebm.cli import main
 from lidar_ebm.config import Config, save_config
 from lidar_ebm.data.kitti_files import read_labels
 
-VERBS = ("simulate", "prepare", "train", "config", "evaluate", "detect", "score", "compare", "submit", "plot")
+VERBS = (
+    "simulate",
+    "prepare",
+    "train",
+    "config",
+    "evaluate",
+    "calibrate",
+    "detect",
+    "score",
+    "compare",
+    "submit",
+    "plot",
+)
 
 
 def run(*arguments: object) -> int:
@@ -89,6 +101,7 @@ def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, caps
         (["train", "nothing", "--data", "DATA", "--out", "OUT"], ["nothing", "presets"]),
         (["train", "demo", "--data", "NOWHERE", "--out", "OUT"], ["NOWHERE", "train.txt"]),
         (["evaluate", "NOWHERE", "--data", "DATA"], ["NOWHERE", "holds no run"]),
+        (["calibrate", "NOWHERE", "--data", "DATA"], ["NOWHERE", "holds no run"]),
         (["detect", "NOWHERE", "a.bin", "--out", "OUT"], ["NOWHERE", "holds no run"]),
         (["detect", "NOWHERE", "a/x.bin", "b/x.bin", "--out", "OUT"], ["x", "two of the given files"]),
         (["score", "NOWHERE", "NOWHERE"], ["NOWHERE"]),

@@ -54,6 +54,20 @@ def test_overrides_replace_single_settings() -> None:
         ("no_value", ["key=value"]),
         ("seed=5000000000", ["seed", "5000000000"]),
         ("refinement.step_length=.inf", ["refinement.step_length", "finite"]),
+        (
+            "refinement.step_length=[1,2]",
+            ["refinement.step_length = [1, 2]", "7 values (x, y, z, l, w, h, yaw)"],
+        ),
+        ("refinement.step_length=[1,1,1,1,1,1,-1]", ["refinement.step_length.6 = -1", "greater"]),
+        ("refinement.rule=newton", ["refinement.rule", "'momentum'"]),
+        ("refinement.starts=0", ["refinement.starts", "greater"]),
+        ("energy.training.method=nce-plus", ["energy.training.method", "'nce+'", "'learned-ml-is'"]),
+        ("energy.training.method=sm", ["energy = ", "energy.activation=silu"]),
+        ("energy.training.label_stds=[1]", ["energy.training.label_stds", "7 values"]),
+        ("energy.training.langevin_step_length=0", ["energy.training.langevin_step_length", "greater than 0"]),
+        ("energy.training.label_noise=0", ["energy.training.label_noise", "greater than 0"]),
+        ("energy.noise.boundary=wrapped", ["energy.noise.boundary", "'clamped'"]),
+        ("energy.noise.flip_share=1", ["energy.noise.flip_share", "less than 1"]),
         ("classes=[{name: Car}, {name: Van, merge: [Car]}]", ["'Car' belongs to two classes"]),
         ("classes=[{name: Bus}]", ["'Bus'", "Cyclist"]),
     ],
@@ -63,6 +77,23 @@ def test_bad_settings_are_named(override: str, words: list[str]) -> None:
         load_config(None, [override])
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "method", ["nce", "nce+", "ml-is", "kld-is", "ml-mcmc", "sm", "dsm", "learned-nce", "learned-ml-is"]
+)
+def test_every_training_method_is_one_line(method: str, tmp_path: Path) -> None:
+    smooth = ["energy.activation=silu"] if method == "sm" else []
+    config = load_config("demo", [f"energy.training.method={method}", *smooth])
+    assert config.energy.training.method == method
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_step_lengths_are_one_or_seven() -> None:
+    assert load_config(None, ["refinement.step_length=1e-3"]).refinement.step_length == 1e-3
+    seven = load_config(None, ["refinement.step_length=[1,1,1,1,1,1,0]"]).refinement.step_length
+    assert seven == (1, 1, 1, 1, 1, 1, 0)
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:

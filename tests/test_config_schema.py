@@ -123,10 +123,10 @@ def published() -> dict[str, Any]:
             "noise": {"stds": tuple(
                 tuple(1.25 * std for std in (plane, plane, rest, rest, rest, rest, yaw))
                 for plane, rest, yaw in ((0.05, 0.025, 0.0125), (0.1, 0.05, 0.025), (0.2, 0.1, 0.05))
-            )},
-            "samples": 128, "min_size": 0.05,
+            ), "boundary": "clamped", "flip_share": 0.0},
+            "activation": "relu", "training": {"method": "nce"}, "samples": 128, "min_size": 0.05,
         },
-        "refinement": {"steps": 10, "step_length": 2e-4},
+        "refinement": {"steps": 10, "rule": "halving", "step_length": 2e-4, "starts": 1},
         "detection": {"score_threshold": 0.3, "nms_iou": 0.1},
         "augmentation": {
             "sampling": {"enabled": True, "counts": {"Car": 15}, "min_points": 5},

@@ -57,6 +57,35 @@ def test_modes_without_gradients_change_nothing(run: Path, mode: type[torch.no_g
     assert torch.equal(found.boxes, expected.boxes)
 
 
+def test_uncertainty_is_found_where_it_is_asked_for(run: Path, eager_config: Config) -> None:
+    points = some_points(1500)
+    plain = lidar_ebm.load_detector(run).detect(points, steps=1)
+    assert plain.covariance is None
+    assert plain.expected_iou is None
+    with pytest.warns(UserWarning, match="lidar-ebm calibrate"):
+        found = lidar_ebm.load_detector(run).detect(points, steps=1, uncertainty=True)
+    count = len(plain.boxes)
+    assert torch.equal(found.boxes, plain.boxes)
+    assert found.covariance is not None
+    assert found.covariance.shape == (count, 7, 7)
+    assert found.expected_iou is not None
+    assert found.expected_iou.shape == (count,)
+    assert found.samples is not None
+    assert found.samples.shape[::2] == (count, 7)
+    assert found.flip_probability is None  # it was trained without flipped boxes
+
+    settings = eager_config.uncertainty.model_copy(update={"enabled": True, "temperature": 1.0})
+    save_config(eager_config.model_copy(update={"uncertainty": settings}), run / "config.yaml")
+    configured = lidar_ebm.load_detector(run)
+    again = configured.detect(points, steps=1)
+    assert again.covariance is not None
+    assert torch.equal(again.covariance, found.covariance)
+    assert configured.detect(points, steps=1, uncertainty=False).covariance is None
+    nothing = configured.detect(points[:0])
+    assert nothing.covariance is not None
+    assert nothing.covariance.shape == (0, 7, 7)
+
+
 @pytest.mark.parametrize("points", [np.zeros((0, 4), np.float32), np.full((5, 4), 1e4, np.float32)])
 def test_nothing_in_range_is_nothing_found(run: Path, points: np.ndarray) -> None:
     found = lidar_ebm.load_detector(run).detect(points)

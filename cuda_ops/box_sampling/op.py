@@ -26,7 +26,8 @@ def sample_boxes(
     """All channels of the map at every grid point of every box.
 
     Positions are computed in the boxes' type, at least in float32, and sums at least in float32, whatever the map's
-    type is, inside autocast regions too. Differentiable once; for a second derivative set `LIDAR_EBM_NATIVE=0`.
+    type is, inside autocast regions too. Differentiable once; for a second derivative call it within
+    `cuda_ops.plain.plain_torch()`.
 
     Args:
         bev: [B, C, H, W] of any floating type, H along y, W along x; channels-last is the fast memory format, and
@@ -202,8 +203,8 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
 def _refuse(ctx: Any, *gradients: Tensor) -> None:
     raise RuntimeError(
-        "the native box sampling can be differentiated once only; set LIDAR_EBM_NATIVE=0 in the environment for "
-        "second derivatives in plain PyTorch"
+        "the native box sampling can be differentiated once only; for second derivatives call it within "
+        "cuda_ops.plain.plain_torch(), or set LIDAR_EBM_NATIVE=0 in the environment"
     )
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from cuda_ops.box_sampling.op import sample_boxes
+from cuda_ops.plain import is_plain
 from cuda_ops.point_ops.op import box_frame_features_ragged, gather_near_boxes
 from lidar_ebm.config import PointEnergyConfig
-from lidar_ebm.geometry.boxes import wrap_angle
 from lidar_ebm.types import Batch, BevGrid
 
 
@@ -50,10 +50,14 @@ class PointView:
         return box_frame_features_ragged(self.points, self.box_index, boxes)
 
     def pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Maximum and mean over each box's points: x [V, S, C], not negative -> [N, S, C] each, 0 without points."""
-        # Without `unsafe` it would look at the lengths on the host, in every step of a climb.
-        most = torch.segment_reduce(x, "max", lengths=self.lengths, axis=0, initial=0.0, unsafe=True)
-        total = x.new_zeros(most.shape).index_add(0, self.box_index, x)
+        """Maximum, at least 0, and mean over each box's points: x [V, S, C] -> [N, S, C] each, 0 without points."""
+        zeros = x.new_zeros(len(self.lengths), *x.shape[1:])
+        if is_plain():  # the faster way cannot be differentiated twice
+            most = zeros.scatter_reduce(0, self.box_index[:, None, None].expand_as(x), x, "amax")
+        else:
+            # Without `unsafe` it would look at the lengths on the host, in every step of a climb.
+            most = torch.segment_reduce(x, "max", lengths=self.lengths, axis=0, initial=0.0, unsafe=True)
+        total = zeros.index_add(0, self.box_index, x)
         return most, total / self.lengths.clamp(min=1)[:, None, None]
 
 
@@ -63,6 +67,12 @@ class BoxContext:
 
     bev: BevView | None
     points: PointView | None
+
+    def frozen(self) -> BoxContext:
+        """The same context, to whose map no gradient goes."""
+        if self.bev is None or not self.bev.shared.requires_grad:
+            return self
+        return replace(self, bev=replace(self.bev, shared=self.bev.shared.detach()))
 
 
 def points_near_boxes(
@@ -95,9 +105,3 @@ def points_near_boxes(
     lengths = counts.clamp(max=config.max_points)
     held = torch.arange(config.max_points, device=boxes.device) < lengths.unsqueeze(1)  # [N, K]
     return PointView(chosen[held], torch.repeat_interleave(lengths), lengths, counts)
-
-
-def constrain_boxes(boxes: Tensor, min_size: float) -> Tensor:
-    """Boxes [..., 7] with sizes of at least `min_size` m and yaw in [-pi, pi)."""
-    center, size, yaw = boxes.split([3, 3, 1], dim=-1)
-    return torch.cat([center, size.clamp(min=min_size), wrap_angle(yaw)], dim=-1)

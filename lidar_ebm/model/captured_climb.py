@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from lidar_ebm.ebm import Ascent
 from lidar_ebm.model.box_features import BevView, BoxContext, PointView
 
-Climb = Callable[[BoxContext, Tensor], Ascent]  # a context and its boxes [N, 7] -> where the climb ends
+Climb = Callable[[BoxContext, Tensor], Ascent]  # a context and its boxes [N, 7], or P starts each -> where it ends
 Outputs = tuple[Tensor, ...]
 Recorder = Callable[[Callable[[], Outputs]], tuple[Callable[[], object], Outputs]]
 
@@ -59,7 +59,7 @@ class CapturedClimb:
         Args:
             climb: looks at nothing on the host that depends on the values of its tensors.
             context: of the boxes.
-            boxes: [N, 7].
+            boxes: [N, 7], or [N, P, 7] with P starts for each; whatever is random about them has been drawn.
             key: whatever else a recording depends on (settings, where parameters and buffers lie).
         """
         padded, rows = pad(context, boxes)
@@ -96,7 +96,7 @@ class CapturedClimb:
 
 
 def pad(context: BoxContext, boxes: Tensor) -> tuple[BoxContext, Tensor]:
-    """A context and boxes [N, 7] brought to sizes that recur; the padding stands at the end, with boxes of its own."""
+    """A context and its boxes [N, 7] or [N, P, 7] brought to sizes that recur; padding, at the end, has own boxes."""
     count = len(boxes)
     rows = _size_above(count)
     extra = rows - count
@@ -114,7 +114,7 @@ def pad(context: BoxContext, boxes: Tensor) -> tuple[BoxContext, Tensor]:
             lengths,
             F.pad(view.counts, (0, extra)),
         )
-    return BoxContext(bev, points), torch.cat([boxes.detach(), boxes.new_ones(extra, 7)])
+    return BoxContext(bev, points), torch.cat([boxes.detach(), boxes.new_ones(extra, *boxes.shape[1:])])
 
 
 def _size_above(count: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from lidar_ebm.config import Config
 from lidar_ebm.ebm.ascent import Ascent
 from lidar_ebm.model.anchor_head import AnchorHead
 from lidar_ebm.model.bev import BevNetwork
+from lidar_ebm.model.box_uncertainty import BoxUncertainty, estimate_uncertainty
 from lidar_ebm.model.energy_head import EnergyHead
 from lidar_ebm.model.part_score import PartScore
 from lidar_ebm.model.point_head import PointHead
@@ -67,21 +69,38 @@ class Detector(nn.Module):
         context = self.energy.context(batch, features.bev, proposals.boxes, proposals.batch_index)
         return self.energy.refine(context, proposals.boxes, steps=steps, record=record)
 
+    def uncertainty(
+        self, batch: Batch, features: FrameFeatures, proposals: Proposals, boxes: Tensor, temperature: float
+    ) -> BoxUncertainty:
+        """Sample p(y | x) around boxes [N, 7] that were refined from these proposals."""
+        context = self.energy.context(batch, features.bev, proposals.boxes, proposals.batch_index)
+        random = torch.Generator().manual_seed(self.config.seed)  # the same frames, the same numbers
+        return estimate_uncertainty(
+            partial(self.energy, context), boxes, self.config, temperature=temperature, random=random
+        )
+
     def detect(self, batch: Batch, steps: int | None = None) -> list[Detections]:
         """Points → refined boxes with the detector's scores and their f, a `Detections` a frame."""
         return self.detect_before_after(batch, steps)[1]
 
     @torch.inference_mode(False)  # a climb needs gradients, and a caller's inference mode would forbid them
     @torch.no_grad()
-    def detect_before_after(self, batch: Batch, steps: int | None = None) -> tuple[list[Detections], list[Detections]]:
-        """What `detect` finds without and with refinement, row for row."""
+    def detect_before_after(
+        self, batch: Batch, steps: int | None = None, *, temperature: float | None = None
+    ) -> tuple[list[Detections], list[Detections]]:
+        """What `detect` finds without and with refinement, row for row; the latter with their uncertainty, if a
+        temperature for it is given."""
         features = self.encode(batch)
         proposals = self.propose(features)
         ascent = self.refine(batch, features, proposals, steps)
         rows = [torch.nonzero(proposals.batch_index == b).flatten() for b in range(batch.batch_size)]
         scores, labels = proposals.scores, proposals.labels
         before = [Detections(proposals.boxes[r], scores[r], labels[r], ascent.f0[r]) for r in rows]
-        return before, [Detections(ascent.y[r], scores[r], labels[r], ascent.f[r]) for r in rows]
+        after = [Detections(ascent.y[r], scores[r], labels[r], ascent.f[r]) for r in rows]
+        if temperature is not None:
+            known = self.uncertainty(batch, features, proposals, ascent.y, temperature)
+            after = [known.attach(found, r) for found, r in zip(after, rows, strict=True)]
+        return before, after
 
     def detector_losses(self, batch: Batch, features: FrameFeatures) -> dict[str, Tensor]:
         """Every loss of the detector, weighted, by name."""

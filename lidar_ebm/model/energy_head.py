@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import nullcontext
 from functools import partial
-from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cuda_ops.point_ops.op import FRAME_FEATURES, SIGNED_DISTANCES
-from lidar_ebm.config import BevEnergyConfig, Config, PointEnergyConfig
-from lidar_ebm.ebm import Ascent, GaussianMixtureNoise, ascend, nce_loss
-from lidar_ebm.model.box_features import BevView, BoxContext, PointView, constrain_boxes, points_near_boxes
+from cuda_ops.plain import plain_torch
+from lidar_ebm.config import Config
+from lidar_ebm.ebm.ascent import Ascent, ascend
+from lidar_ebm.ebm.energy import value
+from lidar_ebm.ebm.multi_start import highest
+from lidar_ebm.ebm.proposal_network import GaussianMixture
+from lidar_ebm.ebm.random_numbers import GroupedGenerator, normal
+from lidar_ebm.ebm.step_rules import Adam, Halving, Momentum, StepRule
+from lidar_ebm.model.box_features import BevView, BoxContext, PointView, points_near_boxes
+from lidar_ebm.model.box_proposal import BoxProposal
+from lidar_ebm.model.box_space import box_space
 from lidar_ebm.model.captured_climb import CapturedClimb
+from lidar_ebm.model.energy_losses import BY_GRADIENTS, LEARNED, make_loss, make_noise
+from lidar_ebm.model.energy_networks import BevEnergy, PointEnergy
 from lidar_ebm.model.synchronised import shared_count
-from lidar_ebm.model.wide_linear import WideLinear
 from lidar_ebm.types import Batch, BevFeatures
 
-LAST_STD = 0.001  # of the last layers' weights before training: f starts flat, as published
-# What brings `box_frame_features` to the order of one, m: offsets (3), signed distances (6), beyond (6), reflectance.
-FEATURE_SCALES = (2.0, 1.0, 1.0, *(1.5,) * 6, *(0.5,) * 6, 1.0)
-# Offsets span metres, yet centimetres at the faces decide how good a box is. Distances that are enlarged within this
-# of a face let the network see them in a fraction of the training.
-NEAR_SCALE = 0.25  # m
-SIZE_SPREAD = 0.1  # of the log sizes within a class
+START_SEED = 0  # of the draws that further climbs start from
+RULES: dict[str, StepRule] = {"halving": Halving(), "momentum": Momentum(), "adam": Adam()}
 
 
 class EnergyHead(nn.Module):
     """f(x, y): one number for each candidate box y, an unnormalised log-density, higher is better."""
 
+    step_lengths: Tensor | None
+    start_offsets: Tensor
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        kinds = config.energy.features
-        self.bev = BevEnergy(config.bev.channels, config.energy.bev) if "bev" in kinds else None
+        settings = config.energy
+        kinds, activation = settings.features, settings.activation
+        self.bev = BevEnergy(config.bev.channels, settings.bev, activation) if "bev" in kinds else None
         sizes = torch.tensor([item.anchor_size for item in config.classes])  # [classes, 3]
-        self.points = PointEnergy(config.energy.points, sizes) if "points" in kinds else None
-        self.noise = GaussianMixtureNoise(config.energy.noise.stds)
+        self.points = PointEnergy(settings.points, sizes, activation) if "points" in kinds else None
+        self.space = box_space(settings.min_size)
+        self.noise = make_noise(settings)
+        widths = [energy.width for energy in (self.bev, self.points) if energy is not None]
+        self.proposal = BoxProposal(sum(widths), settings) if settings.training.method in LEARNED else None
+        climb = config.refinement
+        lengths = None if isinstance(climb.step_length, float) else torch.tensor(climb.step_length)
+        self.register_buffer("step_lengths", lengths, persistent=False)  # [7], where they differ
+        # The same draws around every box, so that what becomes of a box depends on nothing else.
+        draws = torch.randn(climb.starts - 1, 7, generator=torch.Generator().manual_seed(START_SEED))
+        self.register_buffer("start_offsets", draws * torch.tensor(climb.start_stds), persistent=False)  # [P - 1, 7]
         self.captured = CapturedClimb()
 
     @property
@@ -83,18 +98,14 @@ class EnergyHead(nn.Module):
         f is a log-density: candidates differ by centimetres and their f by little, so it is computed in float32, in
         autocast regions too. (In bfloat16 the demo's refinement gained 2 points of AP instead of 31.)
         """
-        if (self.bev is None, self.points is None) != (context.bev is None, context.points is None):
-            raise ValueError("this context was made by an energy head with other box features")
         f = boxes.new_zeros(boxes.shape[:2])
         with torch.autocast(boxes.device.type, enabled=False):
-            if self.bev is not None and context.bev is not None:
-                f = f + self.bev(context.bev, boxes)
-            if self.points is not None and context.points is not None:
-                f = f + self.points(context.points, boxes)
+            for energy, view in self._with_views(context):
+                f = f + energy(view, boxes)
         return f
 
     def loss(self, batch: Batch, bev: BevFeatures | None, *, seeds: Sequence[int] | None = None) -> Tensor:
-        """NCE over all labels of the batch in one pass, a scalar; divided by `shared_count` of the labels.
+        """The configured loss over all labels of the batch, a scalar; divided by `shared_count` of the labels.
 
         The points near a label are taken around a box that misses it as a proposal would
         (`neighbourhood_jitter`): taken around the label itself, the choice of points would give it away.
@@ -111,127 +122,100 @@ class EnergyHead(nn.Module):
             raise ValueError(f"{len(seeds)} seeds for {batch.batch_size} frames; give one for each")
         settings = self.config.energy
         labels, frame = batch.boxes.boxes, batch.boxes.batch_index  # [N, 7], [N]
-        misses = torch.zeros_like(labels)
-        samples = labels.new_zeros(len(labels), settings.samples, 7)
-        for index, seed in enumerate(seeds):
-            own = torch.nonzero(frame == index)[:, 0]
-            generator = torch.Generator(labels.device).manual_seed(seed)
-            misses[own] = torch.randn(len(own), 7, generator=generator, device=labels.device, dtype=labels.dtype)
-            samples[own] = self.noise.sample(labels[own], settings.samples, generator)
-        near = _miss(labels, misses, settings.points.neighbourhood_jitter)
-        return nce_loss(
-            partial(self, self.context(batch, bev, near, frame, seed=seeds)),
-            labels,
-            self.noise,
-            samples,
-            constrain=partial(constrain_boxes, min_size=settings.min_size),
-            count=shared_count(len(labels)),
-        )
+        random = GroupedGenerator(seeds, frame)
+        near = _miss(labels, normal(labels.shape, labels, random), settings.points.neighbourhood_jitter)
+        context = self.context(batch, bev, near, frame, seed=seeds)
+        noise = self.noise if self.proposal is None else self.proposal_density(context, near)
+        loss, method = make_loss(settings, noise), settings.training.method
+
+        def energy(boxes: Tensor) -> Tensor:
+            # Chains of Langevin steps ask for the gradient to the boxes alone, and could do without the whole map's.
+            in_a_chain = method == "ml-mcmc" and boxes.requires_grad
+            return self(context.frozen() if in_a_chain else context, boxes)
+
+        twice = method in BY_GRADIENTS
+        with torch.autocast(labels.device.type, enabled=False), plain_torch() if twice else nullcontext():
+            found = loss(energy, labels, random=random, count=shared_count(len(labels)))
+            if twice:  # the slope does not depend on the last bias, but whoever trains waits for every gradient
+                found = found + energy(labels.new_zeros(len(labels), 0, 7)).sum()
+        return found
+
+    def proposal_density(self, context: BoxContext, boxes: Tensor) -> GaussianMixture:
+        """The q(y | x) that is learnt beside f, for the boxes [N, 7] that the context was made for.
+
+        It sees what the energies see of those boxes, and its gradient changes nothing of that.
+
+        Raises:
+            ValueError: f is trained by a method without one.
+        """
+        if self.proposal is None:
+            raise ValueError(f"energy.training.method={self.config.energy.training.method} learns no proposal")
+        with torch.autocast(boxes.device.type, enabled=False):
+            with torch.no_grad():
+                seen = [energy.describe(view, boxes.unsqueeze(1)) for energy, view in self._with_views(context)]
+            return self.proposal(torch.cat(seen, dim=-1).squeeze(1).to(boxes.dtype), boxes)
+
+    def _with_views(self, context: BoxContext) -> list[tuple[Any, BevView | PointView]]:
+        """Each of the energies that f is the sum of, with what it sees."""
+        if (self.bev is None, self.points is None) != (context.bev is None, context.points is None):
+            raise ValueError("this context was made by an energy head with other box features")
+        pairs = ((self.bev, context.bev), (self.points, context.points))
+        return [(energy, view) for energy, view in pairs if energy is not None and view is not None]
 
     def refine(self, context: BoxContext, boxes: Tensor, *, steps: int | None = None, record: bool = False) -> Ascent:
-        """Climb f from the boxes [N, 7] that the context was made for.
+        """Climb f from the boxes [N, 7] that the context was made for, and from the configured draws around them.
 
         Args:
             context: from `context`.
             boxes: [N, 7].
-            steps: T; None for the configured number.
-            record: keep the boxes after every step.
+            steps: T; None for the configured number. With 0 nothing is climbed, and draws are not looked at.
+            record: keep the boxes as they would be after every number of steps.
+
+        Returns:
+            The best ends; f0 is f at the boxes themselves.
         """
         settings = self.config.refinement
         steps = settings.steps if steps is None else steps
-        if context.bev is not None:  # or each step would make a gradient of the whole map, for nobody
-            context = replace(context, bev=replace(context.bev, shared=context.bev.shared.detach()))
+        context = context.frozen()  # or each step would make a gradient of the whole map, for nobody
+        starts = boxes.unsqueeze(1)  # [N, P, 7]
+        if settings.starts > 1 and steps > 0:
+            starts = torch.cat([starts, self.space.constrain(starts + self.start_offsets.to(boxes))], dim=1)
 
-        def climb(context: BoxContext, boxes: Tensor) -> Ascent:
-            return ascend(
-                partial(self, context),
-                boxes,
-                steps=steps,
-                step_length=settings.step_length,
-                constrain=partial(constrain_boxes, min_size=self.config.energy.min_size),
-                record=record,
-            )
+        def climb(context: BoxContext, starts: Tensor) -> Ascent:
+            return self._climb(context, starts, steps, record)
 
         # Autocast keeps copies of the weights that a recording would go on reading after they have changed.
         if not boxes.is_cuda or record or len(boxes) == 0 or steps == 0 or torch.is_autocast_enabled():
-            return climb(context, boxes)
+            return climb(context, starts)
         places = tuple((tensor.data_ptr(), tensor.dtype) for tensor in (*self.parameters(), *self.buffers()))
-        key = (steps, settings.step_length, self.config.energy.min_size, places)
-        return self.captured(climb, context, boxes, key=key)
+        key = (steps, settings, self.config.energy.min_size, places)
+        return self.captured(climb, context, starts, key=key)
 
-
-class BevEnergy(nn.Module):
-    """The published head: the shared map at a grid on the box, and small branches for z and h, which it cannot show."""
-
-    def __init__(self, map_channels: int, config: BevEnergyConfig) -> None:
-        super().__init__()
-        self.grid = config.grid
-        width = config.branch_channels
-        self.z, self.height = (
-            nn.Sequential(nn.Linear(1, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()) for _ in range(2)
+    def _climb(self, context: BoxContext, starts: Tensor, steps: int, record: bool) -> Ascent:
+        """From starts [N, P, 7] to the best end of each box."""
+        settings, energy = self.config.refinement, partial(self, context)
+        ascent = ascend(
+            energy,
+            starts,
+            steps=steps,
+            step_length=settings.step_length if self.step_lengths is None else self.step_lengths.to(starts),
+            rule=RULES[settings.rule],
+            constrain=self.space.constrain,
+            record=record,
         )
-        # One linear layer of all features, in two parts: what comes from a frozen map then needs no gradient, and the
-        # thousands of columns need no copy beside the few others.
-        sampled = map_channels * config.grid[0] * config.grid[1]
-        self.map_layer = WideLinear(sampled, config.hidden)
-        self.shape_layer = nn.Linear(2 * width, config.hidden, bias=False)
-        bound = 1 / math.sqrt(sampled + 2 * width)  # torch's own initialisation of the whole
-        for parameter in (*self.map_layer.parameters(), *self.shape_layer.parameters()):
-            nn.init.uniform_(parameter, -bound, bound)
-        self.head = nn.Sequential(nn.ReLU(), *_hidden_and_last(config.hidden))
-
-    def forward(self, view: BevView, boxes: Tensor) -> Tensor:
-        """f [N, S] of boxes [N, S, 7]."""
-        shape = torch.cat([self.z(boxes[..., 2:3]), self.height(boxes[..., 5:6])], dim=-1)
-        hidden = self.map_layer(view.features(boxes, self.grid)) + self.shape_layer(shape)
-        return self.head(hidden).squeeze(-1).to(boxes.dtype)
+        y, f = _best(ascent.y, ascent.f)
+        trajectory = None
+        if ascent.trajectory is not None:  # [1 + T, N, P, 7]
+            later = [_best(y, value(energy, y))[0] for y in ascent.trajectory[1:]] if starts.shape[1] > 1 else ()
+            own = ascent.trajectory[:, :, 0]
+            trajectory = torch.stack([own[0], *later]) if later else own
+        return Ascent(y, f, ascent.f0[:, 0], trajectory)
 
 
-class PointEnergy(nn.Module):
-    """A shared network over the points near a box, as the box sees them; their maximum and mean, how many there are,
-    and the box's size make f.
-
-    Unlike the map, the points show z, h and each face of the box. f does not change when points and box move together.
-    """
-
-    feature_scales: Tensor
-    typical_log_size: Tensor
-    log_size_spread: Tensor
-
-    def __init__(self, config: PointEnergyConfig, class_sizes: Tensor) -> None:
-        """Args: class_sizes: [classes, 3] typical l, w, h, m, which the inputs are measured against."""
-        super().__init__()
-        log_sizes = class_sizes.log()
-        spread = (log_sizes.var(0, correction=0) + SIZE_SPREAD**2).sqrt()
-        self.register_buffer("feature_scales", torch.tensor(FEATURE_SCALES), persistent=False)  # [16]
-        self.register_buffer("typical_log_size", log_sizes.mean(0), persistent=False)  # [3]
-        self.register_buffer("log_size_spread", spread, persistent=False)  # [3]
-        widths = (FRAME_FEATURES + 6, *config.channels)
-        layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
-        self.point_network = nn.Sequential(*layers)
-        self.head = _head(2 * widths[-1] + 4, config.hidden)
-
-    def forward(self, view: PointView, boxes: Tensor) -> Tensor:
-        """f [N, S] of boxes [N, S, 7]."""
-        features = view.features(boxes)  # [V, S, 16]
-        near = (features[..., SIGNED_DISTANCES] / NEAR_SCALE).tanh()  # [V, S, 6]
-        x = self.point_network(torch.cat([features / self.feature_scales, near], dim=-1))  # [V, S, C]
-        most, mean = view.pool(x.to(boxes.dtype))
-        number = (view.counts.to(boxes.dtype) + 1).log()[:, None, None] / 5  # [N, 1, 1]
-        size = (boxes[..., 3:6].log() - self.typical_log_size) / self.log_size_spread  # [N, S, 3]
-        summary = torch.cat([most, mean, number.expand(*boxes.shape[:2], 1), size], dim=-1)  # [N, S, 2 * C + 4]
-        return self.head(summary).squeeze(-1).to(boxes.dtype)
-
-
-def _head(inputs: int, hidden: int) -> nn.Sequential:
-    """Two hidden layers to one number, which starts close to zero everywhere."""
-    return nn.Sequential(WideLinear(inputs, hidden), nn.ReLU(), *_hidden_and_last(hidden))
-
-
-def _hidden_and_last(hidden: int) -> tuple[nn.Module, nn.Module, nn.Module]:
-    last = nn.Linear(hidden, 1)
-    nn.init.normal_(last.weight, std=LAST_STD)
-    return WideLinear(hidden, hidden), nn.ReLU(), last
+def _best(y: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
+    """Of P boxes each, [N, P, 7], the one of the highest f [N, P], and its f: [N, 7], [N]."""
+    best = highest(f)[:, None]  # [N, 1]
+    return y.take_along_dim(best.unsqueeze(-1), dim=1).squeeze(1), f.take_along_dim(best, dim=1).squeeze(1)
 
 
 def _miss(boxes: Tensor, noise: Tensor, stds: tuple[float, float, float]) -> Tensor:

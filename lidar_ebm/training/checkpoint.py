@@ -16,7 +16,8 @@ from lidar_ebm.training.tensor_file import read_tensors, write_tensors
 
 # What a model's shapes and meaning follow from; the rest of a configuration may differ between a run and its use.
 MODEL_SETTINGS = ("classes", "voxels", "backbone", "bev", "point_head", "anchor_head", "part_score", "energy")
-NOT_IN_WEIGHTS = {"backbone.backend"}
+# How f was trained: where that adds weights (a learnt proposal), their names tell.
+NOT_IN_WEIGHTS = ("backbone.backend", "energy.training.", "energy.noise.", "energy.samples")
 
 
 def flat_settings(config: Config) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def flat_settings(config: Config) -> dict[str, Any]:
 def model_settings(config: Config) -> dict[str, Any]:
     """The part of `flat_settings` that weights depend on."""
     flat = flat_settings(config)
-    return {k: v for k, v in flat.items() if k.split(".")[0] in MODEL_SETTINGS and k not in NOT_IN_WEIGHTS}
+    return {k: v for k, v in flat.items() if k.split(".")[0] in MODEL_SETTINGS and not k.startswith(NOT_IN_WEIGHTS)}
 
 
 def describe_difference(there: dict[str, Any], here: dict[str, Any]) -> str | None:
@@ -132,8 +133,9 @@ def _check_settings(path: str | Path, metadata: dict[str, str], config: Config, 
         raise InputError(f"{path}: was not written by lidar_ebm (no configuration in its header).")
     sections = MODEL_SETTINGS if parts is None else (*parts, "classes", "voxels")
     saved, wanted = (
-        {key: value for key, value in settings.items() if key.split(".")[0] in sections}
-        for settings in (json.loads(metadata["config"]), model_settings(config))
+        {k: v for k, v in settings.items() if k.split(".")[0] in sections and not k.startswith(NOT_IN_WEIGHTS)}
+        # A setting that did not exist yet is what it is by default: that is how new ones come in.
+        for settings in (model_settings(Config()) | json.loads(metadata["config"]), model_settings(config))
     )
     difference = describe_difference(saved, wanted)
     if difference is not None:

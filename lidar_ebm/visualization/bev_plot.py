@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
@@ -105,7 +106,7 @@ def plot_bev(
     axes = figure.add_axes((0.07, 0.07, 0.90, 0.87))
     draw_bev(axes, points, layers=layers, view=view)
     palette.style_axes(axes, x_label="y left (m)", y_label="x forward (m)", title=title)
-    _add_legend(axes)
+    add_legend(axes)
     return palette.save_figure(figure, path)
 
 
@@ -158,21 +159,55 @@ def plot_refinement(
     overview = [label_layer(labels), before_layer(before), after_layer(after, scores)]
 
     figure = palette.new_figure(size)
-    axes = figure.add_axes((0.045, 0.075, 0.47, 0.86))
+    axes = add_overview(figure)
     draw_bev(axes, points, layers=overview, view=view)
     palette.style_axes(axes, x_label="y left (m)", y_label="x forward (m)", title=title)
-    _add_legend(axes)
+    add_legend(axes)
 
     chosen = _most_changed(before, after, ious, zooms)
     for number, index in enumerate(chosen, start=1):
-        row, column = divmod(number - 1, 3)
-        panel = figure.add_axes((0.535 + 0.155 * column, 0.575 - 0.455 * row, 0.145, 0.31))
+        panel = add_panel(figure, number)
         _draw_zoom(panel, number, points, labels, before[index], after[index], ious[index])
-        _mark(axes, number, after[index], view)
+        mark_box(axes, number, after[index], view)
     if chosen:
-        note = "boxes that moved most, x forward is up, one square of the grid is 1 m"
-        figure.text(0.7625, 0.95, note, ha="center", va="bottom", fontsize=palette.LABEL_SIZE, color=palette.TEXT)
+        write_above_panels(figure, "boxes that moved most, x forward is up, one square of the grid is 1 m")
     return palette.save_figure(figure, path)
+
+
+def add_overview(figure: Figure) -> Axes:
+    """Axes for a bird's-eye view in the left half of a picture with panels."""
+    return figure.add_axes((0.045, 0.075, 0.47, 0.86))
+
+
+def add_panel(figure: Figure, number: int) -> Axes:
+    """Axes for the `number`-th panel, 1 to 6, in the right half of a picture."""
+    row, column = divmod(number - 1, 3)
+    return figure.add_axes((0.535 + 0.155 * column, 0.575 - 0.455 * row, 0.145, 0.31))
+
+
+def write_above_panels(figure: Figure, note: str) -> None:
+    """What the panels show."""
+    figure.text(0.7625, 0.95, note, ha="center", va="bottom", fontsize=palette.LABEL_SIZE, color=palette.TEXT)
+
+
+def view_around(boxes: FloatArray) -> View:
+    """A square view that holds the outlines of boxes [M, 7], M > 0, and 0.6 m around them."""
+    outline = corners_bev(boxes).reshape(-1, 2)  # [4 M, 2]
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    center, half = (low + high) / 2, (high - low).max() / 2 + 0.6
+    return (center[0] - half, center[1] - half, center[0] + half, center[1] + half)
+
+
+def style_panel(panel: Axes, title: str, note: str) -> None:
+    """A frame, a grid of one metre, a title above and a note below."""
+    palette.style_axes(panel)
+    panel.set_title(title, fontsize=palette.LABEL_SIZE, color=palette.TEXT)
+    panel.set_xlabel(note, fontsize=palette.TICK_SIZE, color=palette.MUTED_TEXT)
+    panel.spines[:].set_visible(True)
+    panel.spines[:].set_color(palette.MUTED_TEXT)
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(MultipleLocator(1.0))
+        axis.set_major_formatter(NullFormatter())
 
 
 def _boxes(boxes: ArrayLike) -> FloatArray:
@@ -270,7 +305,8 @@ def _write_scores(axes: Axes, boxes: FloatArray, scores: FloatArray, color: str,
         written = np.concatenate([written, place[None]])
 
 
-def _add_legend(axes: Axes) -> None:
+def add_legend(axes: Axes) -> None:
+    """A legend of the layers that were drawn, if any."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower left", fontsize=palette.LABEL_SIZE, framealpha=0.9).set_zorder(10)
 
@@ -295,23 +331,13 @@ def _draw_zoom(
     ious: FloatArray,
 ) -> None:
     """One box before and after refinement with its surroundings; the title gives its IoUs, a line below its move."""
-    outline = corners_bev(np.stack([before, after])).reshape(-1, 2)  # [8, 2]
-    low, high = outline.min(axis=0), outline.max(axis=0)
-    center, half = (low + high) / 2, (high - low).max() / 2 + 0.6
-    view = (center[0] - half, center[1] - half, center[0] + half, center[1] + half)
+    view = view_around(np.stack([before, after]))
     bottom, top = before[2] - 0.5 * before[5], before[2] + 0.5 * before[5]
     layers = [label_layer(labels), before_layer(before[None]), after_layer(after[None])]
     draw_bev(panel, points, layers=layers, view=view, height_limits=(float(bottom), float(top)), point_size=2.5)
     first, last = np.nan_to_num(ious)
     title = f"{number}: IoU {first:.3f} → {last:.3f}" if max(first, last) > 0 else f"{number}: overlaps no label"
-    palette.style_axes(panel)
-    panel.set_title(title, fontsize=palette.LABEL_SIZE, color=palette.TEXT)
-    panel.set_xlabel(_describe_move(before, after), fontsize=palette.TICK_SIZE, color=palette.MUTED_TEXT)
-    panel.spines[:].set_visible(True)
-    panel.spines[:].set_color(palette.MUTED_TEXT)
-    for axis in (panel.xaxis, panel.yaxis):
-        axis.set_major_locator(MultipleLocator(1.0))
-        axis.set_major_formatter(NullFormatter())
+    style_panel(panel, title, _describe_move(before, after))
 
 
 def _describe_move(before: FloatArray, after: FloatArray) -> str:
@@ -324,7 +350,7 @@ def _describe_move(before: FloatArray, after: FloatArray) -> str:
     )
 
 
-def _mark(axes: Axes, number: int, box: FloatArray, view: View) -> None:
+def mark_box(axes: Axes, number: int, box: FloatArray, view: View) -> None:
     """Write a panel's number to the left of its box in the overview."""
     low_x, low_y, high_x, high_y = view
     reach = 0.5 * (box[3] * abs(np.sin(box[6])) + box[4] * abs(np.cos(box[6])))

@@ -19,6 +19,8 @@ from lidar_ebm.files import atomic_write
 LABEL = "#009E73"  # green: what a person or the simulator says is there
 BEFORE = "#E69F00"  # orange: as detected, before refinement
 AFTER = "#0072B2"  # blue: after refinement
+DRAWN = "#56B4E9"  # light blue: boxes drawn from p(y | x)
+REGION = "#D55E00"  # vermilion: a region of given probability
 CYCLE = (AFTER, "#D55E00", LABEL, "#CC79A7", BEFORE, "#56B4E9")  # lines that are none of these three
 BACKGROUND = "#FFFFFF"
 TEXT = "#222222"

@@ -14,6 +14,8 @@ import torch
 
 from cuda_ops import _native
 from cuda_ops.box_overlap import op, reference
+from cuda_ops.box_sampling.op import sample_boxes
+from cuda_ops.plain import plain_torch
 from tests.cuda_ops.devices import DEVICES, needs_native
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,6 +116,32 @@ def test_a_gpu_without_its_library_is_an_error_that_names_the_remedy(
 
 def test_devices_without_kernels_are_left_to_the_reference() -> None:
     assert not _native.serves(torch.device("meta"))
+
+
+def test_plain_torch_is_asked_for_by_the_region() -> None:
+    cpu = torch.device("cpu")
+    before = _native.serves(cpu)
+    with plain_torch():
+        assert not _native.serves(cpu)
+        with plain_torch():
+            pass
+        assert not _native.serves(cpu)
+    assert _native.serves(cpu) == before
+    with pytest.raises(KeyError), plain_torch():
+        raise KeyError
+    assert _native.serves(cpu) == before
+
+
+def test_plain_torch_can_be_differentiated_twice() -> None:
+    """Whether the derivatives are asked for within the region or after it."""
+    bev = torch.rand(1, 3, 9, 9, dtype=torch.float64)
+    boxes = (random_boxes(4) * 0.1).double().requires_grad_()
+    with plain_torch():
+        values = sample_boxes(bev, boxes, torch.zeros(4, dtype=torch.int64), origin=(-4.0, -4.0), cell_size=(1.0, 1.0))
+    (slope,) = torch.autograd.grad(values.square().sum(), boxes, create_graph=True)
+    (second,) = torch.autograd.grad(slope.sum(), boxes)
+    assert second.isfinite().all()
+    assert second.any()
 
 
 CODE = """

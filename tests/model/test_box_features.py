@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +9,7 @@ from torch import Tensor
 from cuda_ops.box_sampling.op import sample_boxes
 from cuda_ops.point_ops.op import FRAME_FEATURES, box_frame_features
 from lidar_ebm.config import PointEnergyConfig
-from lidar_ebm.model.box_features import BevView, PointView, constrain_boxes, points_near_boxes
+from lidar_ebm.model.box_features import BevView, PointView, points_near_boxes
 from lidar_ebm.types import Batch, BevFeatures, BevGrid, Boxes
 
 CAR = torch.tensor([10.0, 1.0, -1.0, 4.0, 1.7, 1.5, 0.4])
@@ -88,10 +86,3 @@ def test_map_is_read_at_each_candidates_grid() -> None:
         5,
         84,
     )
-
-
-def test_constraint() -> None:
-    boxes = torch.tensor([[1.0, 2, 3, -1, 0.01, 2, 4], [1, 2, 3, 4, 5, 6, -0.5]])
-    expected = torch.tensor([[1.0, 2, 3, 0.05, 0.05, 2, 4 - 2 * math.pi], [1, 2, 3, 4, 5, 6, -0.5]])
-    torch.testing.assert_close(constrain_boxes(boxes, 0.05), expected)
-    assert torch.equal(constrain_boxes(boxes.unsqueeze(1), 0.05).squeeze(1), constrain_boxes(boxes, 0.05))

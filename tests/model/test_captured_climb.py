@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lidar_ebm.model import captured_climb
 from lidar_ebm.model.box_features import BoxContext
@@ -20,6 +17,7 @@ from lidar_ebm.model.energy_head import EnergyHead
 from lidar_ebm.types import to_device
 from tests.cuda_ops.devices import DEVICES, needs_native
 from tests.model.energy_scenes import make_batch, make_config, make_head, make_maps
+from tests.model.memory_watch import Watch
 
 BOXES = torch.tensor(
     [
@@ -28,6 +26,7 @@ BOXES = torch.tensor(
         [20.0, 0.5, -1.1, 4.4, 1.8, 1.6, 3.0],
     ]
 )
+SEVERAL = ("refinement.starts=3", "refinement.step_length=[1e-3,1e-3,5e-4,5e-4,5e-4,5e-4,2e-4]")
 KINDS = [("bev",), ("points",), ("bev", "points")]
 # What makes the host wait for the device, or copies from the host.
 WAITS = (
@@ -59,36 +58,8 @@ class Recorder:
         return replay, outputs
 
 
-class Watch(TorchDispatchMode):
-    """Names every operation, and counts the bytes that are alive of what they made."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-        self.alive = self.most_alive = 0
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.append(str(function))
-        results = function(*args, **(kwargs or {}))
-        if not function.is_view:
-            for result in results if isinstance(results, tuple | list) else (results,):
-                if isinstance(result, Tensor):
-                    self._count(result)
-        return results
-
-    def _count(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        size = storage.nbytes()
-        self.alive += size
-        self.most_alive = max(self.most_alive, self.alive)
-        weakref.finalize(tensor, self._release, size)
-
-    def _release(self, size: int) -> None:
-        self.alive -= size
-
-
-def make_climb(kinds: tuple[str, ...], device: str = "cpu") -> tuple[EnergyHead, BoxContext, Tensor]:
-    head = make_head(make_config(kinds, "refinement.step_length=1e-3", "refinement.steps=4")).to(device)
+def make_climb(kinds: tuple[str, ...], device: str = "cpu", *settings: str) -> tuple[EnergyHead, BoxContext, Tensor]:
+    head = make_head(make_config(kinds, "refinement.step_length=1e-3", "refinement.steps=4", *settings)).to(device)
     boxes = BOXES[:3].to(device)
     batch = make_batch(BOXES[:3], [300, 0, 9]).to(device)
     maps = to_device(make_maps(3), device)
@@ -111,6 +82,21 @@ def test_a_replay_is_the_climb_itself(kinds: tuple[str, ...]) -> None:
     assert recorder.recorded == 1
     captured(lambda c, y: head.refine(c, y, steps=2), context, boxes, key=2)
     assert recorder.recorded == 2
+
+
+@pytest.mark.parametrize("rule", ["halving", "momentum", "adam"])
+def test_a_replay_climbs_from_every_start(rule: str) -> None:
+    head, context, boxes = make_climb(("bev", "points"), "cpu", *SEVERAL, f"refinement.rule={rule}")
+    recorder = Recorder()
+    captured = CapturedClimb(recorder)
+    for first in (boxes, boxes + 0.05):
+        starts = torch.cat([first.unsqueeze(1), first.unsqueeze(1) + head.start_offsets], dim=1)  # [N, 3, 7]
+        expected = head.refine(context, first)
+        result = captured(lambda c, y: head._climb(c, y, 4, False), context, starts, key=0)
+        torch.testing.assert_close(result.y, expected.y)
+        torch.testing.assert_close(result.f, expected.f)
+        torch.testing.assert_close(result.f0, expected.f0)
+    assert recorder.recorded == 1
 
 
 def test_another_grid_is_recorded_anew() -> None:
@@ -184,10 +170,13 @@ def test_copies_start_without_recordings() -> None:
     assert not other.captured._recordings
 
 
+@pytest.mark.parametrize("settings", [(), (*SEVERAL, "refinement.rule=adam")])
 @pytest.mark.parametrize("kinds", KINDS)
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_climb_never_waits_and_its_memory_does_not_grow(kinds: tuple[str, ...], device: str) -> None:
-    head, context, boxes = make_climb(kinds, device)
+def test_the_climb_never_waits_and_its_memory_does_not_grow(
+    kinds: tuple[str, ...], device: str, settings: tuple[str, ...]
+) -> None:
+    head, context, boxes = make_climb(kinds, device, *settings)
     most = []
     for steps in (3, 12):
         with Watch() as watch:
@@ -200,8 +189,11 @@ def test_the_climb_never_waits_and_its_memory_does_not_grow(kinds: tuple[str, ..
 
 @pytest.mark.parametrize("device", DEVICES[1:])
 @pytest.mark.parametrize("kinds", KINDS)
-def test_a_cuda_graph_climbs_as_separate_kernels_do(kinds: tuple[str, ...], device: str) -> None:
-    head, context, boxes = make_climb(kinds, device)
+@pytest.mark.parametrize("settings", [(), SEVERAL, (*SEVERAL, "refinement.rule=adam")])
+def test_a_cuda_graph_climbs_as_separate_kernels_do(
+    kinds: tuple[str, ...], device: str, settings: tuple[str, ...]
+) -> None:
+    head, context, boxes = make_climb(kinds, device, *settings)
     expected = head.refine(context, boxes, record=True)  # a recorded trajectory is never captured
     for _ in range(3):
         result = head.refine(context, boxes)

@@ -30,6 +30,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 # Which rows of the whole each process has; none, and too few for a variance, too.
 ROW_CASES = {"even": (4, 4), "uneven": (7, 1), "none here": (0, 8), "one in all": (1, 0), "none at all": (0, 0)}
 BATCH_CASES = ("usual", "empty on one", "empty on both")
+ENERGY_METHODS = ("kld-is", "ml-mcmc", "dsm", "learned-nce")  # beside nce, which all else here is trained by
 
 
 def blank(batch: Batch, frames: tuple[int, ...]) -> Batch:
@@ -61,6 +62,13 @@ def part_of(batch: Batch, rank: int, size: int) -> Batch:
 
 def in_precision(batch: Batch, dtype: torch.dtype) -> Batch:
     return replace(batch, points=batch.points.to(dtype), boxes=replace(batch.boxes, boxes=batch.boxes.boxes.to(dtype)))
+
+
+def with_method(config: Config, method: str) -> Config:
+    """The energy trained another way, with few samples."""
+    training = config.energy.training.model_copy(update={"method": method, "langevin_steps": 2})
+    energy = config.energy.model_copy(update={"training": training, "samples": 8})
+    return config.model_copy(update={"energy": energy})
 
 
 def train(config: Config, batch: Batch, dtype: torch.dtype, steps: int) -> dict[str, Any]:
@@ -151,6 +159,10 @@ def work(rank: int, folder: Path, config: Config, batches: dict[str, Batch]) -> 
         for dtype in TOLERANCE
     }
     found |= {case: train(config, batch, torch.float64, STEPS) for case, batch in batches.items()}
+    found |= {
+        method: train(with_method(config, method), batches["empty on one"], torch.float64, 1)
+        for method in ENERGY_METHODS
+    }
     found["float32"] = train(config, batches["usual"], torch.float32, 1)
     found["counts"] = (float(shared_count(torch.tensor(3 * rank))), float(shared_count(rank)), float(shared_count(0)))
     found["restored"] = restored(config)
@@ -211,6 +223,17 @@ def test_a_detector_learns_the_same(
             close(own["state"][name], expected, 1e-10, name)
     if case == "usual":
         assert all(gradient.abs().max() > 0 for gradient in whole["gradients"][0].values())
+
+
+@pytest.mark.parametrize("method", ENERGY_METHODS)
+def test_an_energy_learns_the_same_by_every_method(
+    method: str, tiny_config: Config, batches: dict[str, Batch], parts: list[dict[Any, Any]]
+) -> None:
+    whole = train(with_method(tiny_config, method), batches["empty on one"], torch.float64, 1)
+    for part in parts:
+        close(part[method]["losses"][0]["energy"], whole["losses"][0]["energy"], 1e-10, method)
+        for name, expected in whole["gradients"][0].items():
+            close(part[method]["gradients"][0][name], expected, 1e-9, name)
 
 
 def test_a_detector_learns_the_same_in_float32(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import torch
 from lidar_ebm.config import Config, save_config
 from lidar_ebm.errors import InputError
 from lidar_ebm.model.detector import Detector
-from lidar_ebm.training.checkpoint import load_run, load_weights, save_weights
+from lidar_ebm.training.checkpoint import load_run, load_weights, model_settings, model_tensors, save_weights
+from lidar_ebm.training.tensor_file import write_tensors
 
 
 def test_weights_round_trip(tiny_config: Config, tmp_path: Path) -> None:
@@ -31,6 +33,22 @@ def test_the_backend_may_differ(tiny_config: Config, tmp_path: Path) -> None:
     save_weights(Detector(tiny_config), tiny_config, tmp_path / "w.safetensors")
     other = tiny_config.model_copy(update={"backbone": tiny_config.backbone.model_copy(update={"backend": "builtin"})})
     load_weights(Detector(other), other, tmp_path / "w.safetensors")
+
+
+def test_how_the_energy_was_trained_may_differ(tiny_config: Config, tmp_path: Path) -> None:
+    save_weights(Detector(tiny_config), tiny_config, tmp_path / "w.safetensors")
+    other = tiny_config.model_copy(update={"energy": tiny_config.energy.model_copy(update={"samples": 3})})
+    load_weights(Detector(other), other, tmp_path / "w.safetensors")
+
+
+def test_a_setting_that_an_older_file_lacks_is_its_default(tiny_config: Config, tmp_path: Path) -> None:
+    detector, settings = Detector(tiny_config), model_settings(tiny_config)
+    assert settings.pop("energy.activation") == "relu"
+    write_tensors(tmp_path / "w.safetensors", model_tensors(detector), {"config": json.dumps(settings)})
+    load_weights(Detector(tiny_config), tiny_config, tmp_path / "w.safetensors")
+    other = tiny_config.model_copy(update={"energy": tiny_config.energy.model_copy(update={"activation": "silu"})})
+    with pytest.raises(InputError, match=r"energy\.activation is 'relu' there and 'silu' here"):
+        load_weights(Detector(other), other, tmp_path / "w.safetensors")
 
 
 def test_damaged_files_are_named_and_never_unpickled(tiny_config: Config, tmp_path: Path) -> None:

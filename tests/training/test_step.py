@@ -43,13 +43,15 @@ def weights(taken: Stepper) -> dict[str, Tensor]:
     return {key: value.clone() for key, value in taken.stage.detector.state_dict().items()}
 
 
-@pytest.mark.parametrize("accumulation", [2, 4])
+@pytest.mark.parametrize(("method", "accumulation"), [("nce", 2), ("nce", 4), ("dsm", 2), ("learned-nce", 4)])
 def test_accumulated_passes_make_the_whole_batch_s_energy_step(
-    accumulation: int, tiny_config: Config, batch: Batch
+    method: str, accumulation: int, tiny_config: Config, batch: Batch
 ) -> None:
     labels = torch.bincount(batch.boxes.batch_index, minlength=4)
     assert len(set(labels.tolist())) > 1  # or a mean of means would do
-    whole, parts = (stepper(tiny_config, EnergyStage, accumulation=count) for count in (1, accumulation))
+    training = tiny_config.energy.training.model_copy(update={"method": method})
+    config = tiny_config.model_copy(update={"energy": tiny_config.energy.model_copy(update={"training": training})})
+    whole, parts = (stepper(config, EnergyStage, accumulation=count) for count in (1, accumulation))
     figures = [each.take(batch, SEEDS) for each in (whole, parts)]
     torch.testing.assert_close(figures[1], figures[0], rtol=1e-5, atol=1e-9)
     for one, other in zip(whole.stage.trained(), parts.stage.trained(), strict=True):

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lidar_ebm.config import load_config
 from lidar_ebm.data.simulator import SimulationSettings, simulate_frame
-from lidar_ebm.model.box_features import BevView, BoxContext, constrain_boxes
+from lidar_ebm.model.box_features import BevView, BoxContext
+from lidar_ebm.model.box_space import box_space
 from lidar_ebm.model.detector import Detector
 from lidar_ebm.types import Batch, Boxes
 
@@ -28,7 +29,8 @@ def measure(settings: Settings) -> Sequence[Comparison]:
     assert head.bev is not None
     energy = PublishedEnergy(head.bev)
     bev, boxes = shared_map(1, settings.device), random_cars(BOXES, settings.device)
-    step_length = head.config.refinement.step_length
+    step_length, space = head.config.refinement.step_length, box_space(head.config.energy.min_size)
+    assert isinstance(step_length, float)  # as published
     context = BoxContext(BevView(bev, GRID, torch.zeros(BOXES, dtype=torch.int64, device=settings.device)), None)
 
     def published(bev: Tensor) -> Tensor:
@@ -38,7 +40,7 @@ def measure(settings: Settings) -> Sequence[Comparison]:
             leaf = y.detach().requires_grad_()
             before = energy(sample_in_one_call(bev, leaf), leaf)
             (gradient,) = torch.autograd.grad(before.sum(), leaf)
-            candidate = constrain_boxes(y + length * gradient, head.config.energy.min_size)
+            candidate = space.constrain(y + length * gradient)
             with torch.no_grad():
                 after = energy(sample_in_one_call(bev, candidate), candidate)
             better = (after >= before)[:, None]
