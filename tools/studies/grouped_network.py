@@ -94,7 +94,7 @@ class _Value(torch.autograd.Function):
     """f, or zeros, with f's gradients to all but y."""
 
     @staticmethod
-    def forward(ctx, y: Tensor, from_x: Tensor, parameters: Tensor, wanted: bool) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def forward(ctx, y: Tensor, from_x: Tensor, parameters: Tensor, wanted: bool) -> Tensor:  # type: ignore[no-untyped-def]
         ctx.save_for_backward(y, from_x, parameters)
         out = torch.zeros(y.shape)
         if wanted:
@@ -103,7 +103,7 @@ class _Value(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[no-untyped-def, override]
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[no-untyped-def]
         y, from_x, parameters = ctx.saved_tensors
         to_x, to_parameters = torch.empty_like(from_x), torch.zeros_like(parameters)
         arrays = _arrays(y, from_x, parameters, gradient)
@@ -115,14 +115,14 @@ class _ValueAlongY(torch.autograd.Function):
     """f, with its gradient to y, which is itself a function of all."""
 
     @staticmethod
-    def forward(ctx, y: Tensor, from_x: Tensor, parameters: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def forward(ctx, y: Tensor, from_x: Tensor, parameters: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         ctx.save_for_backward(y, from_x, parameters)
         out = torch.empty(y.shape)
         values(*_arrays(y, from_x, parameters), out.numpy())
         return out
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[no-untyped-def, override]
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[no-untyped-def]
         return gradient * _Slope.apply(*ctx.saved_tensors), None, None
 
 
@@ -130,7 +130,7 @@ class _Slope(torch.autograd.Function):
     """df/dy [N, S], of the same."""
 
     @staticmethod
-    def forward(ctx, y: Tensor, from_x: Tensor, parameters: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def forward(ctx, y: Tensor, from_x: Tensor, parameters: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         ctx.save_for_backward(y, from_x, parameters)
         out = torch.empty(y.shape)
         slopes(*_arrays(y, from_x, parameters), out.numpy())
@@ -138,7 +138,7 @@ class _Slope(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, ...]:  # type: ignore[no-untyped-def, override]
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, ...]:  # type: ignore[no-untyped-def]
         y, from_x, parameters = ctx.saved_tensors
         to_y, to_x, to_parameters = torch.empty(y.shape), torch.empty_like(from_x), torch.zeros_like(parameters)
         arrays = _arrays(y, from_x, parameters, gradient)

@@ -11,6 +11,8 @@ quicker than fetching them from memory. Loops run over a row's S candidates inne
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import float32, njit
 
@@ -20,7 +22,7 @@ PARAMETERS = 3 * WIDTH * WIDTH + 5 * WIDTH + 1  # a, b, A, B, b2, C, b3, w, v in
 Array = np.ndarray
 
 # error_model: Python's own checks each division, which no vector instruction does.
-_compiled = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+_compiled: Any = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 
 
 @_compiled
@@ -29,13 +31,13 @@ def tanh(x: float) -> float:
 
     The C library's is no vector operation, and a tenth as quick.
     """
-    x = min(max(x, float32(-9.0)), float32(9.0))
-    s = x * x
+    inside: Any = min(max(x, float32(-9.0)), float32(9.0))
+    s = inside * inside
     p = float32(2.06081840647e-05) + s * float32(1.33534121402e-08)
     p = float32(0.999999979628) + s * (float32(0.133809811153) + s * (float32(3.49553449288e-03) + s * p))
     q = float32(3.28554625195e-04) + s * float32(7.77604675669e-07)
     q = float32(1.0) + s * (float32(0.467142967738) + s * (float32(2.58767799237e-02) + s * q))
-    return x * p / q
+    return inside * p / q
 
 
 @_compiled
