@@ -58,6 +58,19 @@ def test_no_steps_are_the_proposals_and_steps_never_lower_f(simulated: Path, eag
         assert torch.equal(first.scores, last.scores)
 
 
+def test_several_starts_leave_rows_and_first_values_as_they_are(simulated: Path, eager_config: Config) -> None:
+    batch = batch_of(simulated, eager_config, (0, None, 1))
+    several = eager_config.refinement.model_copy(update={"starts": 4, "rule": "adam", "step_length": (0.01,) * 7})
+    config = eager_config.model_copy(update={"refinement": several})
+    torch.manual_seed(0)
+    before, after = Detector(config).eval().detect_before_after(batch)
+    for first, last, alone in zip(before, after, detect(eager_config, batch, 0), strict=True):
+        assert torch.equal(first.boxes, alone.boxes)
+        torch.testing.assert_close(first.f, alone.f)
+        assert torch.equal(first.scores, last.scores)
+        assert bool((last.f >= first.f).all())
+
+
 def test_kept_boxes_do_not_overlap_within_a_frame(simulated: Path, eager_config: Config) -> None:
     for found in detect(eager_config, batch_of(simulated, eager_config, (0, 1)), 0):
         overlaps = box_iou_bev(found.boxes, found.boxes).fill_diagonal_(0.0)
