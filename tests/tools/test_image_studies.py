@@ -136,7 +136,7 @@ def test_a_tiny_run_writes_its_page_and_picture(study: argparse.Namespace, tmp_p
     )
     problem = replace(study.PROBLEM, settings=settings)
     arguments = argparse.Namespace(quick=False, seeds=2, out=tmp_path / "out", results=tmp_path, processes=1)
-    report(problem, study.show, "Nothing else.", arguments)
+    report(problem, study.show, study.ABOUT, study.CAPTION, arguments)
     page = (tmp_path / f"{problem.name}.md").read_text(encoding="utf-8")
     assert "direct regression" in page and "Gain of each seed" in page and "nan" not in page
     assert (tmp_path / f"{problem.name}.png").stat().st_size < 150_000

@@ -32,7 +32,7 @@ class TargetCoding(nn.Module):
         self.size = 2 * len(self.angles) + len(self.others)
         self.register_buffer("turn", torch.tensor([2 * math.pi / float(space.periods[d] or 1) for d in self.angles]))
         self.register_buffer("center", y[:, self.others].mean(0))
-        self.register_buffer("spread", y[:, self.others].std(0, correction=0))
+        self.register_buffer("spread", y.std(0, correction=0)[self.others])
 
     def forward(self, y: Tensor) -> Tensor:
         """[..., D] -> [..., E]."""

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
-from image_regression import DIRECT, REFINED, STARTS, Problem, Settings, run_seed
+from image_regression import DIRECT, EXAMPLE_STARTS, EXAMPLES, REFINED, STARTS, Problem, Settings, run_seed
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -23,14 +23,14 @@ COLORS = {"true": LABEL, "direct": BEFORE, "refined": AFTER}
 PANEL = 190  # pixels of a panel's side
 
 
-def main(problem: Problem, description: str | None, show: Show, what_was_tried: str) -> None:
-    """The command line of a study."""
+def main(problem: Problem, description: str | None, show: Show, about: str, caption: str) -> None:
+    """The command line of a study; `about` says what its data are, `caption` what its picture shows."""
     options = parser(description, problem.name)
     options.add_argument("--seeds", type=int, default=None, help="default 5, 2 with --quick")
-    run(options, partial(report, problem, show, what_was_tried))
+    run(options, partial(report, problem, show, about, caption))
 
 
-def report(problem: Problem, show: Show, what_was_tried: str, arguments: argparse.Namespace) -> None:
+def report(problem: Problem, show: Show, about: str, caption: str, arguments: argparse.Namespace) -> None:
     """Compute what the folder lacks, and write the page."""
     settings = quick(problem.settings) if arguments.quick else problem.settings
     seeds = arguments.seeds or (2 if arguments.quick else 5)
@@ -38,16 +38,16 @@ def report(problem: Problem, show: Show, what_was_tried: str, arguments: argpars
     tasks = {f"seed {seed}": partial(run_seed, problem, settings, seed) for seed in range(seeds)}
     rows = list(study.rows(tasks).values())
     study.text(_summary(rows))
+    study.text(_one_line(about))
+    study.text(_method(settings))
     _error_table(study, rows)
     _gain_table(study, rows)
-    _density_table(study, rows)
-    study.text(what_was_tried)
-    caption = (
-        "Test images of the first seed with the true target (green), the direct estimate (orange) and the refined one "
-        "(blue), and below each the predictive density at the fitted temperature. On the left the first images of the "
-        "split, on the right those with the widest densities among the next hundred."
+    _density_table(study, rows, settings.density_samples)
+    whole = (
+        f"{_one_line(caption)} On the left the first {EXAMPLES} test images of the first seed, on the right those with "
+        f"the widest densities among the next {min(EXAMPLE_STARTS, settings.density_images) - EXAMPLES}."
     )
-    study.picture(picture(rows[0]["examples"], show), arguments.results / f"{problem.name}.png", caption)
+    study.picture(picture(rows[0]["examples"], show), arguments.results / f"{problem.name}.png", whole)
     study.write(arguments.results / f"{problem.name}.md")
 
 
@@ -76,7 +76,7 @@ def picture(examples: Sequence[Row], show: Show) -> Figure:
         show(above, below, example)
     handles = [Line2D([], [], color=color, linewidth=1.6) for color in COLORS.values()]
     figure.legend(handles, list(COLORS), loc="lower center", ncols=3, frameon=False, fontsize=SMALL_SIZE)
-    figure.subplots_adjust(left=0.02, right=0.98, top=0.97, bottom=0.14, wspace=0.1, hspace=0.08)
+    figure.subplots_adjust(left=0.02, right=0.98, top=0.97, bottom=0.17, wspace=0.1, hspace=0.08)
     return figure
 
 
@@ -92,18 +92,39 @@ def histogram(axes: Axes, example: Row, dim: int, bins: Sequence[float], unit: f
 
 
 def _summary(rows: Sequence[Row]) -> str:
-    metric = _metrics(rows)[1]
-    gains = _gains(rows, metric, DIRECT)
-    better = sum(gain > 0 for gain in gains)
+    median, mean = _metrics(rows)[:2]
     controls = [name for name in rows[0]["errors"] if name.startswith("trained on")]
-    strongest = min(controls, key=lambda name: statistics.mean(row["errors"][name][metric] for row in rows))
-    against = _gains(rows, metric, strongest)
+    strongest = min(controls, key=lambda name: statistics.mean(row["errors"][name][mean] for row in rows))
     return (
-        f"Refinement changes the {metric} of the direct regression by {-statistics.mean(gains):+.1f} % in the mean of "
-        f"{len(rows)} seeds (from {-max(gains):+.1f} % to {-min(gains):+.1f} %; lower in {better} of {len(rows)}). "
-        f"Against the better of the controls ({strongest}: the same features and as many more images) the change is "
-        f"{-statistics.mean(against):+.1f} % (lower in {sum(gain > 0 for gain in against)} of {len(rows)})."
+        f"Over {len(rows)} seeds, refinement changes the {mean.split(',')[0]} by {_change(rows, mean, DIRECT)} and its "
+        f"median over images by {_change(rows, median, DIRECT)} against the direct regression; by "
+        f"{_change(rows, mean, strongest)} and {_change(rows, median, strongest)} against the better of the controls "
+        f"({strongest})."
     )
+
+
+def _change(rows: Sequence[Row], metric: str, reference: str) -> str:
+    """Of an error by refinement: the mean over the seeds, and in how many of them it is lower."""
+    gains = _gains(rows, metric, reference)
+    return f"{-statistics.mean(gains):+.1f} % (lower in {sum(gain > 0 for gain in gains)} of {len(gains)})"
+
+
+def _method(settings: Settings) -> str:
+    return (
+        f"Each seed has data, networks and noise of its own, and sees no image twice. A small convolutional network "
+        f"regresses the target from {settings.direct_images:,} images ({settings.direct_loss}). Its features are then "
+        f"frozen, and {settings.energy_images:,} further images train an energy on them, by NCE. As controls copies of "
+        f"the direct network's last two layers are trained on with the same images, by L2 and by L1. Refined: "
+        f"{settings.steps} steps of gradient ascent on the energy, from the direct estimate. Best of many starts: from "
+        f"the highest of it and {settings.starts} draws of the noise around it. The steps' length λ and the density's "
+        f"temperature are chosen on {settings.validation:,} validation images, or the first "
+        f"{settings.density_images:,} of them; figures are of {settings.test:,} others, those of the densities of the "
+        f"first {settings.density_images:,}. Gains are of refinement from the direct estimate; positive is better."
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _metrics(rows: Sequence[Row]) -> list[str]:
@@ -142,7 +163,7 @@ def _gain_table(study: Study, rows: Sequence[Row]) -> None:
     study.table("Gain of refinement, % of the error of", ["", *references], lines)
 
 
-def _density_table(study: Study, rows: Sequence[Row]) -> None:
+def _density_table(study: Study, rows: Sequence[Row], samples: int) -> None:
     densities = [row["density"] for row in rows]
     columns = ["", "NLL, nats", *(f"{100 * level:g} % regions cover, %" for level in LEVELS), "effective samples"]
     lines: list[list[object]] = [
@@ -157,7 +178,9 @@ def _density_table(study: Study, rows: Sequence[Row]) -> None:
     temperatures = _with_spread([density["temperature"] for density in densities])
     seconds = {name: statistics.mean(row["seconds"][name] for row in rows) for name in rows[0]["seconds"]}
     study.text(
-        f"Temperature fitted on the validation split: {temperatures}. Seconds a seed: "
+        f"NLL: of the true target, the density normalised by {samples} importance samples for each image; the "
+        "Gaussian's widths are fitted on the validation split. Effective samples: how many of these count, the mean; "
+        f"where they are few, NLL and regions are rough. Temperature: {temperatures}. Seconds a seed: "
         + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
         + "."
     )

@@ -45,7 +45,8 @@ PUBLISHED = {  # mean D_KL of the best 5, both sets together, read off a plot; b
     "NCE+": {1: 0.41, 4: 0.20, 16: 0.10, 64: 0.08, 1024: 0.06},
 }
 COLORS = dict(zip(PUBLISHED, CYCLE, strict=False))
-DECAY = "the learning rate falls to 0 along a cosine"
+SEEDS = ("seed 1", "seed 2", "seed 3")  # beside 0: other data, weights, batches and noise
+LONGER, DECAY = "twice the epochs", "the learning rate falls to 0 along a cosine"
 LEVELS = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 COLORMAP = LinearSegmentedColormap.from_list("density", (BACKGROUND, "#56B4E9", AFTER, "#00263D"))
 LEVEL_NORM = BoundaryNorm(LEVELS, COLORMAP.N, extend="max")
@@ -180,10 +181,10 @@ def _on_grid(network: GroupedNetwork, x: Tensor, y: Tensor) -> Tensor:
 def variants(settings: Settings) -> dict[str, Callable[..., Row]]:
     """Other ways to train a row, to see what its figure hangs on: seeds, one draw of the data, longer, with decay."""
     made: dict[str, Callable[..., Row]] = {
-        f"seed {seed}": partial(train, replace(settings, seed=seed)) for seed in range(1, 4)
+        name: partial(train, replace(settings, seed=settings.seed + 1 + index)) for index, name in enumerate(SEEDS)
     }
     made["the same data for all models"] = partial(train, settings, same_data=True)
-    made["twice the epochs"] = partial(train, replace(settings, epochs=2 * settings.epochs))
+    made[LONGER] = partial(train, replace(settings, epochs=2 * settings.epochs))
     made[DECAY] = partial(train, settings, decay=True)
     return made
 
@@ -201,7 +202,7 @@ def study(arguments: argparse.Namespace) -> None:
     tasks += [(method, count, "") for method, count in once.items()]
     others = variants(settings)
     tasks += [("NCE", fewer, variant) for variant in others]
-    tasks += [(method, most, DECAY) for method in ("NCE", "NCE+")]
+    tasks += [(method, most, variant) for variant in (DECAY, LONGER) for method in ("NCE", "NCE+")]
     page = Study("The papers' 1-D problems", arguments.out, vars(settings), arguments.processes)
     rows = page.rows(
         {
@@ -261,14 +262,29 @@ def _table_of_counts(page: Study, rows: dict[str, Row], counts: tuple[int, ...])
 def _table_of_variants(page: Study, rows: dict[str, Row], names: list[str], chosen: list[tuple[str, int]]) -> None:
     lines = []
     for name in names:
-        cells: list[str | None] = []
-        for method, count in chosen:
-            known = _key(SETS[0], method, count, name) in rows
-            best, every = (_both(rows, method, count, name, every=every) if known else 0.0 for every in (False, True))
-            cells.append(f"{best:.3f} ({every:.3f})" if known else None)
-        lines.append([name or "as above: published settings, seed 0", *cells])
+        lines.append(
+            [name or "seed 0, as above", *(_variant_cell(rows, method, count, [name]) for method, count in chosen)]
+        )
+        if name == SEEDS[-1]:
+            seeds = ["", *SEEDS]
+            means = (
+                _variant_cell(rows, method, count, seeds) if _key(SETS[0], method, count, name) in rows else None
+                for method, count in chosen
+            )
+            lines.append([f"mean of the {len(seeds)} seeds ± std", *means])
     columns = ["training", *(f"{method}, M = {count}" for method, count in chosen)]
-    page.table(f"What the figures hang on: both sets, best {BEST} (all)", columns, lines)
+    page.table(f"What the figures hang on: both sets, best {BEST} of each seed (all)", columns, lines)
+
+
+def _variant_cell(rows: dict[str, Row], method: str, count: int, names: list[str]) -> str | None:
+    """Mean over these variants, and its spread where they are several; None if there is none."""
+    if _key(SETS[0], method, count, names[0]) not in rows:
+        return None
+    best, every = (
+        torch.tensor([_both(rows, method, count, name, every=every) for name in names]) for every in (False, True)
+    )
+    spread = f" ± {best.std():.3f}" if len(names) > 1 else ""
+    return f"{best.mean():.3f}{spread} ({every.mean():.3f})"
 
 
 def _key(dataset: int, method: str, count: int, variant: str = "") -> str:
