@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from lidar_ebm import __version__, cli_scoring
+from lidar_ebm import __version__, cli_landscape, cli_scoring
 from lidar_ebm.cli_options import Device, Recall, read_numbers, read_recall
 from lidar_ebm.distributed import is_first_process
 from lidar_ebm.errors import InputError, OutputError
@@ -234,6 +234,11 @@ app.command(epilog="Example: `lidar-ebm compare data/kitti/training/label_2 resu
     cli_scoring.compare
 )
 app.command(epilog="Example: `lidar-ebm submit results_test --out submission.zip`")(cli_scoring.submit)
+
+
+app.command(epilog="Example: `lidar-ebm landscape runs/a 000012 --data data/simulated --box 0 --box 1`")(
+    cli_landscape.landscape
+)
 
 
 @app.command(epilog="Example: `lidar-ebm plot runs/a --data data/simulated --frames 6`")

@@ -18,7 +18,6 @@ from lidar_ebm.types import Frame
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import BoxLayer, View, draw_bev
 
-ADDED = palette.CYCLE[1]
 COLUMNS = 3
 NEAR_VIEW: View = (0.0, -20.0, 36.0, 20.0)  # where points are so dense that objects can be made out
 
@@ -77,9 +76,9 @@ def plot_augmentation(
         axes = figure.add_subplot(rows, COLUMNS, number)
         labelled, new = np.split(panel.frame.boxes, [len(frame.boxes)])
         layers = [
-            BoxLayer("was", panel.before, palette.MUTED_TEXT, linestyle="dotted", linewidth=1.2),
-            BoxLayer("label", labelled, palette.LABEL, linewidth=1.8),
-            BoxLayer("added", new, ADDED, linewidth=1.8),
+            BoxLayer("was", panel.before, palette.theme().muted_text, linestyle="dotted", linewidth=1.2),
+            BoxLayer("label", labelled, palette.theme().label, linewidth=1.8),
+            BoxLayer("added", new, palette.theme().region, linewidth=1.8),
         ]
         draw_bev(axes, panel.frame.points, layers=layers, view=view, point_size=0.9)
         first_column, last_row = number % COLUMNS == 1, number > (rows - 1) * COLUMNS
@@ -91,9 +90,9 @@ def plot_augmentation(
         )
     figure.legend(
         handles=[
-            Line2D([], [], color=palette.LABEL, linewidth=1.8, label="label"),
-            Line2D([], [], color=ADDED, linewidth=1.8, label="label of an object from another frame"),
-            Line2D([], [], color=palette.MUTED_TEXT, linewidth=1.2, linestyle="dotted", label="where it was"),
+            Line2D([], [], color=palette.theme().label, linewidth=1.8, label="label"),
+            Line2D([], [], color=palette.theme().region, linewidth=1.8, label="label of an object from another frame"),
+            Line2D([], [], color=palette.theme().muted_text, linewidth=1.2, linestyle="dotted", label="where it was"),
         ],
         loc="lower center",
         ncols=3,

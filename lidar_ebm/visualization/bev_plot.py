@@ -44,17 +44,17 @@ class BoxLayer:
 
 def label_layer(boxes: ArrayLike) -> BoxLayer:
     """Labels [M, 7] as every picture shows them: wide, so that they stay visible under what is drawn over them."""
-    return BoxLayer("label", boxes, palette.LABEL, linewidth=3.8)
+    return BoxLayer("label", boxes, palette.theme().label, linewidth=3.8)
 
 
 def before_layer(boxes: ArrayLike, scores: ArrayLike | None = None) -> BoxLayer:
     """Detections [M, 7] before refinement as every picture shows them."""
-    return BoxLayer("before refinement", boxes, palette.BEFORE, scores, linestyle="dashed")
+    return BoxLayer("before refinement", boxes, palette.theme().before, scores, linestyle="dashed")
 
 
 def after_layer(boxes: ArrayLike, scores: ArrayLike | None = None) -> BoxLayer:
     """Detections [M, 7] after refinement as every picture shows them."""
-    return BoxLayer("after refinement", boxes, palette.AFTER, scores)
+    return BoxLayer("after refinement", boxes, palette.theme().after, scores)
 
 
 def draw_bev(
@@ -187,7 +187,7 @@ def add_panel(figure: Figure, number: int) -> Axes:
 
 def write_above_panels(figure: Figure, note: str) -> None:
     """What the panels show."""
-    figure.text(0.7625, 0.95, note, ha="center", va="bottom", fontsize=palette.LABEL_SIZE, color=palette.TEXT)
+    figure.text(0.7625, 0.95, note, ha="center", va="bottom", fontsize=palette.LABEL_SIZE, color=palette.theme().text)
 
 
 def view_around(boxes: FloatArray) -> View:
@@ -201,10 +201,10 @@ def view_around(boxes: FloatArray) -> View:
 def style_panel(panel: Axes, title: str, note: str) -> None:
     """A frame, a grid of one metre, a title above and a note below."""
     palette.style_axes(panel)
-    panel.set_title(title, fontsize=palette.LABEL_SIZE, color=palette.TEXT)
-    panel.set_xlabel(note, fontsize=palette.TICK_SIZE, color=palette.MUTED_TEXT)
+    panel.set_title(title, fontsize=palette.LABEL_SIZE, color=palette.theme().text)
+    panel.set_xlabel(note, fontsize=palette.TICK_SIZE, color=palette.theme().muted_text)
     panel.spines[:].set_visible(True)
-    panel.spines[:].set_color(palette.MUTED_TEXT)
+    panel.spines[:].set_color(palette.theme().muted_text)
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_locator(MultipleLocator(1.0))
         axis.set_major_formatter(NullFormatter())
@@ -242,7 +242,7 @@ def _draw_points(
         x[order],
         c=z[order],
         s=point_size**2,
-        cmap=palette.HEIGHT_COLORS,
+        cmap=palette.theme().heights,
         vmin=height_limits[0],
         vmax=height_limits[1],
         linewidths=0,
@@ -300,7 +300,12 @@ def _write_scores(axes: Axes, boxes: FloatArray, scores: FloatArray, color: str,
             ha="center",
             va="bottom",
             zorder=9,
-            bbox={"boxstyle": "square,pad=0.05", "facecolor": palette.BACKGROUND, "edgecolor": "none", "alpha": 0.75},
+            bbox={
+                "boxstyle": "square,pad=0.05",
+                "facecolor": palette.theme().background,
+                "edgecolor": "none",
+                "alpha": 0.75,
+            },
         )
         written = np.concatenate([written, place[None]])
 
@@ -361,9 +366,9 @@ def mark_box(axes: Axes, number: int, box: FloatArray, view: View) -> None:
             place[1],
             str(number),
             fontsize=palette.SMALL_SIZE,
-            color=palette.BACKGROUND,
+            color=palette.theme().background,
             ha="center",
             va="center",
             zorder=11,
-            bbox={"boxstyle": "circle,pad=0.25", "facecolor": palette.TEXT, "edgecolor": "none"},
+            bbox={"boxstyle": "circle,pad=0.25", "facecolor": palette.theme().text, "edgecolor": "none"},
         )

@@ -68,7 +68,7 @@ def plot_calibration(
             y_label="share of targets inside" if index % columns == 0 else "",
         )
         axes.tick_params(labelbottom=last_in_column)
-        axes.set_title(name, fontsize=palette.LABEL_SIZE, color=palette.TEXT)
+        axes.set_title(name, fontsize=palette.LABEL_SIZE, color=palette.theme().text)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     for axes in grid[panels:]:
         axes.set_axis_off()
@@ -76,14 +76,15 @@ def plot_calibration(
     figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=palette.TICK_SIZE)
     if title:
         figure.suptitle(
-            title, fontsize=palette.TITLE_SIZE, color=palette.TEXT, y=1 - 12 / height, va="top"
+            title, fontsize=palette.TITLE_SIZE, color=palette.theme().text, y=1 - 12 / height, va="top"
         ).set_in_layout(False)
     figure.tight_layout(rect=(0, FOOTER / 1.4 / height, 1, 1 - header / height), h_pad=2.0)
     return palette.save_figure(figure, path)
 
 
 def _default_colors() -> tuple[str, ...]:
-    return palette.BEFORE, palette.AFTER, *(c for c in palette.CYCLE if c not in (palette.BEFORE, palette.AFTER))
+    look = palette.theme()
+    return look.before, look.after, *(c for c in look.cycle if c not in (look.before, look.after))
 
 
 def _draw_chance(axes: Axes, calibration: Calibration) -> None:
@@ -94,8 +95,8 @@ def _draw_chance(axes: Axes, calibration: Calibration) -> None:
         levels,
         [level - width for level, width in zip(levels, half, strict=True)],
         [level + width for level, width in zip(levels, half, strict=True)],
-        color=palette.GRID,
+        color=palette.theme().grid,
         linewidth=0,
         label="by chance",
     )
-    axes.plot([0, 1], [0, 1], color=palette.MUTED_TEXT, linewidth=0.9, linestyle="dotted")
+    axes.plot([0, 1], [0, 1], color=palette.theme().muted_text, linewidth=0.9, linestyle="dotted")

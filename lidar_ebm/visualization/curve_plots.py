@@ -161,7 +161,7 @@ def plot_ap_against_steps(
     for index, (name, values) in enumerate(average_precision.items()):
         if len(values) != len(steps):
             raise ValueError(f"{name}: {len(values)} values for {len(steps)} numbers of steps; one for each is needed")
-        color = palette.CYCLE[index % len(palette.CYCLE)]
+        color = palette.theme().line_color(index)
         axes.plot(steps, values, color=color, marker="o", markersize=4, linewidth=1.8, label=name)
         if len(values) and values[0] == values[0]:
             # The level without refinement, to read the gain against.
@@ -196,8 +196,8 @@ def plot_ap_before_after(
     figure = palette.new_figure(size)
     axes = figure.add_subplot()
     places = np.arange(len(ious))
-    axes.bar(places - 0.19, before, width=0.36, color=palette.BEFORE, label="before refinement")
-    axes.bar(places + 0.19, after, width=0.36, color=palette.AFTER, label="after refinement")
+    axes.bar(places - 0.19, before, width=0.36, color=palette.theme().before, label="before refinement")
+    axes.bar(places + 0.19, after, width=0.36, color=palette.theme().after, label="after refinement")
     for place, low, high in zip(places, before, after, strict=True):
         axes.annotate(
             f"{low:.1f} → {high:.1f}\n({high - low:+.1f})" if math.isfinite(high - low) else "none",
@@ -207,7 +207,7 @@ def plot_ap_before_after(
             ha="center",
             va="bottom",
             fontsize=palette.TICK_SIZE,
-            color=palette.TEXT,
+            color=palette.theme().text,
         )
     palette.style_axes(axes, x_label="least IoU of a match", y_label=y_label, title=title)
     axes.grid(visible=False, axis="x")
@@ -253,12 +253,13 @@ def draw_precision_recall(
             raise ValueError(
                 f"{curve.name}: recall {recall.shape} and precision {precision.shape} are not one line [R]"
             )
-        color = curve.color or palette.CYCLE[index % len(palette.CYCLE)]
+        color = curve.color or palette.theme().line_color(index)
         axes.plot(recall, precision, color=color, linestyle=curve.linestyle, linewidth=1.8, label=curve.name)
         if curve.best is not None:
-            axes.plot(*curve.best, color=color, markeredgecolor=palette.BACKGROUND, **BEST_MARK)
+            axes.plot(*curve.best, color=color, markeredgecolor=palette.theme().background, **BEST_MARK)
     if any(curve.best is not None for curve in curves):
-        axes.plot([], [], color=palette.MUTED_TEXT, markeredgecolor=palette.BACKGROUND, label="best F1", **BEST_MARK)
+        look = palette.theme()
+        axes.plot([], [], color=look.muted_text, markeredgecolor=look.background, label="best F1", **BEST_MARK)
     palette.style_axes(axes, x_label="recall", y_label=y_label, title=title)
     axes.set_xlim(0.0, 1.0)
     axes.set_ylim(0.0, 1.03)
@@ -277,10 +278,10 @@ def _number(path: Path, line: int, column: str, text: str | None) -> float:
 
 def _draw_losses(panel: Axes, curves: Sequence[LossCurve], stage: str) -> None:
     lows, highs = [], []
-    colors = cycle(palette.CYCLE)
+    colors = cycle(palette.theme().cycle)
     for curve in curves:
         total = curve.term == TOTAL_COLUMN
-        color = palette.TEXT if total else next(colors)
+        color = palette.theme().text if total else next(colors)
         smoothed = smooth(curve.values, len(curve.values) // 50)
         lows.append(smoothed.min())
         highs.append(smoothed.max())

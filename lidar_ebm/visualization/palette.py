@@ -1,32 +1,108 @@
 """The one palette and the one scale of font sizes of every picture, and how a picture is begun and saved.
 
 The colours are Okabe and Ito's, which readers with any of the common colour-vision deficiencies can tell apart
-(https://jfly.uni-koeln.de/color/). What a colour means is the same in every picture.
+(https://jfly.uni-koeln.de/color/); on a dark background they are a little lighter. What a colour means is the same in
+every picture. Pictures follow the theme that is in use while they are drawn and saved:
+
+    with use_theme(DARK):
+        plot_bev(points, "dark.png")
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.patches import Patch
 
+from lidar_ebm.errors import InputError
 from lidar_ebm.files import atomic_write
 
-LABEL = "#009E73"  # green: what a person or the simulator says is there
-BEFORE = "#E69F00"  # orange: as detected, before refinement
-AFTER = "#0072B2"  # blue: after refinement
-DRAWN = "#56B4E9"  # light blue: boxes drawn from p(y | x)
-REGION = "#D55E00"  # vermilion: a region of given probability
-CYCLE = (AFTER, "#D55E00", LABEL, "#CC79A7", BEFORE, "#56B4E9")  # lines that are none of these three
-BACKGROUND = "#FFFFFF"
-TEXT = "#222222"
-MUTED_TEXT = "#666666"
-GRID = "#E4E4E4"
-HEIGHT_COLORS = LinearSegmentedColormap.from_list("height", ("#CFCAC4", "#9A93A0", "#5A4E78"))  # low to high
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of one look."""
+
+    name: str
+    background: str
+    text: str
+    muted_text: str
+    grid: str
+    label: str  # what a person or the simulator says is there
+    before: str  # as detected, before refinement
+    after: str  # after refinement
+    drawn: str  # boxes drawn from p(y | x)
+    region: str  # a region of given probability
+    other: str  # lines that are none of these
+    heights: LinearSegmentedColormap  # low to high; low points recede into the background
+
+    @property
+    def cycle(self) -> tuple[str, ...]:
+        """Colours of lines that are none of label, before and after."""
+        return (self.after, self.region, self.label, self.other, self.before, self.drawn)
+
+    def line_color(self, index: int) -> str:
+        """The colour of the `index`-th line, from 0, of those that are none of label, before and after."""
+        return self.cycle[index % len(self.cycle)]
+
+
+LIGHT = Theme(
+    name="light",
+    background="#FFFFFF",
+    text="#222222",
+    muted_text="#666666",
+    grid="#E4E4E4",
+    label="#009E73",  # green
+    before="#E69F00",  # orange
+    after="#0072B2",  # blue
+    drawn="#56B4E9",  # light blue
+    region="#D55E00",  # vermilion
+    other="#CC79A7",  # purple
+    heights=LinearSegmentedColormap.from_list("height", ("#CFCAC4", "#9A93A0", "#5A4E78")),
+)
+DARK = Theme(
+    name="dark",
+    background="#15171C",
+    text="#ECECEC",
+    muted_text="#A3A7AE",
+    grid="#2E323A",
+    label="#1FC493",
+    before="#F2AE24",
+    after="#4AA6E8",
+    drawn="#A9DBF8",
+    region="#F27B35",
+    other="#DD92BB",
+    heights=LinearSegmentedColormap.from_list("height_dark", ("#3D424B", "#7C7690", "#CEC4E6")),
+)
+THEMES = {each.name: each for each in (LIGHT, DARK)}
+
+# The light theme's colours, for what is drawn in this theme alone.
+LABEL = LIGHT.label
+BEFORE = LIGHT.before
+AFTER = LIGHT.after
+DRAWN = LIGHT.drawn
+REGION = LIGHT.region
+CYCLE = LIGHT.cycle
+BACKGROUND = LIGHT.background
+TEXT = LIGHT.text
+MUTED_TEXT = LIGHT.muted_text
+GRID = LIGHT.grid
+HEIGHT_COLORS = LIGHT.heights
+
+# f, low to high, in both themes: every colour of both can be seen on its bright end, where the boxes lie, with or
+# without an edge, and its lightness rises evenly, so that it reads without colour too.
+ENERGY_COLORS = LinearSegmentedColormap.from_list(
+    "energy", ("#1A1530", "#37285C", "#5E4585", "#8C6BA3", "#BB99B9", "#E2CBD0", "#FBF6EE")
+)
 
 TITLE_SIZE = 13.0  # points
 LABEL_SIZE = 10.5
@@ -35,13 +111,42 @@ SMALL_SIZE = 8.0
 
 DOTS_PER_INCH = 100
 
+_theme: ContextVar[Theme] = ContextVar("theme", default=LIGHT)
+
+
+def theme() -> Theme:
+    """The theme in use; `LIGHT` where none was chosen."""
+    return _theme.get()
+
+
+@contextmanager
+def use_theme(chosen: Theme) -> Iterator[Theme]:
+    """Draw in this theme within the block, in this thread (or task) alone."""
+    token = _theme.set(chosen)
+    try:
+        yield chosen
+    finally:
+        _theme.reset(token)
+
+
+def find_theme(name: str) -> Theme:
+    """The theme of this name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in THEMES:
+        raise InputError(f"theme {name!r}: choose one of {', '.join(THEMES)}.")
+    return THEMES[name]
+
 
 def new_figure(size: tuple[int, int]) -> Figure:
     """An empty figure of `size` (width, height) pixels, apart from pyplot's global state and from any display."""
     width, height = size
     if width <= 0 or height <= 0:
         raise ValueError(f"a picture's size is a positive number of pixels (width, height), not {size}")
-    figure = Figure(figsize=(width / DOTS_PER_INCH, height / DOTS_PER_INCH), dpi=DOTS_PER_INCH, facecolor=BACKGROUND)
+    inches, background = (width / DOTS_PER_INCH, height / DOTS_PER_INCH), theme().background
+    figure = Figure(figsize=inches, dpi=DOTS_PER_INCH, facecolor=background)
     FigureCanvasAgg(figure)
     return figure
 
@@ -52,6 +157,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     Raises:
         OutputError: the file cannot be written.
     """
+    _style_legends(figure)
     with atomic_write(path) as file:
         # A point cloud hardly compresses: the strongest setting takes several times as long for a few per cent.
         figure.savefig(file, format="png", dpi=DOTS_PER_INCH, pil_kwargs={"compress_level": 3})
@@ -60,13 +166,27 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
 def style_axes(axes: Axes, *, x_label: str = "", y_label: str = "", title: str = "", grid: bool = True) -> None:
     """Give `axes` the fonts, spines and grid that all pictures share."""
-    axes.set_facecolor(BACKGROUND)
-    axes.set_title(title, fontsize=TITLE_SIZE, color=TEXT)
-    axes.set_xlabel(x_label, fontsize=LABEL_SIZE, color=TEXT)
-    axes.set_ylabel(y_label, fontsize=LABEL_SIZE, color=TEXT)
-    axes.tick_params(labelsize=TICK_SIZE, labelcolor=TEXT, color=MUTED_TEXT)
+    look = theme()
+    axes.set_facecolor(look.background)
+    axes.set_title(title, fontsize=TITLE_SIZE, color=look.text)
+    axes.set_xlabel(x_label, fontsize=LABEL_SIZE, color=look.text)
+    axes.set_ylabel(y_label, fontsize=LABEL_SIZE, color=look.text)
+    axes.tick_params(labelsize=TICK_SIZE, labelcolor=look.text, color=look.muted_text)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(MUTED_TEXT)
+    axes.spines[["left", "bottom"]].set_color(look.muted_text)
     axes.set_axisbelow(True)
     if grid:
-        axes.grid(color=GRID, linewidth=0.8)
+        axes.grid(color=look.grid, linewidth=0.8)
+
+
+def _style_legends(figure: Figure) -> None:
+    """Give legends, whose colours matplotlib chooses, those of the theme."""
+    look = theme()
+    for legend in figure.findobj(Legend):
+        assert isinstance(legend, Legend)
+        frame = legend.get_frame()
+        assert isinstance(frame, Patch)
+        frame.set_facecolor(look.background)
+        frame.set_edgecolor(look.grid)
+        for text in (*legend.get_texts(), legend.get_title()):
+            text.set_color(look.text)

@@ -31,7 +31,6 @@ PANEL_SIZE = (440, 400)  # pixels of one panel: the legend finds a place beside 
 HEADING_HEIGHT = 40  # pixels above the panels
 BAND_WIDTH = 95  # pixels that a distance band's name needs
 ROW_HEIGHT = 24  # pixels of a comparison's row
-BETTER, WORSE, UNCLEAR = palette.AFTER, "#D55E00", palette.MUTED_TEXT
 
 Panel = Sequence[Curve]  # curves of one class, metric and overlap: a line for each difficulty
 
@@ -83,10 +82,10 @@ def plot_paired(comparison: PairedComparison, path: str | os.PathLike[str], reca
         _draw_difference(axes, row, item)
         before = differences[row - 1] if row else item
         if item.class_name != before.class_name:
-            axes.axhline(row - 0.5, color=palette.MUTED_TEXT, linewidth=0.9)
+            axes.axhline(row - 0.5, color=palette.theme().muted_text, linewidth=0.9)
         elif item.metric != before.metric:
-            axes.axhline(row - 0.5, color=palette.GRID, linewidth=0.9)
-    axes.axvline(0.0, color=palette.TEXT, linewidth=1.0, zorder=1)
+            axes.axhline(row - 0.5, color=palette.theme().grid, linewidth=0.9)
+    axes.axvline(0.0, color=palette.theme().text, linewidth=1.0, zorder=1)
     level = f"{100.0 * comparison.confidence:g} %"
     palette.style_axes(axes, x_label=f"difference of AP {recall}, B − A, in points; lines: {level} interval")
     axes.grid(visible=False, axis="y")
@@ -99,7 +98,7 @@ def plot_paired(comparison: PairedComparison, path: str | os.PathLike[str], reca
         x=0.015,
         ha="left",
         fontsize=palette.LABEL_SIZE,
-        color=palette.TEXT,
+        color=palette.theme().text,
         parse_math=False,  # a folder's name may hold dollar signs
     )
     figure.tight_layout()
@@ -121,7 +120,7 @@ def _plot_panels(curves: Sequence[Curve], draw: Callable[[Axes, Panel], None], p
             draw(axes, panel)
         for axes in column[len(overlaps) :]:
             axes.set_axis_off()
-    figure.suptitle(title, fontsize=palette.TITLE_SIZE, color=palette.TEXT, parse_math=False)
+    figure.suptitle(title, fontsize=palette.TITLE_SIZE, color=palette.theme().text, parse_math=False)
     figure.tight_layout()
     return palette.save_figure(figure, path)
 
@@ -169,7 +168,7 @@ def _draw_bands(axes: Axes, panel: Panel) -> None:
                 few += [curve.distance] if has_few_labels(curve) else []
                 if difficulty == named:
                     counts[curve.distance] = curve.label_count
-        color = palette.CYCLE[index % len(palette.CYCLE)]
+        color = palette.theme().line_color(index)
         axes.plot(range(len(bands)), list(found.values()), color=color, marker="o", linewidth=1.8, label=difficulty)
         places = [(bands.index(band), found[band]) for band in few]
         axes.plot(
@@ -177,10 +176,10 @@ def _draw_bands(axes: Axes, panel: Panel) -> None:
             color=color,
             marker="o",
             linestyle="none",
-            markerfacecolor=palette.BACKGROUND,
+            markerfacecolor=palette.theme().background,
         )
     if any(curve.label_count and has_few_labels(curve) for curve in panel):
-        hollow: dict[str, Any] = {"color": palette.MUTED_TEXT, "markerfacecolor": palette.BACKGROUND}
+        hollow: dict[str, Any] = {"color": palette.theme().muted_text, "markerfacecolor": palette.theme().background}
         name = f"< {FEW_LABELS} labels: cannot reach 100"
         axes.plot([], [], marker="o", linestyle="none", label=name, **hollow)
     label = f"distance (number of labels, {named})"
@@ -192,9 +191,10 @@ def _draw_bands(axes: Axes, panel: Panel) -> None:
 
 
 def _draw_difference(axes: Axes, row: int, item: PairedDifference) -> None:
-    color = UNCLEAR
+    look = palette.theme()
+    color = look.muted_text  # neither better nor worse
     if item.significant:
-        color = BETTER if item.difference > 0 else WORSE
+        color = look.after if item.difference > 0 else look.region
     axes.plot([item.low, item.high], [row, row], color=color, linewidth=2.2, solid_capstyle="butt")
     axes.plot(item.difference, row, color=color, marker="o", markersize=6)
     text = f"{figure_text(item.difference, '+.2f')}  ({interval_text(item)})"

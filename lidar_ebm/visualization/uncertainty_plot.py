@@ -121,9 +121,10 @@ def draw_uncertainty(axes: Axes, boxes: FloatArray, covariance: FloatArray, samp
     values, vectors = np.linalg.eigh(covariance[known][:, :2, :2])  # [m, 2], [m, 2, 2]
     axis_ends = vectors * np.sqrt(values.clip(min=0))[:, None] * _RADIUS  # [m, 2, 2], an axis a column
     ellipses = boxes[known, :2, None] + axis_ends @ _CIRCLE  # [m, 2, 49] (x, y)
+    look = palette.theme()
     layers = (
-        (np.concatenate([outlines, outlines[:, :1]], axis=1), palette.DRAWN, 0.5, 0.4, 2.5, "drawn from p(y | x)"),
-        (ellipses[:, ::-1].transpose(0, 2, 1), palette.REGION, 1.4, 1.0, 8.0, f"centre, {LEVEL:.0%} region"),
+        (np.concatenate([outlines, outlines[:, :1]], axis=1), look.drawn, 0.5, 0.4, 2.5, "drawn from p(y | x)"),
+        (ellipses[:, ::-1].transpose(0, 2, 1), look.region, 1.4, 1.0, 8.0, f"centre, {LEVEL:.0%} region"),
     )
     for lines, color, width, alpha, order, name in layers:
         collection = LineCollection(list(lines), colors=color, linewidths=width, alpha=alpha, zorder=order, label=name)

@@ -10,7 +10,7 @@ from PIL import Image
 from lidar_ebm.config import AugmentationConfig, ObjectNoiseConfig, SamplingConfig
 from lidar_ebm.errors import OutputError
 from lidar_ebm.visualization import palette
-from lidar_ebm.visualization.augmentation_pictures import ADDED, plot_augmentation
+from lidar_ebm.visualization.augmentation_pictures import plot_augmentation
 from tests.data.augmentation.scenes import CLASSES, make_frame, make_objects
 
 
@@ -26,10 +26,10 @@ def test_labels_added_objects_and_former_places_are_drawn(tmp_path: Path) -> Non
     frame = make_frame(types=("Car",) * 6)
     path = plot_augmentation(frame, make_objects(), CLASSES, tmp_path / "a.png", view=(0, -30, 65, 30))
     assert has_color(path, palette.LABEL)
-    assert has_color(path, ADDED)
+    assert has_color(path, palette.REGION)
     without = plot_augmentation(frame, make_objects(count=0), CLASSES, tmp_path / "b.png", view=(0, -30, 65, 30))
     assert has_color(without, palette.LABEL)
-    assert not has_color(without, ADDED)
+    assert not has_color(without, palette.REGION)
 
 
 def test_the_seed_decides_and_parts_that_are_off_are_drawn_too(tmp_path: Path) -> None:

@@ -1,0 +1,251 @@
+"""A picture of f around one detection: three maps, its surroundings, and f over yaw, near and in a whole turn."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator, MultipleLocator
+
+from lidar_ebm.model.box_space import BOX_NAMES
+from lidar_ebm.visualization import palette
+from lidar_ebm.visualization.bev_plot import after_layer, before_layer, draw_bev, label_layer, view_around
+from lidar_ebm.visualization.landscape import YAW, Landscape, Slice, unwrapped
+
+LEVELS = (0.5, 0.9)  # of the credible regions
+LEVEL_STYLES: tuple[Any, ...] = ("solid", (0, (3, 2)))
+SIZE = (1500, 1010)
+AXIS_LABELS = {
+    "x": "x forward (m)",
+    "y": "y left (m)",
+    "z": "z of the centre (m)",
+    "l": "length (m)",
+    "w": "width (m)",
+    "h": "height (m)",
+    "yaw": "yaw (°)",
+}
+_TITLES = ("Where it is", "How long and wide", "How high it lies and is")
+_MAP_WIDTH, _LEFT, _STEP = 0.25, 0.055, 0.307  # shares of the picture's width
+_MINUS = "\N{MINUS SIGN}"  # as matplotlib writes it at the axes
+_FALL = 0.12  # share of a plane's lowest f that one colour stands for
+
+
+def plot_landscape(
+    landscape: Landscape, path: str | os.PathLike[str], *, title: str = "", size: tuple[int, int] = SIZE
+) -> Path:
+    """Write a picture of f around one detection to `path` as PNG, in the theme in use.
+
+    Args:
+        landscape: what is drawn.
+        path: of the picture.
+        title: what the detection is called; its class and number where empty.
+        size: width and height in pixels; laid out for 3 : 2.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    figure = palette.new_figure(size)
+    norm = _norm(landscape)
+    for number, (plane, name) in enumerate(zip(landscape.planes, _TITLES, strict=True)):
+        axes = figure.add_axes((_LEFT + number * _STEP, 0.475, _MAP_WIDTH, 0.375))
+        draw_plane(axes, landscape, plane, norm)
+        axes.set_title(name, fontsize=palette.LABEL_SIZE, color=palette.theme().text)
+    _add_color_bar(figure, norm)
+    draw_surroundings(figure.add_axes((_LEFT, 0.06, _MAP_WIDTH, 0.33)), landscape)
+    draw_yaw(figure.add_axes((_LEFT + _STEP, 0.06, _MAP_WIDTH, 0.33)), landscape, landscape.yaw)
+    draw_turn(figure.add_axes((_LEFT + 2 * _STEP, 0.06, _MAP_WIDTH, 0.33)), landscape)
+    _write_heading(figure, landscape, title or f"{landscape.class_name}, box {landscape.index}")
+    return palette.save_figure(figure, path)
+
+
+def draw_plane(axes: Axes, landscape: Landscape, plane: Slice, norm: Normalize) -> None:
+    """Draw one plane: f as colours and contours, credible regions, the path, and the boxes as points."""
+    look = palette.theme()
+    # As in bird's-eye views x points up and y left; elsewhere the first number runs to the right.
+    seen_from_above = plane.names == ("x", "y")
+    up, right = (0, 1) if seen_from_above else (1, 0)
+    f = plane.f if up == 0 else plane.f.T  # [up, right]
+    grid = (plane.axes[right], plane.axes[up])
+    axes.pcolormesh(*grid, f, cmap=palette.ENERGY_COLORS, norm=norm, shading="gouraud", rasterized=True, zorder=0)
+    heights = MaxNLocator(14).tick_values(float(norm.vmin or 0), float(norm.vmax or 1))
+    lines = palette.ENERGY_COLORS(np.asarray(norm(heights)) - 0.12)  # a little darker than what they run through
+    axes.contour(*grid, f, levels=heights, colors=lines, linewidths=0.6, linestyles="solid", zorder=1)
+    for level, style in zip(LEVELS, LEVEL_STYLES, strict=True):
+        edge = plane.threshold(level, landscape.temperature)
+        axes.contour(*grid, f, levels=[edge], colors=palette.REGION, linewidths=1.6, linestyles=[style], zorder=2)
+    columns = [BOX_NAMES.index(plane.names[k]) for k in (right, up)]
+    _draw_path(axes, landscape.path[:, columns])
+    limits = ((grid[0][0], grid[0][-1]), (grid[1][0], grid[1][-1]))
+    for box, mark in _marked(landscape):
+        place = [float(np.clip(box[k], low, high)) for k, (low, high) in zip(columns, limits, strict=True)]
+        inside = np.allclose(place, box[columns])
+        axes.plot(*place, **mark, alpha=1.0 if inside else 0.55, clip_on=False, zorder=6)
+    palette.style_axes(axes, x_label=AXIS_LABELS[plane.names[right]], y_label=AXIS_LABELS[plane.names[up]], grid=False)
+    axes.set_xlim(limits[0][::-1] if seen_from_above else limits[0])
+    axes.set_ylim(limits[1])
+    axes.set_aspect("equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set_color(look.muted_text)
+
+
+def draw_surroundings(axes: Axes, landscape: Landscape) -> None:
+    """Draw the boxes among the points around them, seen from above."""
+    shown = [box[None] for box in (landscape.proposal, landscape.box, landscape.label) if box is not None]
+    low_x, low_y, high_x, high_y = view_around(np.concatenate(shown))
+    view = (low_x - 0.6, low_y - 0.6, high_x + 0.6, high_y + 0.6)
+    layers = [before_layer(landscape.proposal[None]), after_layer(landscape.box[None])]
+    if landscape.label is not None:
+        layers.insert(0, label_layer(landscape.label[None]))
+    bottom, top = landscape.box[2] + np.array([-0.5, 0.5]) * landscape.box[5]
+    draw_bev(axes, landscape.points, layers=layers, view=view, height_limits=(bottom, top), point_size=2.8)
+    palette.style_axes(axes, x_label=AXIS_LABELS["y"], y_label=AXIS_LABELS["x"])
+    axes.set_title("Seen from above", fontsize=palette.LABEL_SIZE, color=palette.theme().text)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MultipleLocator(1.0 if high_x - low_x < 8 else 2.0))
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set_color(palette.theme().muted_text)
+
+
+def draw_yaw(axes: Axes, landscape: Landscape, curve: Slice) -> None:
+    """Draw f over yaw near the refined box, with credible intervals and the path."""
+    look, yaw = palette.theme(), np.degrees(curve.axes[0])
+    lowest = float(curve.f.min())
+    for level, alpha in zip(LEVELS, (0.45, 0.22), strict=True):
+        inside = curve.f >= curve.threshold(level, landscape.temperature)
+        axes.fill_between(yaw, lowest, curve.f, where=inside, color=look.region, alpha=alpha, linewidth=0, zorder=1)
+    axes.plot(yaw, curve.f, color=look.text, linewidth=1.6, zorder=3)
+    path = np.degrees(unwrapped(landscape.path[:, YAW], landscape.box[YAW] - np.pi))
+    _draw_path(axes, np.column_stack([path, np.interp(path, yaw, curve.f)]))
+    _mark_yaws(axes, landscape, curve)
+    axes.set_xlim(yaw[0], yaw[-1])
+    _finish_curve(axes, curve, "f over yaw, near the box")
+
+
+def draw_turn(axes: Axes, landscape: Landscape) -> None:
+    """Draw f over a whole turn: the other ways that the box could face."""
+    look, curve = palette.theme(), landscape.turn
+    yaw = np.degrees(curve.axes[0])
+    axes.fill_between(yaw, float(curve.f.min()), curve.f, color=look.muted_text, alpha=0.15, linewidth=0, zorder=1)
+    axes.plot(yaw, curve.f, color=look.text, linewidth=1.6, zorder=3)
+    _mark_yaws(axes, landscape, curve)
+    axes.set_xlim(yaw[0], yaw[-1])
+    axes.xaxis.set_major_locator(MultipleLocator(45.0))
+    _finish_curve(axes, curve, "f over a whole turn")
+
+
+def _finish_curve(axes: Axes, curve: Slice, title: str) -> None:
+    palette.style_axes(axes, x_label=AXIS_LABELS["yaw"], y_label="f")
+    axes.set_title(title, fontsize=palette.LABEL_SIZE, color=palette.theme().text)
+    axes.xaxis.set_major_formatter(_yaw_text)
+    low, high = float(curve.f.min()), float(curve.f.max())
+    axes.set_ylim(low - 0.02 * (high - low), high + 0.08 * (high - low))
+
+
+def _yaw_text(degrees: float, _: object = None) -> str:
+    """A yaw in [-180, 180)°."""
+    return f"{(degrees + 180) % 360 - 180:g}".replace("-", _MINUS)
+
+
+def _mark_yaws(axes: Axes, landscape: Landscape, curve: Slice) -> None:
+    yaws = curve.axes[0]
+    for box, mark in _marked(landscape):
+        yaw = float(unwrapped(box[YAW], yaws[0]))
+        if yaws[0] <= yaw <= yaws[-1]:
+            axes.plot(np.degrees(yaw), np.interp(yaw, yaws, curve.f), **mark, zorder=6)
+
+
+def _draw_path(axes: Axes, path: np.ndarray) -> None:
+    """The ascent [1 + T, 2]: a line with a dot for every step."""
+    halo = [withStroke(linewidth=3.2, foreground="#FFFFFF", alpha=0.75)]
+    axes.plot(*path.T, color=palette.AFTER, linewidth=1.5, path_effects=halo, zorder=4)
+    axes.plot(*path[1:-1].T, color=palette.AFTER, linestyle="none", marker="o", markersize=3.0, zorder=5)
+
+
+def _marked(landscape: Landscape) -> list[tuple[np.ndarray, dict[str, Any]]]:
+    """The boxes that are shown as points, and how."""
+    marks = [(landscape.proposal, _mark("before")), (landscape.box, _mark("after"))]
+    return marks if landscape.label is None else [(landscape.label, _mark("label")), *marks]
+
+
+def _mark(kind: str) -> dict[str, Any]:
+    """A point that is told from the others by colour and shape, in both themes' colours for the bright maps."""
+    color, marker, size = {
+        "label": (palette.LABEL, "D", 9.0),
+        "before": (palette.BEFORE, "s", 7.5),
+        "after": (palette.AFTER, "o", 8.0),
+    }[kind]
+    return {
+        "color": color,
+        "marker": marker,
+        "markersize": size,
+        "markeredgecolor": "#FFFFFF",
+        "markeredgewidth": 1.3,
+        "linestyle": "none",
+    }
+
+
+def _norm(landscape: Landscape) -> Normalize:
+    """One scale of colours for all planes; the lowest f, far from any box, share a colour."""
+    values = np.concatenate([plane.f.ravel() for plane in landscape.planes])
+    high = float(values.max())
+    low = float(np.quantile(values, _FALL))
+    return Normalize(low if low < high else high - 1.0, high)
+
+
+def _add_color_bar(figure: Figure, norm: Normalize) -> None:
+    look = palette.theme()
+    axes = figure.add_axes((_LEFT + 2 * _STEP + _MAP_WIDTH + 0.015, 0.4775, 0.012, 0.37))
+    bar = figure.colorbar(ScalarMappable(norm, palette.ENERGY_COLORS), cax=axes, extend="min")
+    bar.outline.set_edgecolor(look.muted_text)
+    axes.tick_params(labelsize=palette.TICK_SIZE, labelcolor=look.text, color=look.muted_text)
+    axes.set_title("f", fontsize=palette.LABEL_SIZE, color=look.text)
+
+
+def _write_heading(figure: Figure, landscape: Landscape, title: str) -> None:
+    look = palette.theme()
+    figure.text(_LEFT, 0.972, title, fontsize=palette.TITLE_SIZE, color=look.text, va="top", parse_math=False)
+    facts = [f"score {landscape.score:.2f}", f"f {landscape.path_f[0]:.1f} → {landscape.f:.1f}".replace("-", _MINUS)]
+    if landscape.overlaps is not None:
+        before, after = landscape.overlaps
+        facts.append(f"IoU with the label {before:.3f} → {after:.3f}")
+    facts.append(f"T = {landscape.temperature:.2f}")
+    figure.text(_LEFT, 0.942, "    ".join(facts), fontsize=palette.LABEL_SIZE, color=look.muted_text, va="top")
+    figure.text(
+        _LEFT + 2 * _STEP + _MAP_WIDTH,
+        0.968,
+        "A map holds the other five numbers at the refined box;\nthe ascent's path is projected onto it.",
+        fontsize=palette.TICK_SIZE,
+        color=look.muted_text,
+        ha="right",
+        va="top",
+    )
+    handles = [] if landscape.label is None else [Line2D([], [], **_mark("label"), label="label")]
+    handles += [
+        Line2D([], [], **_mark("before"), label="proposal"),
+        Line2D([], [], color=palette.AFTER, linewidth=1.5, marker="o", markersize=3.0, label="ascent"),
+        Line2D([], [], **_mark("after"), label="refined"),
+    ]
+    handles += [
+        Line2D([], [], color=palette.REGION, linewidth=1.6, linestyle=style, label=f"holds {level:.0%} of exp(f / T)")
+        for level, style in zip(LEVELS, LEVEL_STYLES, strict=True)
+    ]
+    figure.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(_LEFT, 0.912),
+        borderpad=0.0,
+        borderaxespad=0.0,
+        ncols=len(handles),
+        frameon=False,
+        fontsize=palette.TICK_SIZE,
+    )
