@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from lidar_ebm import __version__, cli_landscape, cli_scoring
+from lidar_ebm import __version__, cli_landscape, cli_scoring, cli_view
 from lidar_ebm.cli_options import Device, Recall, read_numbers, read_recall
 from lidar_ebm.distributed import is_first_process
 from lidar_ebm.errors import InputError, OutputError
@@ -236,6 +236,10 @@ app.command(epilog="Example: `lidar-ebm compare data/kitti/training/label_2 resu
 app.command(epilog="Example: `lidar-ebm submit results_test --out submission.zip`")(cli_scoring.submit)
 
 
+app.command(
+    epilog="Example: `lidar-ebm view data/simulated --frame 000012 --results runs/a/evaluation/val/results_after "
+    "--screenshot pictures`"
+)(cli_view.view)
 app.command(epilog="Example: `lidar-ebm landscape runs/a 000012 --data data/simulated --box 0 --box 1`")(
     cli_landscape.landscape
 )

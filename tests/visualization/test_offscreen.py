@@ -1,0 +1,111 @@
+"""Pictures in space: what is where, seen without a display."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from lidar_ebm.errors import InputError
+from lidar_ebm.geometry.boxes import corners_3d
+from lidar_ebm.visualization import offscreen, palette
+from lidar_ebm.visualization.offscreen import POSES, SIZE, OffscreenScene, Pose, offscreen_scene, point_colors, project
+from lidar_ebm.visualization.scene_frames import BoxSet, SceneFrame, open_frames
+from lidar_ebm.visualization.scene_pictures import write_pictures
+
+REAL = Path(os.environ.get("LIDAR_EBM_KITTI", Path(__file__).parents[3] / "shared" / "kitti"))
+
+
+@pytest.fixture(scope="module")
+def scene() -> OffscreenScene:
+    pytest.importorskip("open3d")
+    try:
+        return offscreen_scene()
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+def is_near(picture: np.ndarray, place: np.ndarray, color: str, reach: int = 3) -> bool:
+    """Whether a colour stands within `reach` pixels of (right, down)."""
+    column, row = np.round(place).astype(int)
+    around = picture[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1] / 255
+    return bool((np.abs(around - to_rgb(color)) < 0.03).all(axis=-1).any())
+
+
+@pytest.mark.parametrize("pose", list(POSES))
+def test_boxes_stand_where_they_project_to(scene: OffscreenScene, pose: str) -> None:
+    boxes = np.array([[15.0, 3.0, -0.9, 4.0, 1.7, 1.5, 0.4], [25.0, -6.0, -0.8, 3.6, 1.6, 1.5, -2.0]], np.float32)
+    sets = tuple(BoxSet(c, boxes[i : i + 1], ("Car",), c) for i, c in enumerate((palette.LABEL, palette.AFTER)))
+    picture = scene.render(SceneFrame("a", np.zeros((0, 4), np.float32), None, None, sets), POSES[pose])
+    assert picture.shape == (SIZE[1], SIZE[0], 3)
+    for each in sets:
+        for corner in project(np.asarray(corners_3d(each.boxes))[0], POSES[pose], SIZE):
+            assert is_near(picture, corner, each.color)
+
+
+@pytest.mark.parametrize("name", ["000003", "000008"])
+def test_real_frames_show_their_labels(scene: OffscreenScene, name: str) -> None:
+    if not (REAL / "training" / "velodyne" / f"{name}.bin").is_file():
+        pytest.skip("no real frames here")
+    frames = open_frames([REAL])
+    frame = frames[frames.index_of(name)]
+    picture = scene.render(frame, POSES["behind"])
+    centers = project(frame.sets[0].boxes[:, :3], POSES["behind"], SIZE)
+    inside = ((centers > 20) & (centers < np.array(SIZE) - 20)).all(axis=1)
+    assert inside.any()
+    for center in centers[inside]:  # the heading mark begins in the middle
+        assert is_near(picture, center, palette.LABEL)
+    drawn = (picture < 235).any(axis=-1).mean()
+    assert 0.01 < drawn < 0.9
+
+
+def test_projection_is_a_pinhole() -> None:
+    pose = Pose((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), field_of_view=90.0)
+    places = np.array([[10.0, 0.0, 0.0], [10.0, 10.0, 0.0], [10.0, 0.0, 10.0], [-1.0, 0.0, 0.0]])
+    found = project(places, pose, (400, 200))
+    np.testing.assert_allclose(found[:3], [[200, 100], [100, 100], [200, 0]], atol=1e-9)
+    assert np.isnan(found[3]).all()
+
+
+def test_points_are_coloured_by_what_is_asked() -> None:
+    points = np.array([[1.0, 0, -2.0, 0.0], [60.0, 0, 1.0, 1.0]], np.float32)
+    for by in ("height", "reflectance", "distance"):
+        near, far = point_colors(points, np.zeros((0, 7)), by)  # type: ignore[arg-type]
+        assert near.sum() > far.sum()  # low, dull and near is light
+    colors = point_colors(points, np.array([[1.0, 0, -2.0, 2.0, 2.0, 2.0, 0.0]]), "boxes")
+    np.testing.assert_allclose(colors[0], to_rgb(palette.REGION))
+    assert not np.allclose(colors[1], colors[0])
+
+
+def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    with pytest.raises(InputError, match=r"lidar-ebm\[viz\].*apt-get install libusb-1\.0-0"):
+        OffscreenScene()
+    monkeypatch.setitem(sys.modules, "open3d", sys)  # anything that can be imported
+    monkeypatch.setattr(offscreen.ctypes.util, "find_library", lambda name: None)
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(InputError, match=r"Vulkan.*apt-get install"):
+        OffscreenScene()
+
+
+def test_pictures_are_written(scene: OffscreenScene, simulated: Path, tmp_path: Path) -> None:
+    names = open_frames([simulated]).names[:2]
+    written = write_pictures([simulated], tmp_path, names=names, seen="above", color="boxes")
+    assert written == [tmp_path / f"{name}_above.png" for name in names]
+    assert all(path.stat().st_size > 1000 for path in written)
+
+
+def test_the_camera_s_image_needs_no_open3d(simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    (path,) = write_pictures([simulated], tmp_path, seen="image")
+    assert path.name.endswith("_image.png") and path.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(("name", "value"), [("seen", "below"), ("color", "taste")])
+def test_unknown_choices_are_refused(simulated: Path, tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(InputError, match=value):
+        write_pictures([simulated], tmp_path, **{name: value})  # type: ignore[arg-type]

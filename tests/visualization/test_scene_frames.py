@@ -1,0 +1,82 @@
+"""Frames to look at, from folders, files, labels, results and runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lidar_ebm.data.kitti_files import read_labels, read_points, write_labels
+from lidar_ebm.data.raw_frame import boxes_in_space
+from lidar_ebm.errors import InputError
+from lidar_ebm.visualization import palette
+from lidar_ebm.visualization.scene_frames import open_frames
+
+
+def results_of(simulated: Path, name: str, folder: Path) -> Path:
+    """The labels of a frame as another program's results."""
+    labels = read_labels(simulated / "training" / "label_2" / f"{name}.txt")
+    scored = [type(label)(**{**vars(label), "score": 0.1 * i}) for i, label in enumerate(labels)]
+    write_labels(folder / f"{name}.txt", scored)
+    return folder
+
+
+def test_a_folder_shows_points_labels_and_results(simulated: Path, tmp_path: Path) -> None:
+    frames = open_frames([simulated])
+    name = next(n for n in frames.names if read_labels(simulated / "training" / "label_2" / f"{n}.txt"))
+    theirs, ours = (
+        results_of(simulated, name, tmp_path / "theirs"),
+        results_of(simulated, name, tmp_path / "o" / "data"),
+    )
+    frames = open_frames([simulated], results=[theirs, ours.parent])
+    frame = frames[frames.index_of(name)]
+    np.testing.assert_array_equal(frame.points, read_points(simulated / "training" / "velodyne" / f"{name}.bin"))
+    assert [each.name for each in frame.sets] == ["label", "theirs", "o"]
+    assert frame.calibration is not None and frame.sets[0].color == palette.LABEL
+    assert len({each.color for each in frame.sets}) == 3
+    file = simulated / "training" / "label_2" / f"{name}.txt"
+    _, boxes = boxes_in_space(read_labels(file), frame.calibration, file)
+    for each in frame.sets:
+        np.testing.assert_allclose(each.boxes, boxes, atol=0.02)  # result files have two decimals
+    assert frame.sets[0].scores is None and frame.sets[1].scores is not None
+    np.testing.assert_allclose(frame.sets[1].scores, 0.1 * np.arange(len(boxes)), atol=1e-6)
+    assert frames[frames.index_of(name)] is frame  # kept
+
+
+def test_a_split_files_and_slices(simulated: Path) -> None:
+    val = open_frames([simulated], split="val", labels=False)
+    assert val.names == (simulated / "ImageSets" / "val.txt").read_text().split()
+    assert not val[0].sets
+    assert [frame.name for frame in val[:2]] == val.names[:2] and val[-1].name == val.names[-1]
+    files = open_frames([simulated / "training" / "velodyne" / f"{val.names[0]}.bin"])
+    assert files.names == val.names[:1] and files[0].sets[0].name == "label"
+
+
+def test_a_bare_cloud_has_nothing_but_points(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    np.save(tmp_path / "cloud.npy", points)
+    frame = open_frames([tmp_path / "cloud.npy"])[0]
+    assert (frame.name, frame.calibration, frame.image, frame.sets) == ("cloud", None, None, ())
+    assert len(frame.points) == 20
+
+
+def test_a_frame_without_a_result_file_has_no_result(simulated: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    frame = open_frames([simulated], labels=False, results=[tmp_path / "empty"])[0]
+    assert frame.sets[0].boxes.shape == (0, 7)
+
+
+def test_what_is_missing_is_named(simulated: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no frames"):
+        open_frames([tmp_path])
+    with pytest.raises(InputError, match=r"nothing\.bin: no such point cloud"):
+        open_frames([tmp_path / "nothing.bin"])
+    with pytest.raises(InputError, match=r"gone: no such folder of result files"):
+        open_frames([simulated], results=[tmp_path / "gone"])
+    with pytest.raises(InputError, match=r"one folder"):
+        open_frames([simulated, tmp_path])
+    with pytest.raises(InputError, match=r"--split val"):
+        open_frames([simulated / "training" / "velodyne" / "000000.bin"], split="val")
+    with pytest.raises(InputError, match=r"'nobody' is none of"):
+        open_frames([simulated]).index_of("nobody")
