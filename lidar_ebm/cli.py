@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from lidar_ebm import __version__, cli_landscape, cli_scoring, cli_view
+from lidar_ebm import __version__, cli_landscape, cli_report, cli_scoring, cli_view
 from lidar_ebm.cli_options import Device, Recall, read_numbers, read_recall
 from lidar_ebm.distributed import is_first_process
 from lidar_ebm.errors import InputError, OutputError
@@ -243,6 +243,9 @@ app.command(
 app.command(epilog="Example: `lidar-ebm landscape runs/a 000012 --data data/simulated --box 0 --box 1`")(
     cli_landscape.landscape
 )
+
+
+app.command(epilog="Example: `lidar-ebm report runs/a --data data/simulated`")(cli_report.report)
 
 
 @app.command(epilog="Example: `lidar-ebm plot runs/a --data data/simulated --frames 6`")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lidar_ebm.config import Config
@@ -27,9 +28,18 @@ from lidar_ebm.model.detector import Detector
 from lidar_ebm.progress import progress_bar
 from lidar_ebm.training.checkpoint import load_run
 from lidar_ebm.training.temperature import temperature_of
-from lidar_ebm.types import Detections, Frame, Label, to_device
+from lidar_ebm.types import Batch, Detections, Frame, Label, to_device
 from lidar_ebm.visualization.bev_plot import after_layer, before_layer, plot_bev
 from lidar_ebm.visualization.uncertainty_plot import plot_uncertainty
+
+
+@dataclass(frozen=True, eq=False)
+class Climb:
+    """The detections of one frame, and how refinement came to them."""
+
+    found: Detections  # M of them, on the CPU
+    boxes: np.ndarray  # [1 + T, M, 7] float32 where each would be after 0..T steps; the last are those of `found`
+    f: np.ndarray  # [1 + T, M] float32 their f
 
 
 class LoadedDetector:
@@ -80,8 +90,34 @@ class LoadedDetector:
         self, points: np.ndarray | Tensor, *, steps: int | None = None, uncertainty: bool | None = None
     ) -> tuple[Detections, Detections]:
         """What `detect` finds without and with refinement, row for row; the latter with uncertainty, if wanted."""
-        if steps is not None and steps < 0:
-            raise InputError(f"steps: {steps} refinement steps cannot be taken; give 0 or more.")
+        check_steps(steps)
+        wanted = self.config.uncertainty.enabled if uncertainty is None else uncertainty
+        before, after = self.model.detect_before_after(
+            self.to_batch(points), steps, temperature=self.temperature if wanted else None
+        )
+        return to_device(before[0], "cpu"), to_device(after[0], "cpu")
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def climb(self, points: ArrayLike | Tensor, *, steps: int | None = None) -> Climb:
+        """What `detect` finds, with the way that every box took there; arguments and errors as there."""
+        check_steps(steps)
+        batch = self.to_batch(points)
+        features = self.model.encode(batch)
+        proposals = self.model.propose(features)
+        ascent = self.model.refine(batch, features, proposals, steps, record=True)
+        assert ascent.trajectory is not None
+        context = self.model.energy.context(batch, features.bev, proposals.boxes, proposals.batch_index)
+        f = self.model.energy(context, ascent.trajectory.transpose(0, 1)).T  # [1 + T, M]
+        found = Detections(ascent.y, proposals.scores, proposals.labels, ascent.f)
+        return Climb(to_device(found, "cpu"), ascent.trajectory.cpu().numpy(), f.cpu().numpy())
+
+    def to_batch(self, points: ArrayLike | Tensor) -> Batch:
+        """Points [N, 4] of one frame as the model takes them, cropped to the configured range, on its device.
+
+        Raises:
+            InputError: they have another shape, or a NaN or infinite value.
+        """
         array = np.asarray(points.detach().cpu() if isinstance(points, Tensor) else points, dtype=np.float32)
         if array.ndim != 2 or array.shape[1] != 4:
             raise InputError(f"points: expected an array [N, 4] (x, y, z, reflectance), got shape {list(array.shape)}.")
@@ -90,11 +126,17 @@ class LoadedDetector:
             raise InputError(f"points: {bad} of {len(array)} rows hold NaN or infinite values. Drop these rows first.")
         frame = Frame("points", array, np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
         batch = collate([crop_to_range(frame, self.config.voxels.range)])
-        wanted = self.config.uncertainty.enabled if uncertainty is None else uncertainty
-        before, after = self.model.detect_before_after(
-            batch.to(next(self.model.parameters()).device), steps, temperature=self.temperature if wanted else None
-        )
-        return to_device(before[0], "cpu"), to_device(after[0], "cpu")
+        return batch.to(next(self.model.parameters()).device)
+
+
+def check_steps(steps: int | None) -> None:
+    """Refuse a number of refinement steps below 0.
+
+    Raises:
+        InputError: it is.
+    """
+    if steps is not None and steps < 0:
+        raise InputError(f"steps: {steps} refinement steps cannot be taken; give 0 or more.")
 
 
 def load_detector(run: str | Path, device: str = "cpu") -> LoadedDetector:

@@ -1,7 +1,8 @@
 """KITTI's files, field by field: velodyne, label and result, calib, split lists, and the size of an image.
 
 Formats: the readme of the KITTI object development kit (Geiger, Lenz, Urtasun, CVPR 2012). Numbers in label files have
-two decimals; what is unknown is written as KITTI does: -1, -10 for angles, -1000 for locations, without decimals.
+two decimals, those in result files more; what is unknown is written as KITTI does: -1, -10 for angles, -1000 for
+locations, without decimals.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ __all__ = [
 
 _CANONICAL_TYPES = {name.lower(): name for name in KITTI_TYPES}
 _BYTES_PER_POINT = 16
+LABEL_DECIMALS = 2
+RESULT_DECIMALS = 6  # so that scoring the files gives what scoring the boxes themselves does
 _LABEL_FIELDS = (
     *(
         "type",
@@ -307,24 +310,25 @@ def _format_label(label: Label, path: PathLike) -> str:
     numbers = (label.truncated, label.alpha, *label.bbox, *label.dimensions, *label.location, label.rotation_y)
     if not all(math.isfinite(number) for number in (*numbers, label.score or 0.0)):
         raise InputError(f"{path}: a number of {label} is not finite and cannot be written.")
+    decimals = LABEL_DECIMALS if label.score is None else RESULT_DECIMALS
     fields = [
         _CANONICAL_TYPES[label.type.lower()],
-        _format_number(label.truncated, unknown=-1),
+        _format_number(label.truncated, 2, unknown=-1),
         str(label.occluded),
-        _format_number(label.alpha, unknown=-10),
-        *(f"{value:.2f}" for value in label.bbox),
-        *(_format_number(value, unknown=-1) for value in label.dimensions),
-        *(_format_number(value, unknown=-1000) for value in label.location),
-        _format_number(label.rotation_y, unknown=-10),
+        _format_number(label.alpha, decimals, unknown=-10),
+        *(f"{value:.{decimals}f}" for value in label.bbox),
+        *(_format_number(value, decimals, unknown=-1) for value in label.dimensions),
+        *(_format_number(value, decimals, unknown=-1000) for value in label.location),
+        _format_number(label.rotation_y, decimals, unknown=-10),
     ]
     if label.score is not None:
         fields.append(f"{label.score:.9g}")  # nine digits tell any two float32 apart
     return " ".join(fields)
 
 
-def _format_number(value: float, *, unknown: int) -> str:
-    """Two decimals, or KITTI's placeholder for what is unknown."""
-    return str(unknown) if value == unknown else f"{value:.2f}"
+def _format_number(value: float, decimals: int, *, unknown: int) -> str:
+    """A number, or KITTI's placeholder for what is unknown."""
+    return str(unknown) if value == unknown else f"{value:.{decimals}f}"
 
 
 def _read_text(path: PathLike) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import math
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from rich import console
@@ -14,6 +16,7 @@ from rich import console
 from lidar_ebm.config import Config
 from lidar_ebm.data.dataset import KittiDataset
 from lidar_ebm.distributed import Group
+from lidar_ebm.environment import describe_environment
 from lidar_ebm.evaluation.curves import (
     REFINEMENT_OVERLAPS,
     Comparison,
@@ -26,9 +29,10 @@ from lidar_ebm.evaluation.objects import Objects
 from lidar_ebm.evaluation.predict import Predictions, labels_to_score, predict, write_results
 from lidar_ebm.evaluation.result import Evaluation
 from lidar_ebm.evaluation.rules import OFFICIAL_OVERLAPS
-from lidar_ebm.evaluation.table import score_table, write_csv, write_json
+from lidar_ebm.evaluation.table import score_table, write_csv, write_json, write_json_records
 from lidar_ebm.files import atomic_write
 from lidar_ebm.training.checkpoint import load_run
+from lidar_ebm.training.temperature import weights_digest
 
 OTHER_OVERLAP = 0.5  # that a match exceeds in classes for which KITTI has no rule
 
@@ -71,7 +75,8 @@ def evaluate_run(
     """Evaluate a run without and with refinement, and write what was found to RUN/evaluation/SPLIT.
 
     That folder then holds results_before/ and results_after/ (KITTI result files), ap.json and ap.csv (every figure
-    after refinement), refinement.csv (before → after) and ap_against_steps.csv. Until then, what was found so far
+    after refinement), refinement.csv (before → after), ap_against_steps.csv, and about.json: of what data, with what
+    weights, when, how long and with what it was found. Until then, what was found so far
     stands in its partial/: the same call after an interruption goes on from there, to the same figures.
 
     Args:
@@ -91,7 +96,7 @@ def evaluate_run(
         InputError: the run or the data set cannot be used.
         OutputError: a file cannot be written.
     """
-    group = Group() if group is None else group
+    began, group = time.perf_counter(), Group() if group is None else group
     detector = load_run(run, device, weights=weights)
     config = detector.config
     frames = KittiDataset(data, split, config)
@@ -109,6 +114,19 @@ def evaluate_run(
         write_results(predictions, 0, folder / "results_before")
         write_results(predictions, chosen, folder / "results_after")
         _write_figures(folder, *figures)
+        about = {
+            "data": str(Path(data).resolve()),
+            "split": split,
+            "steps": chosen,
+            "all_steps": all_steps,
+            "weights": weights,
+            "weights_sha256": weights_digest(detector),
+            "frames": len(frames),
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - began, 1),  # of this call alone
+            "environment": describe_environment(),
+        }
+        write_json_records(folder / "about.json", about)
     figures = group.gather(figures)[0]
     assert figures is not None  # the first has them
     shutil.rmtree(partial, ignore_errors=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -71,22 +71,7 @@ def read_losses(path: str | os.PathLike[str]) -> list[LossCurve]:
         InputError: the file is missing, is empty, lacks a column, or has a field that is no number.
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or ())
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a metrics file ({error}). Name a run's metrics CSV.") from error
-    missing = [column for column in ("step", "stage") if column not in columns]
-    if missing:
-        found = ", ".join(columns) if columns else "nothing: the file is empty"
-        raise InputError(
-            f"{path}: the header lacks {' and '.join(missing)} (found {found}). Name a metrics CSV that training wrote."
-        )
-    if not rows:
-        raise InputError(f"{path}: has a header but no rows. Train for at least one step before plotting.")
-
+    columns, rows = _read_rows(path)
     terms = [column for column in columns if column not in (*INDEX_COLUMNS, *OTHER_COLUMNS)]
     found_values: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for line, row in rows:
@@ -134,6 +119,37 @@ def plot_losses(
     panels = figure.subplots(1, len(stages), squeeze=False)[0]
     for panel, stage in zip(panels, stages, strict=True):
         _draw_losses(panel, [curve for curve in curves if curve.stage == stage], stage)
+    figure.tight_layout()
+    return palette.save_figure(figure, path)
+
+
+def plot_schedule(metrics: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
+    """Write the learning rate, the gradient norm and the seconds of a step of a metrics CSV to `path` as PNG.
+
+    Raises:
+        InputError: the metrics file cannot be used.
+        OutputError: the picture cannot be written.
+    """
+    columns = {
+        "learning_rate": "learning rate",
+        "gradient_norm": "gradient norm (logarithmic)",
+        "seconds_per_step": "seconds of a step",
+    }
+    rows = _read_columns(Path(metrics), columns)
+    figure = palette.new_figure((1300, 400))
+    panels = figure.subplots(1, len(columns), squeeze=False)[0]
+    for panel, (column, name) in zip(panels, columns.items(), strict=True):
+        for index, stage in enumerate(dict.fromkeys(stage for stage, _, _ in rows)):
+            known = [(step, values[column]) for at, step, values in rows if at == stage and column in values]
+            steps, values = np.array(known, dtype=np.float64).reshape(-1, 2).T
+            color = palette.theme().line_color(index)
+            panel.plot(steps, values, color=color, linewidth=1.4, label=stage.replace("_", " "))
+        palette.style_axes(panel, x_label="step", y_label=name)
+        if "logarithmic" in name:
+            panel.set_yscale("log")
+        else:
+            panel.set_ylim(bottom=0.0)
+    add_legend(panels[0])
     figure.tight_layout()
     return palette.save_figure(figure, path)
 
@@ -264,6 +280,37 @@ def draw_precision_recall(
     axes.set_xlim(0.0, 1.0)
     axes.set_ylim(0.0, 1.03)
     add_legend(axes, title=legend_title, size=palette.TICK_SIZE)
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The columns of a metrics CSV, and its rows with the lines that they stand in."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or ())
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a metrics file ({error}). Name a run's metrics CSV.") from error
+    missing = [column for column in ("step", "stage") if column not in columns]
+    if missing:
+        found = ", ".join(columns) if columns else "nothing: the file is empty"
+        raise InputError(
+            f"{path}: the header lacks {' and '.join(missing)} (found {found}). Name a metrics CSV that training wrote."
+        )
+    if not rows:
+        raise InputError(f"{path}: has a header but no rows. Train for at least one step before plotting.")
+    return columns, rows
+
+
+def _read_columns(path: Path, wanted: Iterable[str]) -> list[tuple[str, float, dict[str, float]]]:
+    """Stage, step and the wanted columns' finite values of each row."""
+    _, rows = _read_rows(path)
+    found = []
+    for line, row in rows:
+        values = {name: _number(path, line, name, row[name]) for name in wanted if row.get(name)}
+        known = {name: value for name, value in values.items() if math.isfinite(value)}
+        found.append((row["stage"], _number(path, line, "step", row["step"]), known))
+    return found
 
 
 def _number(path: Path, line: int, column: str, text: str | None) -> float:

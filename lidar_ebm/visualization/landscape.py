@@ -16,15 +16,13 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from cuda_ops.box_overlap.op import box_iou_3d
-from lidar_ebm.data.batch import collate
-from lidar_ebm.data.dataset import crop_to_range
-from lidar_ebm.detection import LoadedDetector
+from lidar_ebm.detection import LoadedDetector, check_steps
 from lidar_ebm.ebm.chunks import value_in_chunks
 from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.arrays import as_tensor
 from lidar_ebm.geometry.boxes import wrap_angle
 from lidar_ebm.model.box_space import BOX_NAMES
-from lidar_ebm.types import Batch, Frame
+from lidar_ebm.types import Batch
 
 PLANES = (("x", "y"), ("l", "w"), ("z", "h"))
 YAW = BOX_NAMES.index("yaw")
@@ -127,9 +125,8 @@ def landscapes(
     """
     if resolution < 9:
         raise ValueError(f"resolution: {resolution} values of an axis show nothing; give 9 or more")
-    if steps is not None and steps < 0:
-        raise InputError(f"steps: {steps} refinement steps cannot be taken; give 0 or more.")
-    model, batch = detector.model, _to_batch(detector, points)
+    check_steps(steps)
+    model, batch = detector.model, detector.to_batch(points)
     features = model.encode(batch)
     proposals = model.propose(features)
     count = len(proposals.boxes)
@@ -187,17 +184,6 @@ def boxes_of(box: np.ndarray, names: Sequence[str], axes: Sequence[np.ndarray]) 
 def unwrapped(yaw: np.ndarray, low: float) -> np.ndarray:
     """Angles [...] as they lie within the turn from the angle `low` on, rad."""
     return low + np.mod(np.asarray(yaw, np.float64) - low, 2 * np.pi)
-
-
-def _to_batch(detector: LoadedDetector, points: ArrayLike) -> Batch:
-    array = np.asarray(points, dtype=np.float32)
-    if array.ndim != 2 or array.shape[1] != 4:
-        raise InputError(f"points: expected an array [N, 4] (x, y, z, reflectance), got shape {list(array.shape)}.")
-    if not np.isfinite(array).all():
-        raise InputError("points: some rows hold NaN or infinite values. Drop these rows first.")
-    frame = Frame("points", array, np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
-    batch = collate([crop_to_range(frame, detector.config.voxels.range)])
-    return batch.to(next(detector.model.parameters()).device)
 
 
 def _energy_of_arrays(energy: Callable[[Tensor], Tensor], like: Tensor) -> Callable[[np.ndarray], np.ndarray]:

@@ -17,6 +17,7 @@ from lidar_ebm.geometry.frames import labels_to_boxes
 from lidar_ebm.training.checkpoint import load_run_config
 from lidar_ebm.visualization.bev_plot import plot_refinement
 from lidar_ebm.visualization.curve_plots import plot_ap_against_steps, plot_ap_before_after, plot_losses
+from lidar_ebm.visualization.report.records import read_ap_against_steps
 
 
 def plot_run(
@@ -72,12 +73,7 @@ def _plot_evaluation(evaluation: Path, folder: Path) -> list[Path]:
             title=title,
         )
     ]
-    points = _read_rows(evaluation / "ap_against_steps.csv")
-    steps = sorted({int(point["steps"]) for point in points})
-    lines: dict[str, list[float]] = {}
-    for point in points:  # rows come by rising steps
-        lines.setdefault(f"IoU {float(point['iou']):.2f}", []).append(float(point["ap"]))
-    lines["mean"] = np.mean(list(lines.values()), axis=0).tolist()
+    steps, lines = read_ap_against_steps(evaluation / "ap_against_steps.csv")
     return [*written, plot_ap_against_steps(steps, lines, folder / "ap_against_steps.png", title=title)]
 
 

@@ -105,6 +105,34 @@ def plot_paired(comparison: PairedComparison, path: str | os.PathLike[str], reca
     return palette.save_figure(figure, path)
 
 
+def plot_before_after_curves(
+    before: Evaluation, after: Evaluation, class_name: str, path: str | os.PathLike[str]
+) -> Path:
+    """Write precision against recall of two evaluations of the same frames as PNG: a row for each metric, in it a
+    panel for each overlap, at the difficulty that tables show.
+
+    Raises:
+        OutputError: the picture cannot be written.
+    """
+    curves = [curve for curve in after.curves if curve.class_name.lower() == class_name.lower()]
+    shown = [curve for curve in curves if curve.difficulty == shown_difficulty(curves)] if curves else []
+    metrics, overlaps = (list(dict.fromkeys(getattr(curve, name) for curve in shown)) for name in ("metric", "iou"))
+    rows, columns = max(len(metrics), 1), max(len(overlaps), 1)
+    figure = palette.new_figure((max(330 * columns, 660), 330 * rows))
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for curve in shown:
+        axes = grid[metrics.index(curve.metric)][overlaps.index(curve.iou)]
+        first = before.curve(curve.class_name, curve.metric, curve.difficulty, curve.iou)
+        look = palette.theme()
+        lines = [] if first is None else [_line_of(first, "before", look.before)]
+        lines.append(_line_of(curve, "after", look.after))
+        title = f"{_panel_title([curve])}, {curve.difficulty}"
+        draw_precision_recall(axes, lines, title=title)
+        axes.set_title(title, fontsize=palette.LABEL_SIZE, color=look.text)
+    figure.tight_layout()
+    return palette.save_figure(figure, path)
+
+
 def _plot_panels(curves: Sequence[Curve], draw: Callable[[Axes, Panel], None], path: Path, title: str) -> Path:
     """A column of panels for each metric, in it one panel for each overlap."""
     panels: dict[str, dict[float, list[Curve]]] = {}
@@ -131,27 +159,29 @@ def _draw_curves(axes: Axes, panel: Panel) -> None:
     AP takes the i-th threshold for recall i/40. The picture shows what share of the labels is found there: the two are
     nearly the same but where labels are few, for which the legend has a mark.
     """
-    lines = []
-    for curve in panel:
-        count = len(curve.thresholds)
-        found = curve.true_positives / np.maximum(curve.true_positives + curve.misses, 1)  # as of the best point
-        best = curve.best if curve.metric != "aos" else None  # which tells of precision, not of orientation
-        few = FEW_MARK if has_few_labels(curve) else ""
-        # Behind the last recall that is reached precision is 0, which a step down says.
-        end = found[-1:][found[-1:] < 1.0]
-        lines.append(
-            PrecisionRecallCurve(
-                f"{curve.difficulty} {curve.ap():.2f}{few}",
-                np.concatenate(([0.0], found, end)),
-                np.concatenate((curve.precision[:1], curve.precision[:count], np.zeros(len(end)))),
-                best=(best.recall, best.precision) if best is not None and best.true_positives else None,
-            )
-        )
+    lines = [_line_of(curve, curve.difficulty) for curve in panel]
     y_label = "orientation similarity" if panel[0].metric == "aos" else "precision"
     legend_title = f"{'AOS' if panel[0].metric == 'aos' else 'AP'} R40 (%)"
     if any(map(has_few_labels, panel)):
         legend_title += f"\n{FEW_MARK} < {FEW_LABELS} labels: cannot reach 100"
     draw_precision_recall(axes, lines, title=_panel_title(panel), y_label=y_label, legend_title=legend_title)
+
+
+def _line_of(curve: Curve, name: str, color: str | None = None) -> PrecisionRecallCurve:
+    """A curve over the recall that was reached, with its AP in its name."""
+    count = len(curve.thresholds)
+    found = curve.true_positives / np.maximum(curve.true_positives + curve.misses, 1)  # as of the best point
+    best = curve.best if curve.metric != "aos" else None  # which tells of precision, not of orientation
+    few = FEW_MARK if has_few_labels(curve) else ""
+    # Behind the last recall that is reached precision is 0, which a step down says.
+    end = found[-1:][found[-1:] < 1.0]
+    return PrecisionRecallCurve(
+        f"{name} {curve.ap():.2f}{few}",
+        np.concatenate(([0.0], found, end)),
+        np.concatenate((curve.precision[:1], curve.precision[:count], np.zeros(len(end)))),
+        color=color,
+        best=(best.recall, best.precision) if best is not None and best.true_positives else None,
+    )
 
 
 def _draw_bands(axes: Axes, panel: Panel) -> None:

@@ -1,0 +1,38 @@
+"""What a figure was computed with: versions and machine, so that it can be computed again."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from lidar_ebm import __version__
+
+PACKAGES = ("torch", "numpy", "numba", "spconv")
+
+
+def describe_environment() -> dict[str, str]:
+    """Versions of this program, of Python and of the packages that compute; system, processor, threads and GPU."""
+    found = {"lidar_ebm": __version__, "Python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    found["system"] = platform.platform()
+    found["processor"] = f"{_processor()}, {os.cpu_count()} logical cores"
+    found["threads"] = str(torch.get_num_threads())
+    if torch.cuda.is_available():
+        found["GPU"] = torch.cuda.get_device_name()
+    return found
+
+
+def _processor() -> str:
+    """The processor's name as the system tells it: Linux's own table has the model, which `platform` leaves out."""
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text(encoding="utf-8", errors="replace").splitlines() if table.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,1 @@
+"""One HTML file that shows all of a run, and needs nothing beside it."""

@@ -1,0 +1,106 @@
+"""What evaluation and calibration have left in a run's folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lidar_ebm.ebm.calibration import Calibration
+from lidar_ebm.errors import InputError
+from lidar_ebm.evaluation.curves import Change, Comparison
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file's content; empty where there is no such file.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: no valid JSON ({error}). Remove it, or make it anew.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no record. Remove it, or make it anew.")
+    return content
+
+
+def read_calibrations(path: Path) -> dict[str, Calibration]:
+    """Calibrations without and with temperature scaling, by name; none where there is no such file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    content = read_json(path)
+    try:
+        return {
+            f"temperature {content[part]['temperature']:.2g}": _calibration(content[part])
+            for part in ("before", "after")
+            if content
+        }
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: is not what `lidar-ebm calibrate` writes ({error}). Run that again.") from error
+
+
+def _calibration(record: dict[str, Any]) -> Calibration:
+    dimensions = record["dimensions"]
+    coverage = np.array([each["coverage"] for each in dimensions.values()]).T  # [levels, D]
+
+    def number(name: str) -> float:
+        return float("nan") if record[name] is None else float(record[name])
+
+    return Calibration(
+        names=tuple(dimensions),
+        count=int(record["count"]),
+        levels=tuple(record["levels"]),
+        coverage=tuple(tuple(row) for row in coverage.tolist()),
+        joint_coverage=tuple(record["joint"]["coverage"]),
+        nll=number("nll"),
+        nll_error=number("nll_error"),
+        effective_sample_size=number("effective_sample_size"),
+        temperature=number("temperature"),
+    )
+
+
+def read_comparisons(path: Path) -> tuple[Comparison, ...]:
+    """What an evaluation found before and after refinement, one comparison for each class.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        found: dict[tuple[str, str, str], list[Change]] = {}
+        for row in rows:
+            change = Change(
+                row["metric"], float(row["iou"]), row["difficulty"], float(row["before"]), float(row["after"])
+            )
+            found.setdefault((row["name"], row["class"], row["recall"]), []).append(change)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}). Evaluate the run again.") from error
+    return tuple(Comparison(*key, tuple(changes)) for key, changes in found.items())
+
+
+def read_ap_against_steps(path: Path) -> tuple[list[int], dict[str, list[float]]]:
+    """Numbers of steps T, rising, and for each overlap, and their mean, a line of AP (percent) over them.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            points = [(int(row["steps"]), float(row["iou"]), float(row["ap"])) for row in csv.DictReader(file)]
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}). Evaluate the run again.") from error
+    lines: dict[str, list[float]] = {}
+    for _, iou, ap in sorted(points):
+        lines.setdefault(f"IoU {iou:.2f}", []).append(ap)
+    lines["mean"] = np.mean(list(lines.values()), axis=0).tolist() if lines else []
+    return sorted({steps for steps, _, _ in points}), lines
