@@ -22,9 +22,11 @@ from lidar_ebm.evaluation.report import RunEvaluation, evaluate_run
 from lidar_ebm.files import atomic_write
 from lidar_ebm.progress import progress_bar
 from lidar_ebm.training.loop import train
+from lidar_ebm.visualization.report.write import write_report
 from lidar_ebm.visualization.run_pictures import plot_run
 
 FRAMES, VAL_FRACTION = 840, 2 / 7
+REPORT_FRAMES, REPORT_BOXES = 12, 2
 CURVE_STEPS = (1, 2, 4, 6, 8, 10, 16, 32)
 # The published energy head on the same detector; its width, samples and epochs are what the time allows.
 PUBLISHED_HEAD = ("energy.features=[bev]", "energy.bev.hidden=256", "energy.samples=32", "training.energy.epochs=2")
@@ -66,10 +68,12 @@ def run_demo(run: Path, seed: int, console: Console) -> None:
 
     with _step(console, "4/4 Drawing"):
         pictures = plot_run(run, data=data, frames=6)
+        page = write_report(run, data=data, frames=REPORT_FRAMES, boxes=REPORT_BOXES)
 
     _show(console, run, ours, other)
     console.print(f"Pictures: {', '.join(str(path) for path in pictures)}", soft_wrap=True)
     console.print(f"Run: {run}; try: .venv/bin/lidar-ebm detect {run} POINTS.bin --out runs/found", soft_wrap=True)
+    console.print(f"Report: {page} (open it in a browser)", soft_wrap=True)
     console.print(f"Took {time.perf_counter() - began:.0f} s.")
 
 

@@ -41,8 +41,8 @@ __all__ = [
 
 _CANONICAL_TYPES = {name.lower(): name for name in KITTI_TYPES}
 _BYTES_PER_POINT = 16
-LABEL_DECIMALS = 2
-RESULT_DECIMALS = 6  # so that scoring the files gives what scoring the boxes themselves does
+LEAST_DECIMALS = 2
+RESULT_DECIMALS = 6  # at most, so that scoring the files gives what scoring the boxes themselves does
 _LABEL_FIELDS = (
     *(
         "type",
@@ -310,13 +310,13 @@ def _format_label(label: Label, path: PathLike) -> str:
     numbers = (label.truncated, label.alpha, *label.bbox, *label.dimensions, *label.location, label.rotation_y)
     if not all(math.isfinite(number) for number in (*numbers, label.score or 0.0)):
         raise InputError(f"{path}: a number of {label} is not finite and cannot be written.")
-    decimals = LABEL_DECIMALS if label.score is None else RESULT_DECIMALS
+    decimals = LEAST_DECIMALS if label.score is None else RESULT_DECIMALS
     fields = [
         _CANONICAL_TYPES[label.type.lower()],
-        _format_number(label.truncated, 2, unknown=-1),
+        _format_number(label.truncated, LEAST_DECIMALS, unknown=-1),
         str(label.occluded),
         _format_number(label.alpha, decimals, unknown=-10),
-        *(f"{value:.{decimals}f}" for value in label.bbox),
+        *(_format_number(value, decimals) for value in label.bbox),
         *(_format_number(value, decimals, unknown=-1) for value in label.dimensions),
         *(_format_number(value, decimals, unknown=-1000) for value in label.location),
         _format_number(label.rotation_y, decimals, unknown=-10),
@@ -326,9 +326,12 @@ def _format_label(label: Label, path: PathLike) -> str:
     return " ".join(fields)
 
 
-def _format_number(value: float, decimals: int, *, unknown: int) -> str:
-    """A number, or KITTI's placeholder for what is unknown."""
-    return str(unknown) if value == unknown else f"{value:.{decimals}f}"
+def _format_number(value: float, decimals: int, *, unknown: int | None = None) -> str:
+    """A number with two to `decimals` decimals, as many as it needs, or KITTI's placeholder for what is unknown."""
+    if value == unknown:
+        return str(unknown)
+    whole, _, rest = f"{value:.{decimals}f}".partition(".")
+    return f"{whole}.{rest.rstrip('0').ljust(LEAST_DECIMALS, '0')}"
 
 
 def _read_text(path: PathLike) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -14,9 +15,11 @@ import torch
 from lidar_ebm.config import Config, save_config
 from lidar_ebm.data.kitti_files import read_split, write_split
 from lidar_ebm.errors import InputError
+from lidar_ebm.evaluation.kitti_ap import evaluate
 from lidar_ebm.evaluation.report import evaluate_run
 from lidar_ebm.model.detector import Detector
-from lidar_ebm.training.checkpoint import save_weights
+from lidar_ebm.training.checkpoint import load_run, save_weights
+from lidar_ebm.training.temperature import weights_digest
 from lidar_ebm.visualization.run_pictures import plot_run
 
 METRICS = "step,epoch,stage,loss,anchor_box\n10,0,detector,2.0,1.0\n20,1,detector,1.0,0.5\n"
@@ -72,14 +75,16 @@ def test_pictures_of_a_split_that_was_not_evaluated_are_refused(
 
 
 def every_file(folder: Path) -> dict[str, bytes]:
-    """Content of all files in a folder, by their names in it."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Content of all files in a folder but that which says when they were made, by their names in it."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "about.json"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 # Evaluates until its sixth frame, for which it waits for ever: the second batch is never done.
 KILLED = """
 import sys, threading
 from lidar_ebm.data.dataset import KittiDataset
+from lidar_ebm.evaluation.kitti_ap import evaluate
 from lidar_ebm.evaluation.report import evaluate_run
 
 read = KittiDataset.__getitem__
@@ -117,3 +122,27 @@ def test_a_killed_evaluation_goes_on_to_the_same_files(
     assert seen == [("000004", "000005")]  # the rest was there
     assert found.predictions == undisturbed.predictions  # every digit
     assert every_file(folder) == files
+
+
+def test_scoring_the_result_files_gives_the_evaluations_own_figures(
+    eager_config: Config, simulated: Path, tmp_path: Path
+) -> None:
+    run = make_run(eager_config, tmp_path / "run")
+    found = evaluate_run(run, simulated, steps=2, ious=(0.01, 0.02, 0.05))
+    labels, folder = simulated / "training" / "label_2", run / "evaluation" / "val"
+    for part, side in (("results_before", "before"), ("results_after", "after")):
+        scored = evaluate(labels, folder / part, classes=("Car",), iou=(0.01, 0.02, 0.05), metrics=("3d", "bev"))
+        for change in found.comparisons[0].changes:
+            own = getattr(change, side)
+            assert scored.ap("Car", change.metric, change.difficulty, change.iou) == pytest.approx(own, abs=1e-9)
+    assert any(change.after > 0 for change in found.comparisons[0].changes)
+
+
+def test_what_was_evaluated_is_recorded(eager_config: Config, simulated: Path, tmp_path: Path) -> None:
+    run = make_run(eager_config, tmp_path / "run")
+    evaluate_run(run, simulated, steps=2, curve_steps=(1,))
+    about = json.loads((run / "evaluation" / "val" / "about.json").read_text())
+    assert (about["data"], about["split"], about["frames"]) == (str(simulated.resolve()), "val", 2)
+    assert (about["steps"], about["all_steps"]) == (2, [0, 1, 2])
+    assert about["weights_sha256"] == weights_digest(load_run(run))
+    assert about["environment"]["torch"] == torch.__version__

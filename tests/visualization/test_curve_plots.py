@@ -18,6 +18,7 @@ from lidar_ebm.visualization.curve_plots import (
     plot_ap_before_after,
     plot_losses,
     plot_precision_recall,
+    plot_schedule,
     read_losses,
     smooth,
 )
@@ -48,6 +49,15 @@ def test_losses_are_read_by_stage_and_term(tmp_path: Path) -> None:
     ]
     np.testing.assert_array_equal(curves[0].steps, [1, 3])  # the NaN is left out
     np.testing.assert_array_equal(curves[0].values, [4, 2])
+
+
+def test_the_schedule_has_a_panel_for_each_column(tmp_path: Path) -> None:
+    header = "step,epoch,stage,learning_rate,gradient_norm,seconds_per_step\n"
+    rows = "1,0,detector,1e-3,4.0,0.2\n2,0,detector,2e-3,inf,0.1\n3,1,energy,1e-3,,0.1\n"
+    file = metrics_file(tmp_path, header + rows)
+    assert size_of(plot_schedule(file, tmp_path / "schedule.png")) == (1300, 400)
+    with pytest.raises(InputError, match=r"metrics\.csv, line 4: learning_rate"):
+        plot_schedule(metrics_file(tmp_path, header + rows.replace("energy,1e-3", "energy,fast")), tmp_path / "b.png")
 
 
 def test_every_column_that_training_writes_is_known() -> None:
