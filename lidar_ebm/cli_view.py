@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +13,12 @@ from lidar_ebm import cli_options as options
 
 def view(
     paths: Annotated[list[Path], typer.Argument(help="A folder in KITTI's layout, or .bin, .npy, .pcd, .ply files.")],
-    screenshot: Annotated[Path, options.output("Folder for the pictures.")],
+    screenshot: Annotated[
+        Path | None, options.output("Folder for pictures, drawn without a display in place of a window.")
+    ] = None,
     frame: Annotated[
-        list[str] | None, typer.Option(help="Name of a frame, once for each; the first where not given.")
+        list[str] | None,
+        typer.Option(help="Name of a frame: the window begins there; a picture is made of each, or of the first."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Name of a file in ImageSets.")] = None,
     labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Show labels where they are known.")] = True,
@@ -22,23 +26,56 @@ def view(
         list[Path] | None, typer.Option(help="Folder of KITTI result files of any program, once for each.")
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Run that detects, before and after refinement.")] = None,
-    seen: Annotated[
-        str, typer.Option("--from", help="behind (the sensor), above, image (points and boxes in the camera's image).")
-    ] = "behind",
     color: Annotated[str, typer.Option(help="Points by height, reflectance, distance or boxes.")] = "height",
+    class_name: Annotated[
+        list[str] | None, typer.Option("--class", help="Boxes of this class alone, once for each.")
+    ] = None,
+    min_score: Annotated[float, typer.Option(help="Boxes with at least this score, where they have one.")] = 0.0,
+    max_distance: Annotated[float, typer.Option(help="Boxes as near as this to the sensor, m.")] = math.inf,
+    theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
+    seen: Annotated[
+        str,
+        typer.Option("--from", help="Of pictures: behind (the sensor), above, image (boxes in the camera's image)."),
+    ] = "behind",
+    pose: Annotated[
+        str | None, typer.Option(help="Of pictures: x,y,z of the eye and x,y,z of what it looks at, LiDAR frame, m.")
+    ] = None,
+    animate: Annotated[
+        str | None, typer.Option(help="Of pictures: a GIF of a turntable, of a flight (fly), or of the refinement.")
+    ] = None,
 ) -> None:
-    """Pictures of frames in space with labels and any number of result sets, drawn without a display."""
-    from lidar_ebm.visualization.scene_pictures import write_pictures
+    """Frames in space with labels, any number of result sets and a run: in a window, or as pictures.
 
+    The window lists its keys; pictures are drawn by Open3D too, on machines without a display or a GPU.
+    """
+    from lidar_ebm.visualization.palette import find_theme
+    from lidar_ebm.visualization.scene_frames import BoxFilter, open_frames
+    from lidar_ebm.visualization.scene_geometry import Pose
+    from lidar_ebm.visualization.scene_pictures import check_coloring, choose_frames, write_pictures
+
+    look = find_theme(theme)
+    if screenshot is None:
+        from lidar_ebm.visualization.viewer import check_display
+
+        check_display()
+    frames = open_frames(paths, split=split, labels=labels, results=results or [], run=run, theme=look)
+    chosen = BoxFilter(tuple(class_name) if class_name else None, min_score, max_distance)
+    places = choose_frames(frames, frame, paths[0].is_dir())
+    if screenshot is None:
+        from lidar_ebm.visualization.viewer import open_window
+        from lidar_ebm.visualization.viewer_state import ViewerState
+
+        open_window(ViewerState(frames, places[0], check_coloring(color), chosen), theme=look)
+        return
+    place = None if pose is None else Pose.read(pose)
     for path in write_pictures(
-        paths,
+        [frames[index] for index in places],
         screenshot,
-        names=frame,
-        split=split,
-        labels=labels,
-        results=results or [],
-        run=run,
         seen=seen,
+        pose=place,
         color=color,
+        chosen=chosen,
+        theme=look,
+        animate=animate,
     ):
         typer.echo(path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -31,6 +32,43 @@ class BoxSet:
     color: str
     scores: np.ndarray | None = None  # [M]
     f: np.ndarray | None = None  # [M]
+    path: np.ndarray | None = None  # [1 + T, M, 7] where refinement had each box after 0..T steps
+    path_f: np.ndarray | None = None  # [1 + T, M] f there
+
+    def at_step(self, step: int) -> BoxSet:
+        """The same boxes after so many refinement steps, at most all; as they are where no path is known."""
+        if self.path is None or self.path_f is None:
+            return self
+        step = min(step, len(self.path) - 1)
+        return replace(self, name=f"{self.name}, step {step}", boxes=self.path[step], f=self.path_f[step])
+
+
+@dataclass(frozen=True)
+class BoxFilter:
+    """Which boxes are shown."""
+
+    types: tuple[str, ...] | None = None  # class names, in any case of letters; None for all
+    min_score: float = 0.0  # of boxes that have one
+    max_distance: float = math.inf  # from the sensor, horizontal, m
+
+    def apply(self, boxes: BoxSet) -> BoxSet:
+        """The boxes of a set that pass."""
+        keep = np.hypot(boxes.boxes[:, 0], boxes.boxes[:, 1]) <= self.max_distance
+        if self.types is not None:
+            wanted = {name.lower() for name in self.types}
+            keep &= np.array([name.lower() in wanted for name in boxes.types], dtype=bool)
+        if boxes.scores is not None:
+            keep &= np.asarray(boxes.scores) >= self.min_score
+        rows = np.flatnonzero(keep)
+        return replace(
+            boxes,
+            boxes=boxes.boxes[rows],
+            types=tuple(boxes.types[k] for k in rows),
+            scores=None if boxes.scores is None else boxes.scores[rows],
+            f=None if boxes.f is None else boxes.f[rows],
+            path=None if boxes.path is None else boxes.path[:, rows],
+            path_f=None if boxes.path_f is None else boxes.path_f[:, rows],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +81,28 @@ class SceneFrame:
     image: Path | None  # of the left colour camera
     sets: tuple[BoxSet, ...]  # later ones are drawn over earlier ones
 
+    @property
+    def steps(self) -> int:
+        """Refinement steps that can be shown; 0 where no path is known."""
+        return max((len(each.path) - 1 for each in self.sets if each.path is not None), default=0)
+
+    def at_step(self, step: int) -> SceneFrame:
+        """The frame with every path's boxes after so many steps."""
+        return replace(self, sets=tuple(each.at_step(step) for each in self.sets))
+
+    def filtered(self, chosen: BoxFilter) -> SceneFrame:
+        """The frame with the boxes that pass."""
+        return replace(self, sets=tuple(chosen.apply(each) for each in self.sets))
+
 
 class SceneFrames(Sequence[SceneFrame]):
     """Frames that are read when they are asked for; the last ones stay in memory. See `open_frames`."""
 
-    def __init__(self, paths: Sequence[Path], labels: bool, results: Sequence[Path], run: Path | None) -> None:
+    def __init__(
+        self, paths: Sequence[Path], labels: bool, results: Sequence[Path], run: Path | None, theme: palette.Theme
+    ) -> None:
         """Args: paths: point clouds; the others as for `open_frames`."""
-        self.paths, self.labels, self.results, self.run = list(paths), labels, list(results), run
+        self.paths, self.labels, self.results, self.run, self.theme = list(paths), labels, list(results), run, theme
         self.names = [path.stem for path in paths]
         self._kept = lru_cache(KEPT)(self._read)
 
@@ -85,15 +138,15 @@ class SceneFrames(Sequence[SceneFrame]):
         calibration = read_calibration(file, need_headings=True) if file.is_file() else None
         picture = folder / "image_2" / f"{name}.png"
         image = picture if picture.is_file() else None
-        sets = []
+        sets, look = [], self.theme
         label_file = folder / "label_2" / f"{name}.txt"
         if self.labels and label_file.is_file():
-            sets.append(_read_boxes("label", label_file, calibration, palette.LABEL, scored=False))
+            sets.append(_read_boxes("label", label_file, calibration, look.label, scored=False))
         if self.run is not None:
             sets.extend(self._detect(points, calibration, image))
-        colors = [color for color in palette.CYCLE if color not in (palette.LABEL, palette.BEFORE, palette.AFTER)]
+        colors = [color for color in look.cycle if color not in (look.label, look.before, look.after)]
         if self.run is None:
-            colors = [palette.AFTER, palette.BEFORE, *colors]
+            colors = [look.after, look.before, *colors]
         for number, result in enumerate(self.results):
             title, color = _title(result), colors[number % len(colors)]
             sets.append(_read_boxes(title, result / f"{name}.txt", calibration, color, scored=True))
@@ -104,16 +157,14 @@ class SceneFrames(Sequence[SceneFrame]):
         if calibration is not None:
             size = DEFAULT_IMAGE_SIZE if image is None else read_image_size(image)
             points = points[np.asarray(crop_to_camera_view(points, calibration, size))]
-        before, after = self._detector.detect_before_after(points)
+        climb = self._detector.climb(points)
         names = self._detector.config.class_names
-        types = tuple(names[k] for k in after.labels.tolist())
-        return [
-            BoxSet(name, found.boxes.numpy(), types, color, found.scores.numpy(), found.f.numpy())
-            for name, found, color in (
-                ("before refinement", before, palette.BEFORE),
-                ("after refinement", after, palette.AFTER),
-            )
-        ]
+        types, scores = tuple(names[k] for k in climb.found.labels.tolist()), climb.found.scores.numpy()
+        before = BoxSet("before refinement", climb.boxes[0], types, self.theme.before, scores, climb.f[0])
+        after = BoxSet(
+            "after refinement", climb.boxes[-1], types, self.theme.after, scores, climb.f[-1], climb.boxes, climb.f
+        )
+        return [before, after]
 
 
 def open_frames(
@@ -123,6 +174,7 @@ def open_frames(
     labels: bool = True,
     results: Sequence[str | Path] = (),
     run: str | Path | None = None,
+    theme: palette.Theme = palette.LIGHT,
 ) -> SceneFrames:
     """Frames of a data set in KITTI's layout, or of point-cloud files.
 
@@ -135,6 +187,7 @@ def open_frames(
         labels: whether to show labels where they are known.
         results: folders of KITTI result files, of any program; a frame without a file there has no result.
         run: a trained run, which detects in every frame that is looked at.
+        theme: whose colours the boxes have.
 
     Raises:
         InputError: there are no frames, or a file or folder is missing.
@@ -160,7 +213,7 @@ def open_frames(
     absent = next((path for path in folders_of_results if not path.is_dir()), None)
     if absent is not None:
         raise InputError(f"{absent}: no such folder of result files.")
-    return SceneFrames(files, labels, folders_of_results, None if run is None else Path(run))
+    return SceneFrames(files, labels, folders_of_results, None if run is None else Path(run), theme)
 
 
 def _title(folder: Path) -> str:

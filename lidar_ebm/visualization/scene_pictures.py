@@ -1,58 +1,88 @@
-"""From frames' files to pictures of them, from any of the places that pictures are taken from."""
+"""From frames' files to pictures of them, still or moving, from any of the places that pictures are taken from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
+
+from PIL import Image
 
 from lidar_ebm.errors import InputError
+from lidar_ebm.files import atomic_write
 from lidar_ebm.geometry.calibration import Calibration
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import BoxLayer
 from lidar_ebm.visualization.image_overlay import plot_overlay
-from lidar_ebm.visualization.offscreen import POSES, Coloring, write_screenshots
-from lidar_ebm.visualization.scene_frames import SceneFrame, open_frames
+from lidar_ebm.visualization.scene_frames import BoxFilter, SceneFrame, SceneFrames
+from lidar_ebm.visualization.scene_geometry import POSES, Coloring, Pose
 
 IMAGE = "image"
 
 
-def write_pictures(
-    paths: Sequence[str | Path],
-    out: str | Path,
-    *,
-    names: Sequence[str] | None = None,
-    split: str | None = None,
-    labels: bool = True,
-    results: Sequence[str | Path] = (),
-    run: str | Path | None = None,
-    seen: str = "behind",
-    color: str = "height",
-) -> list[Path]:
-    """Write OUT/NAME_SEEN.png of frames.
-
-    Args:
-        paths: as for `open_frames`, like `split`, `labels`, `results` and `run`.
-        out: folder of the pictures.
-        names: frames; the first one, or all of the files, where None.
-        seen: a name of `offscreen.POSES`, or "image": points and boxes in the camera's image.
-        color: of the points, by height, reflectance, distance or boxes; in the image it is by depth.
+def choose_frames(frames: SceneFrames, names: Sequence[str] | None, whole_folder: bool) -> list[int]:
+    """Places of the frames of these names; without names the first of a folder, or all of the given files.
 
     Raises:
-        InputError: a frame, a file, `seen` or `color` is unknown, or a library is missing.
+        InputError: a name is unknown.
+    """
+    return [frames.index_of(name) for name in names] if names else list(range(1 if whole_folder else len(frames)))
+
+
+def check_coloring(color: str) -> Coloring:
+    """What points are coloured by.
+
+    Raises:
+        InputError: it is unknown.
+    """
+    if color not in get_args(Coloring):
+        raise InputError(f"--color {color!r}: choose one of {', '.join(get_args(Coloring))}.")
+    return cast("Coloring", color)
+
+
+def write_pictures(
+    frames: Sequence[SceneFrame],
+    out: str | Path,
+    *,
+    seen: str = "behind",
+    pose: Pose | None = None,
+    color: str = "height",
+    chosen: BoxFilter = BoxFilter(),  # noqa: B008 (frozen, without state)
+    theme: palette.Theme = palette.LIGHT,
+    animate: str | None = None,
+) -> list[Path]:
+    """Write OUT/NAME_SEEN.png of frames, or with `animate` OUT/NAME_ANIMATE.gif.
+
+    Args:
+        frames: what is shown.
+        out: folder of the pictures.
+        seen: a name of `POSES`, or "image": points and boxes in the camera's image.
+        pose: another place to look from, in place of `seen`; files then end in _pose.
+        color: of the points, by height, reflectance, distance or boxes; in the image it is by depth.
+        chosen: boxes that are shown.
+        theme: light or dark.
+        animate: one of `animation.KINDS`.
+
+    Raises:
+        InputError: `seen`, `color` or `animate` is unknown, or a library is missing.
         OutputError: a picture cannot be written.
     """
     if seen not in (*POSES, IMAGE):
         raise InputError(f"--from {seen!r}: choose one of {', '.join((*POSES, IMAGE))}.")
-    if color not in get_args(Coloring):
-        raise InputError(f"--color {color!r}: choose one of {', '.join(get_args(Coloring))}.")
-    frames = open_frames(paths, split=split, labels=labels, results=results, run=run)
-    whole_folder = Path(paths[0]).is_dir()
-    chosen = [frames.index_of(name) for name in names] if names else list(range(1 if whole_folder else len(frames)))
-    scenes = [frames[index] for index in chosen]
-    if seen == IMAGE:
-        return [overlay(scene, Path(out) / f"{scene.name}_{IMAGE}.png") for scene in scenes]
-    return write_screenshots(scenes, Path(out), pose=POSES[seen], suffix=seen, color=color)  # type: ignore[arg-type]
+    coloring, written = check_coloring(color), []
+    if seen == IMAGE and animate is not None:
+        raise InputError("--animate: what is drawn in the camera's image does not move; leave out --from image.")
+    with palette.use_theme(theme):
+        for frame in frames:
+            shown = frame.filtered(chosen)
+            place, suffix = (POSES.get(seen), seen) if pose is None else (pose, "pose")
+            if animate is not None:
+                written.append(_animate(shown, animate, Path(out), place or POSES["behind"], coloring))
+            elif place is None:
+                written.append(overlay(shown, Path(out) / f"{frame.name}_{IMAGE}.png"))
+            else:
+                written.append(_screenshot(shown, Path(out) / f"{frame.name}_{suffix}.png", place, coloring))
+    return written
 
 
 def overlay(frame: SceneFrame, path: Path) -> Path:
@@ -63,8 +93,23 @@ def overlay(frame: SceneFrame, path: Path) -> Path:
         OutputError: the file cannot be written.
     """
     layers = [
-        BoxLayer(each.name, each.boxes, each.color, linewidth=3.0 if each.color == palette.LABEL else 1.5)
+        BoxLayer(each.name, each.boxes, each.color, linewidth=3.0 if each.name == "label" else 1.5)
         for each in frame.sets
     ]
     calibration = Calibration.nominal() if frame.calibration is None else frame.calibration
     return plot_overlay(frame.image, calibration, path, points=frame.points, layers=layers, title=frame.name)
+
+
+def _screenshot(frame: SceneFrame, path: Path, pose: Pose, color: Coloring) -> Path:
+    from lidar_ebm.visualization.offscreen import offscreen_scene  # Open3D is an extra
+
+    picture = offscreen_scene().render(frame, pose, color=color)
+    with atomic_write(path) as file:
+        Image.fromarray(picture).save(file, format="png")
+    return path
+
+
+def _animate(frame: SceneFrame, kind: str, out: Path, pose: Pose, color: Coloring) -> Path:
+    from lidar_ebm.visualization.animation import write_animation
+
+    return write_animation(frame, kind, out / f"{frame.name}_{kind}.gif", pose=pose, color=color)
