@@ -146,7 +146,7 @@ def background(theme: Theme) -> list[float]:
 def switch_light_off(scene: Any) -> None:
     """Draw an Open3DScene's colours as they are: without lamps and shadows, and without post-processing.
 
-    Nor with several samples a pixel: Mesa's software renderer takes up to half a minute over some pictures then.
+    Nor with several samples a pixel, which Mesa's software renderer now and then takes very long over.
     """
     scene.view.set_post_processing(False)
     scene.view.set_antialiasing(False)
