@@ -20,7 +20,6 @@ from lidar_ebm.visualization.scene_geometry import (
 )
 
 SIZE = (1280, 720)  # width and height of the pictures, pixels
-FINER = 2  # times as many pixels are drawn, each way
 
 
 class OffscreenScene:
@@ -35,7 +34,7 @@ class OffscreenScene:
     def __init__(self) -> None:
         self._o3d = import_open3d()
         with quiet():
-            self._renderer = self._o3d.visualization.rendering.OffscreenRenderer(FINER * SIZE[0], FINER * SIZE[1])
+            self._renderer = self._o3d.visualization.rendering.OffscreenRenderer(*SIZE)
             switch_light_off(self._renderer.scene)
 
     def render(self, frame: SceneFrame, pose: Pose, *, color: Coloring = "height") -> np.ndarray:
@@ -50,14 +49,13 @@ class OffscreenScene:
             scene.clear_geometry()
             scene.set_background(background(look))
             for name, geometry in scene_geometries(self._o3d, frame, color, look).items():
-                scene.add_geometry(name, geometry, unlit_material(self._o3d, point_size=2.0 * FINER))
+                scene.add_geometry(name, geometry, unlit_material(self._o3d, point_size=2.0))
 
     def look(self, frame: SceneFrame, pose: Pose) -> np.ndarray:
         """A picture [H, W, 3] uint8 of the frame that was put into the scene."""
         with quiet():
             self._renderer.setup_camera(pose.field_of_view, pose.target, pose.eye, pose.up)
-            drawn = Image.fromarray(np.asarray(self._renderer.render_to_image()))
-        picture = np.asarray(drawn.reduce(FINER))  # the mean of its pixels: smooth edges
+            picture = np.asarray(self._renderer.render_to_image())
         return _with_legend(picture, frame, theme())
 
 
