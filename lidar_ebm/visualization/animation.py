@@ -7,22 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.files import atomic_write
 from lidar_ebm.progress import progress_bar
-from lidar_ebm.visualization.offscreen import OffscreenScene, offscreen_scene
+from lidar_ebm.visualization.offscreen import render
+from lidar_ebm.visualization.palette import Theme, theme
 from lidar_ebm.visualization.scene_frames import SceneFrame
-from lidar_ebm.visualization.scene_geometry import Coloring, Pose
+from lidar_ebm.visualization.scene_geometry import Coloring, Pose, inside_color, outside_color
 
 KINDS = ("turntable", "fly", "refinement")
 SIZE = (800, 450)  # width and height, pixels: half a frame's GIF would be, at full size, some tens of megabytes
-COLORS = 64  # the palette's and their edges; more make the file larger, not better
+BLENDS = (1.0, 0.75, 0.5, 0.25)  # how much of a colour over the background smooth edges are drawn with
+RAMP = 12  # colours of points
 TURNS = 60  # pictures of a turn
 CENTER = (22.0, 0.0, -1.0)  # m, what a turn goes around: the middle of what the camera sees
 RADIUS, HEIGHT = 34.0, 16.0  # m
-FLIGHT = (-12.0, 38.0)  # m, x of the eye
+BEGIN, LONGEST = -12.0, 50.0  # m, of a flight: x of the eye at first, and how far it goes at most
+AHEAD = 20.0  # m, where the eye looks
 MILLISECONDS = 100  # a picture
 STEP_MILLISECONDS, REST_MILLISECONDS = 350, 1500  # a refinement step; before it begins and after it ends
 
@@ -41,16 +45,20 @@ def write_animation(frame: SceneFrame, kind: str, path: Path, *, pose: Pose, col
         InputError: the kind is unknown, a frame has no refinement to show, or Open3D is missing.
         OutputError: the file cannot be written.
     """
-    scene = offscreen_scene()
     if kind == "turntable":
-        images, durations = _move(scene, frame, turntable(), color), [MILLISECONDS] * TURNS
+        shown = [(frame, place) for place in turntable()]
     elif kind == "fly":
-        images, durations = _move(scene, frame, flight(), color), [MILLISECONDS] * TURNS
+        shown = [(frame, place) for place in flight(frame.points)]
     elif kind == "refinement":
-        images = _climb(scene, frame, pose, color)
-        durations = [REST_MILLISECONDS, *[STEP_MILLISECONDS] * (len(images) - 2), REST_MILLISECONDS]
+        if frame.steps == 0:
+            raise InputError(f"frame {frame.name}: there is no refinement to show. Name a run that refines with --run.")
+        shown = [(frame.at_step(step), pose) for step in range(frame.steps + 1)]
     else:
         raise InputError(f"--animate {kind!r}: choose one of {', '.join(KINDS)}.")
+    images = _draw(shown, color)
+    durations = [MILLISECONDS] * TURNS
+    if kind == "refinement":
+        durations = [REST_MILLISECONDS, *[STEP_MILLISECONDS] * (len(images) - 2), REST_MILLISECONDS]
     with atomic_write(path) as file:
         images[0].save(
             file, format="gif", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False
@@ -64,34 +72,32 @@ def turntable() -> list[Pose]:
     return [Pose((CENTER[0] + RADIUS * math.cos(a), CENTER[1] + RADIUS * math.sin(a), HEIGHT), CENTER) for a in angles]
 
 
-def flight() -> list[Pose]:
-    """Places along x, looking ahead and down, slower at both ends."""
-    shares = (1 - np.cos(np.pi * np.arange(TURNS) / (TURNS - 1))) / 2
-    eyes = FLIGHT[0] + (FLIGHT[1] - FLIGHT[0]) * shares
-    return [Pose((float(x), 0.0, 6.0), (float(x) + 20.0, 0.0, -2.0)) for x in eyes]
+def flight(points: np.ndarray) -> list[Pose]:
+    """Places along x, looking ahead and down, slower at both ends; it ends where nearly all of points [N, 4] are behind
+    what it looks at."""
+    far = float(np.quantile(points[:, 0], 0.9)) if len(points) else math.inf
+    length = min(max(far - AHEAD - BEGIN, AHEAD), LONGEST)
+    eyes = BEGIN + length * (1 - np.cos(np.pi * np.arange(TURNS) / (TURNS - 1))) / 2
+    return [Pose((float(x), 0.0, 6.0), (float(x) + AHEAD, 0.0, -2.0)) for x in eyes]
 
 
-def _move(scene: OffscreenScene, frame: SceneFrame, poses: Sequence[Pose], color: Coloring) -> list[Image.Image]:
-    scene.show(frame, color=color)
+def _draw(shown: Sequence[tuple[SceneFrame, Pose]], color: Coloring) -> list[Image.Image]:
+    colors = _color_table(shown[0][0], theme())
     images = []
-    with progress_bar("Drawing", len(poses)) as bar:
-        for pose in poses:
-            images.append(_small(scene.look(frame, pose)))
+    with progress_bar("Drawing", len(shown)) as bar:
+        for frame, pose in shown:
+            picture = Image.fromarray(render(frame, pose, color=color, size=SIZE))
+            images.append(picture.quantize(palette=colors, dither=Image.Dither.NONE))
             bar.advance()
     return images
 
 
-def _climb(scene: OffscreenScene, frame: SceneFrame, pose: Pose, color: Coloring) -> list[Image.Image]:
-    if frame.steps == 0:
-        raise InputError(f"frame {frame.name}: there is no refinement to show. Name a run that refines with --run.")
-    images = []
-    with progress_bar("Drawing", frame.steps + 1) as bar:
-        for step in range(frame.steps + 1):
-            images.append(_small(scene.render(frame.at_step(step), pose, color=color)))
-            bar.advance()
-    return images
-
-
-def _small(picture: np.ndarray) -> Image.Image:
-    small = Image.fromarray(picture).resize(SIZE, Image.Resampling.LANCZOS)
-    return small.quantize(COLORS, dither=Image.Dither.NONE)
+def _color_table(frame: SceneFrame, look: Theme) -> Image.Image:
+    """The colours that pictures of a frame are made of, so that few small boxes keep theirs."""
+    named = [to_rgb(name) for name in (look.text, *(each.color for each in frame.sets))]
+    pure = np.array([*named, inside_color(look), outside_color(look), *look.heights(np.linspace(0, 1, RAMP))[:, :3]])
+    back = np.array(to_rgb(look.background))
+    blended = np.concatenate([back[None], *(back + share * (pure - back) for share in BLENDS)])[:256]
+    table = Image.new("P", (1, 1))
+    table.putpalette(np.round(255 * blended).astype(np.uint8).tobytes())
+    return table

@@ -1,75 +1,131 @@
-"""Pictures of a frame in space, by Open3D, without a display or a GPU."""
+"""Pictures of a frame in space, without a display, a GPU or graphics drivers.
+
+Open3D casts a ray for each sample of the picture against the boxes' tubes; points are projected, nearer ones over
+farther ones, and the nearer of the two is seen. Open3D's own offscreen renderer is not used: on a machine without a GPU
+its Vulkan driver (Mesa's lavapipe) took minutes over one picture in some tens, and it wants drivers to be installed.
+"""
 
 from __future__ import annotations
 
-from functools import cache
+from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont
 
-from lidar_ebm.visualization.open3d_import import import_open3d, quiet
+from lidar_ebm.visualization.open3d_import import import_open3d
 from lidar_ebm.visualization.palette import Theme, theme
 from lidar_ebm.visualization.scene_frames import SceneFrame
 from lidar_ebm.visualization.scene_geometry import (
+    BOX_RADIUS,
+    SCALES,
     Coloring,
     Pose,
-    background,
-    scene_geometries,
-    switch_light_off,
-    unlit_material,
+    box_segments,
+    colored_points,
+    inside_color,
+    outside_color,
+    project,
+    tubes,
 )
 
 SIZE = (1280, 720)  # width and height of the pictures, pixels
+FINER = 2  # samples along each side of a pixel, for smooth edges
+POINT_SIZE = 2  # pixels
+EDGE_WIDTH = 1.6  # pixels, of box edges at least, however far they are
+SCALE_WIDTH = 120  # pixels, of the bar that says what points' colours mean
+ROWS = 256  # of samples that rays are cast for at a time, which bounds the memory
+LEAST_DEPTH = 0.1  # m; what is nearer to the eye is not seen
 
 
-class OffscreenScene:
-    """Renders frames in `SIZE`, in the theme in use; starting the renderer takes a moment, a picture then little.
+def render(
+    frame: SceneFrame, pose: Pose, *, color: Coloring = "height", size: tuple[int, int] = SIZE, legend: bool = True
+) -> np.ndarray:
+    """A picture [H, W, 3] uint8 of a frame with all its sets of boxes, in the theme in use.
 
-    A process has one, from `offscreen_scene`: with a second beside it Open3D ends the process.
-
-    Raises:
-        InputError: Open3D, or a library of the system that it needs, is missing.
-    """
-
-    def __init__(self) -> None:
-        self._o3d = import_open3d()
-        with quiet():
-            self._renderer = self._o3d.visualization.rendering.OffscreenRenderer(*SIZE)
-            switch_light_off(self._renderer.scene)
-
-    def render(self, frame: SceneFrame, pose: Pose, *, color: Coloring = "height") -> np.ndarray:
-        """A picture [H, W, 3] uint8 of a frame with all its sets of boxes, and a legend."""
-        self.show(frame, color=color)
-        return self.look(frame, pose)
-
-    def show(self, frame: SceneFrame, *, color: Coloring = "height") -> None:
-        """Put a frame into the scene, for `look`."""
-        scene, look = self._renderer.scene, theme()
-        with quiet():
-            scene.clear_geometry()
-            scene.set_background(background(look))
-            for name, geometry in scene_geometries(self._o3d, frame, color, look).items():
-                scene.add_geometry(name, geometry, unlit_material(self._o3d, point_size=2.0))
-
-    def look(self, frame: SceneFrame, pose: Pose) -> np.ndarray:
-        """A picture [H, W, 3] uint8 of the frame that was put into the scene."""
-        with quiet():
-            self._renderer.setup_camera(pose.field_of_view, pose.target, pose.eye, pose.up)
-            picture = np.asarray(self._renderer.render_to_image())
-        return _with_legend(picture, frame, theme())
-
-
-@cache
-def offscreen_scene() -> OffscreenScene:
-    """The process's own.
+    Args:
+        frame: what is shown.
+        pose: where from.
+        color: of the points.
+        size: width and height, pixels.
+        legend: whether the frame's name and the sets' colours are written on it.
 
     Raises:
         InputError: Open3D, or a library of the system that it needs, is missing.
     """
-    return OffscreenScene()
+    o3d, look = import_open3d(), theme()
+    fine = (FINER * size[0], FINER * size[1])
+    samples = np.empty((fine[1], fine[0], 3), np.uint8)
+    samples[:] = _bytes(look.background)
+    depth = np.full((fine[1], fine[0]), np.inf, np.float32)
+    _draw_points(samples, depth, frame, pose, color, look)
+    _draw_boxes(samples, depth, frame, pose, o3d)
+    picture = samples.reshape(size[1], FINER, size[0], FINER, 3).mean(axis=(1, 3)).round().astype(np.uint8)
+    return _with_legend(picture, frame, color, look) if legend else picture
 
 
-def _with_legend(picture: np.ndarray, frame: SceneFrame, look: Theme) -> np.ndarray:
+def _draw_points(
+    samples: np.ndarray, depth: np.ndarray, frame: SceneFrame, pose: Pose, color: Coloring, look: Theme
+) -> None:
+    """Round spots in `samples` [H, W, 3] where a frame's points are, and how far they are in `depth` [H, W], m."""
+    height, width = depth.shape
+    away = (frame.points[:, :3].astype(np.float64) - pose.eye) @ pose.axes()[2]
+    seen = np.flatnonzero(away > LEAST_DEPTH)
+    seen = seen[np.argsort(-away[seen], kind="stable")]  # the nearest is written last and stays
+    places = project(frame.points[seen, :3], pose, (width, height))
+    inside = ((places > -POINT_SIZE * FINER) & (places < np.array([width, height]) + POINT_SIZE * FINER)).all(axis=1)
+    seen, places = seen[inside], places[inside]
+    reach = np.arange(POINT_SIZE * FINER) - (POINT_SIZE * FINER - 1) / 2
+    right, down = np.meshgrid(reach, reach)
+    spot = np.stack([right, down], axis=-1)[np.hypot(right, down) <= POINT_SIZE * FINER / 2]  # [S, 2]
+    at = np.floor(places[:, None] + spot).astype(np.int64).reshape(-1, 2)
+    point = np.repeat(seen, len(spot))
+    within = ((at >= 0) & (at < (width, height))).all(axis=1)
+    at, point = at[within], point[within]
+    nearest = np.full(height * width, -1, np.int64)
+    nearest[at[:, 1] * width + at[:, 0]] = point
+    covered = np.flatnonzero(nearest >= 0)
+    rgb = (255 * colored_points(frame, color, look)).round().astype(np.uint8)
+    samples.reshape(-1, 3)[covered] = rgb[nearest[covered]]
+    depth.reshape(-1)[covered] = away[nearest[covered]]
+
+
+def _draw_boxes(samples: np.ndarray, depth: np.ndarray, frame: SceneFrame, pose: Pose, o3d: Any) -> None:
+    """Boxes' edges in `samples` [H, W, 3] where they are nearer than `depth` [H, W], m."""
+    scene, colors = o3d.t.geometry.RaycastingScene(), {}
+    thinnest = EDGE_WIDTH * FINER / 2 / pose.scale(len(depth))  # radius in m, a metre away
+    for each in frame.sets:
+        segments = box_segments(each.boxes)
+        away = (segments.mean(axis=1) - pose.eye) @ pose.axes()[2]
+        vertices, triangles = tubes(segments, np.maximum(BOX_RADIUS, thinnest * away))
+        if len(triangles):
+            number = scene.add_triangles(
+                o3d.core.Tensor(vertices.astype(np.float32)), o3d.core.Tensor(triangles.astype(np.uint32))
+            )
+            colors[number] = _bytes(each.color)
+    if not colors:
+        return
+    table = np.array([colors[number] for number in range(len(colors))], np.uint8)
+    height, width = depth.shape
+    (right, up, forward), scale = pose.axes().astype(np.float32), np.float32(pose.scale(height))
+    sideways = (np.arange(width, dtype=np.float32)[:, None] + 0.5 - width / 2) / scale * right  # [W, 3]
+    for first in range(0, height, ROWS):
+        rows = slice(first, min(first + ROWS, height))
+        upwards = (height / 2 - 0.5 - np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]) / scale * up
+        rays = np.empty((len(upwards), width, 6), np.float32)
+        rays[..., :3] = pose.eye
+        rays[..., 3:] = upwards[:, None] + sideways + forward  # so that a ray's parameter is the depth
+        hits = scene.cast_rays(o3d.core.Tensor(rays))
+        found = hits["t_hit"].numpy()
+        front = (found < depth[rows]) & (found > LEAST_DEPTH)
+        samples[rows][front] = table[hits["geometry_ids"].numpy()[front]]
+
+
+def _bytes(color: Any) -> np.ndarray:
+    return np.round(255 * np.array(to_rgb(color))).astype(np.uint8)
+
+
+def _with_legend(picture: np.ndarray, frame: SceneFrame, color: Coloring, look: Theme) -> np.ndarray:
     image = Image.fromarray(picture)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=16)
     draw.text((14, 10), f"Frame {frame.name}, {len(frame.points):,} points", fill=look.text, font=font)
@@ -77,4 +133,26 @@ def _with_legend(picture: np.ndarray, frame: SceneFrame, look: Theme) -> np.ndar
         top = 36 + 22 * row
         draw.rectangle((14, top + 4, 34, top + 14), fill=each.color)
         draw.text((42, top), f"{each.name} ({len(each.boxes)})", fill=look.text, font=font)
+    if len(frame.points):
+        _draw_scale(draw, image.height, color, look, font)
     return np.asarray(image)
+
+
+def _draw_scale(draw: ImageDraw.ImageDraw, height: int, color: Coloring, look: Theme, font: Any) -> None:
+    """What the points' colours mean, at the lower left."""
+    top = height - 30
+    if color == "boxes":
+        rows = (("points in boxes", inside_color(look)), ("other points", outside_color(look)))
+        for row, (words, rgb) in enumerate(rows):
+            place = top - 22 * row
+            draw.ellipse((19, place + 4, 29, place + 14), fill=tuple(_bytes(rgb).tolist()))
+            draw.text((42, place), words, fill=look.text, font=font)
+        return
+    words, low, high = SCALES[color]
+    draw.text((14, top), f"{low:g}", fill=look.text, font=font)
+    left = 22 + round(draw.textlength(f"{low:g}", font=font))
+    for step, rgb in enumerate(look.heights(np.linspace(0, 1, SCALE_WIDTH))):
+        draw.line(
+            (left + step, top + 4, left + step, top + 14), fill=tuple(np.round(255 * rgb[:3]).astype(int).tolist())
+        )
+    draw.text((left + SCALE_WIDTH + 8, top), f"{high:g} {words}", fill=look.text, font=font)

@@ -11,7 +11,8 @@ from typing import Any
 
 from lidar_ebm.errors import InputError
 
-PACKAGES = "libusb-1.0-0 libgl1 libegl1 libx11-6 libvulkan1 mesa-vulkan-drivers"
+PACKAGES = "libusb-1.0-0 libgl1 libegl1 libx11-6"
+WINDOW_PACKAGES = "libvulkan1 mesa-vulkan-drivers"
 
 
 def import_open3d() -> Any:
@@ -26,13 +27,24 @@ def import_open3d() -> Any:
         raise InputError(f"Open3D cannot be loaded ({error}). `pip install 'lidar-ebm[viz]'`; {_apt()}") from error
     except OSError as error:
         raise InputError(f"Open3D lacks a library of the system ({error}); {_apt()}") from error
-    if sys.platform == "linux" and ctypes.util.find_library("vulkan") is None:
-        raise InputError(f"Open3D draws by Vulkan, which is missing; {_apt()}")
     return open3d
 
 
-def _apt() -> str:
-    return f"on Debian and Ubuntu: `apt-get install {PACKAGES}`."
+def check_vulkan() -> None:
+    """Refuse where Open3D could open no window.
+
+    Raises:
+        InputError: Vulkan's library is missing.
+    """
+    if sys.platform == "linux" and ctypes.util.find_library("vulkan") is None:
+        raise InputError(
+            f"Open3D's window is drawn by Vulkan, which is missing; {_apt(WINDOW_PACKAGES)} "
+            "Or give --screenshot FOLDER for pictures, which do without."
+        )
+
+
+def _apt(packages: str = PACKAGES) -> str:
+    return f"on Debian and Ubuntu: `apt-get install {packages}`."
 
 
 @contextmanager

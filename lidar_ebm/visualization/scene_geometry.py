@@ -17,8 +17,13 @@ from lidar_ebm.visualization.palette import Theme
 from lidar_ebm.visualization.scene_frames import SceneFrame
 
 Coloring = Literal["height", "reflectance", "distance", "boxes"]
-FAR = 70.0  # m, of the colours by distance
-BOX_RADIUS = 0.035  # m, of the tubes that edges are drawn as: lines of Open3D's software renderer are a pixel wide
+# What the colours of points mean, and the values at the scale's ends.
+SCALES = {
+    "height": ("m, height", *HEIGHT_LIMITS),
+    "reflectance": ("reflectance", 0.0, 1.0),
+    "distance": ("m, distance", 0.0, 70.0),
+}
+BOX_RADIUS = 0.035  # m, of the tubes that edges are drawn as: lines of Open3D are a pixel wide on some machines
 SIDES = 6  # of a tube
 
 
@@ -48,6 +53,18 @@ class Pose:
         straight = eye[:2] == target[:2]  # down or up: then x forward is up in the picture
         return cls(eye, target, up=(1.0, 0.0, 0.0) if straight else (0.0, 0.0, 1.0))
 
+    def axes(self) -> np.ndarray:
+        """Unit vectors [3, 3] in the LiDAR frame: right and up in the picture, and forward."""
+        forward = np.subtract(self.target, self.eye)
+        forward /= np.linalg.norm(forward)
+        right = np.cross(forward, self.up)
+        right /= np.linalg.norm(right)
+        return np.stack([right, np.cross(right, forward), forward])
+
+    def scale(self, height: int) -> float:
+        """Pixels per unit of the tangent from the middle, in a picture so many pixels high."""
+        return height / 2 / math.tan(math.radians(self.field_of_view) / 2)
+
 
 POSES = {
     "behind": Pose((-10.0, 0.0, 7.0), (18.0, 0.0, -2.0)),
@@ -57,13 +74,8 @@ POSES = {
 
 def project(places: np.ndarray, pose: Pose, size: tuple[int, int]) -> np.ndarray:
     """Pixels [N, 2] (right, down) of places [N, 3] in a picture of (width, height); NaN behind the eye."""
-    forward = np.subtract(pose.target, pose.eye)
-    forward /= np.linalg.norm(forward)
-    right = np.cross(forward, pose.up)
-    right /= np.linalg.norm(right)
-    axes = np.stack([right, np.cross(right, forward), forward])  # right, up, forward
-    x, y, depth = ((np.asarray(places, np.float64) - pose.eye) @ axes.T).T
-    scale = size[1] / 2 / math.tan(math.radians(pose.field_of_view) / 2)
+    x, y, depth = ((np.asarray(places, np.float64) - pose.eye) @ pose.axes().T).T
+    scale = pose.scale(size[1])
     depth = np.where(depth > 0, depth, np.nan)
     return np.stack([size[0] / 2 + scale * x / depth, size[1] / 2 - scale * y / depth], axis=1)
 
@@ -72,14 +84,29 @@ def point_colors(points: np.ndarray, boxes: np.ndarray, by: Coloring, theme: The
     """Colours [N, 3], 0..1, of points [N, 4]; those by membership take points within any of boxes [M, 7] out."""
     if by == "boxes":
         inside = np.asarray(points_in_boxes(points, boxes)).any(axis=1, keepdims=True)  # [N, 1]
-        return np.where(inside, to_rgb(theme.region), theme.heights(0.25)[:3])
-    low, high = HEIGHT_LIMITS
-    shares = {
-        "height": (points[:, 2] - low) / (high - low),
+        return np.where(inside, inside_color(theme), outside_color(theme))
+    values = {
+        "height": points[:, 2],
         "reflectance": points[:, 3],
-        "distance": np.hypot(points[:, 0], points[:, 1]) / FAR,
-    }
-    return theme.heights(np.clip(shares[by], 0, 1))[:, :3]
+        "distance": np.hypot(points[:, 0], points[:, 1]),
+    }[by]
+    _, low, high = SCALES[by]
+    return theme.heights(np.clip((values - low) / (high - low), 0, 1))[:, :3]
+
+
+def inside_color(theme: Theme) -> tuple[float, float, float]:
+    """Of points in boxes, where points are coloured by that; 0..1."""
+    return to_rgb(theme.region)
+
+
+def outside_color(theme: Theme) -> tuple[float, float, float]:
+    """Of the other points; 0..1."""
+    return to_rgb(theme.heights(0.25)[:3])
+
+
+def colored_points(frame: SceneFrame, by: Coloring, theme: Theme) -> np.ndarray:
+    """Colours [N, 3], 0..1, of a frame's points; those by membership are by all of its sets of boxes."""
+    return point_colors(frame.points, np.concatenate([np.zeros((0, 7)), *(s.boxes for s in frame.sets)]), by, theme)
 
 
 def box_segments(boxes: np.ndarray) -> np.ndarray:
@@ -96,8 +123,9 @@ def box_segments(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([edges, marks], axis=1).reshape(-1, 2, 3)
 
 
-def tubes(segments: np.ndarray, radius: float = BOX_RADIUS) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [V, 3] and triangles [F, 3] of thin prisms along lines [S, 2, 3]."""
+def tubes(segments: np.ndarray, radius: float | np.ndarray = BOX_RADIUS) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [V, 3] and triangles [F, 3] of thin prisms along lines [S, 2, 3]; radius: of all, or [S], m."""
+    radius = np.broadcast_to(radius, len(segments))[:, None]
     along = segments[:, 1] - segments[:, 0]
     direction = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
     steep = np.abs(direction[:, 2:]) > 0.9
@@ -105,7 +133,8 @@ def tubes(segments: np.ndarray, radius: float = BOX_RADIUS) -> tuple[np.ndarray,
     side /= np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-9)
     other = np.cross(direction, side)
     angles = 2 * np.pi * np.arange(SIDES) / SIDES
-    ring = radius * (np.cos(angles)[:, None] * side[:, None] + np.sin(angles)[:, None] * other[:, None])  # [S, 6, 3]
+    circle = np.cos(angles)[:, None] * side[:, None] + np.sin(angles)[:, None] * other[:, None]
+    ring = radius[..., None] * circle  # [S, 6, 3]
     # A little longer than the line, so that tubes meet without a gap in corners.
     ends = np.stack([segments[:, 0] - radius / 2 * direction, segments[:, 1] + radius / 2 * direction], axis=1)
     vertices = (ends[:, :, None] + ring[:, None]).reshape(-1, 3)  # [S · 2 · 6, 3]
@@ -124,9 +153,8 @@ def scene_geometries(o3d: Any, frame: SceneFrame, color: Coloring, theme: Theme)
     """
     found = {}
     if len(frame.points):
-        boxes = np.concatenate([np.zeros((0, 7)), *(each.boxes for each in frame.sets)])
         cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(frame.points[:, :3].astype(np.float64)))
-        cloud.colors = o3d.utility.Vector3dVector(point_colors(frame.points, boxes, color, theme))
+        cloud.colors = o3d.utility.Vector3dVector(colored_points(frame, color, theme))
         found["points"] = cloud
     for number, each in enumerate(frame.sets):
         vertices, triangles = tubes(box_segments(each.boxes))
@@ -136,28 +164,3 @@ def scene_geometries(o3d: Any, frame: SceneFrame, color: Coloring, theme: Theme)
             )
             found[f"boxes {number}"] = mesh.paint_uniform_color(to_rgb(each.color))
     return found
-
-
-def background(theme: Theme) -> list[float]:
-    """The theme's background [4] as Open3D wants it: unlike points' colours it makes it linear, and never back."""
-    return [c * 12.92 if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055 for c in to_rgb(theme.background)] + [1.0]
-
-
-def switch_light_off(scene: Any) -> None:
-    """Draw an Open3DScene's colours as they are: without lamps and shadows, and without post-processing.
-
-    Nor with several samples a pixel, which Mesa's software renderer now and then takes very long over.
-    """
-    scene.view.set_post_processing(False)
-    scene.view.set_antialiasing(False)
-    scene.view.set_sample_count(1)
-    scene.view.set_shadowing(False, scene.view.ShadowType.PCF)
-    scene.scene.enable_sun_light(False)
-    scene.scene.enable_indirect_light(False)
-
-
-def unlit_material(o3d: Any, point_size: float = 1.0) -> Any:
-    """Colours as they are, without light."""
-    material = o3d.visualization.rendering.MaterialRecord()
-    material.shader, material.point_size = "defaultUnlit", point_size
-    return material

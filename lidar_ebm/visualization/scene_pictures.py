@@ -101,9 +101,9 @@ def overlay(frame: SceneFrame, path: Path) -> Path:
 
 
 def _screenshot(frame: SceneFrame, path: Path, pose: Pose, color: Coloring) -> Path:
-    from lidar_ebm.visualization.offscreen import offscreen_scene  # Open3D is an extra
+    from lidar_ebm.visualization.offscreen import render  # Open3D is an extra
 
-    picture = offscreen_scene().render(frame, pose, color=color)
+    picture = render(frame, pose, color=color)
     with atomic_write(path) as file:
         Image.fromarray(picture).save(file, format="png")
     return path

@@ -17,21 +17,34 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.boxes import corners_3d
 from lidar_ebm.visualization import open3d_import, palette
 from lidar_ebm.visualization.animation import TURNS, flight, turntable
-from lidar_ebm.visualization.offscreen import SIZE, OffscreenScene, offscreen_scene
+from lidar_ebm.visualization.offscreen import SIZE, render
 from lidar_ebm.visualization.scene_frames import BoxSet, SceneFrame, open_frames
-from lidar_ebm.visualization.scene_geometry import POSES, Pose, box_segments, point_colors, project, tubes
+from lidar_ebm.visualization.scene_geometry import (
+    POSES,
+    Coloring,
+    Pose,
+    box_segments,
+    inside_color,
+    outside_color,
+    point_colors,
+    project,
+    tubes,
+)
 from lidar_ebm.visualization.scene_pictures import write_pictures
 
 REAL = Path(os.environ.get("LIDAR_EBM_KITTI", Path(__file__).parents[3] / "shared" / "kitti"))
 
 
-@pytest.fixture(scope="module")
-def scene() -> OffscreenScene:
-    pytest.importorskip("open3d")
+@pytest.fixture(scope="session")
+def open3d() -> None:
+    """Open3D, with all that it needs of the system."""
     try:
-        return offscreen_scene()
+        open3d_import.import_open3d()
     except InputError as error:
         pytest.skip(str(error))
+
+
+needs_open3d = pytest.mark.usefixtures("open3d")
 
 
 def is_near(picture: np.ndarray, place: np.ndarray, color: str, reach: int = 3) -> bool:
@@ -41,24 +54,26 @@ def is_near(picture: np.ndarray, place: np.ndarray, color: str, reach: int = 3) 
     return bool((np.abs(around - to_rgb(color)) < 0.03).all(axis=-1).any())
 
 
+@needs_open3d
 @pytest.mark.parametrize("pose", list(POSES))
-def test_boxes_stand_where_they_project_to(scene: OffscreenScene, pose: str) -> None:
+def test_boxes_stand_where_they_project_to(pose: str) -> None:
     boxes = np.array([[15.0, 3.0, -0.9, 4.0, 1.7, 1.5, 0.4], [25.0, -6.0, -0.8, 3.6, 1.6, 1.5, -2.0]], np.float32)
     sets = tuple(BoxSet(c, boxes[i : i + 1], ("Car",), c) for i, c in enumerate((palette.LABEL, palette.AFTER)))
-    picture = scene.render(SceneFrame("a", np.zeros((0, 4), np.float32), None, None, sets), POSES[pose])
+    picture = render(SceneFrame("a", np.zeros((0, 4), np.float32), None, None, sets), POSES[pose])
     assert picture.shape == (SIZE[1], SIZE[0], 3)
     for each in sets:
         for corner in project(np.asarray(corners_3d(each.boxes))[0], POSES[pose], SIZE):
             assert is_near(picture, corner, each.color)
 
 
+@needs_open3d
 @pytest.mark.parametrize("name", ["000003", "000008"])
-def test_real_frames_show_their_labels(scene: OffscreenScene, name: str) -> None:
+def test_real_frames_show_their_labels(name: str) -> None:
     if not (REAL / "training" / "velodyne" / f"{name}.bin").is_file():
         pytest.skip("no real frames here")
     frames = open_frames([REAL])
     frame = frames[frames.index_of(name)]
-    picture = scene.render(frame, POSES["behind"])
+    picture = render(frame, POSES["behind"])
     centers = project(frame.sets[0].boxes[:, :3], POSES["behind"], SIZE)
     inside = ((centers > 20) & (centers < np.array(SIZE) - 20)).all(axis=1)
     assert inside.any()
@@ -89,12 +104,47 @@ def test_points_are_coloured_by_what_is_asked() -> None:
 def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "open3d", None)
     with pytest.raises(InputError, match=r"lidar-ebm\[viz\].*apt-get install libusb-1\.0-0"):
-        OffscreenScene()
-    monkeypatch.setitem(sys.modules, "open3d", sys)  # anything that can be imported
+        open3d_import.import_open3d()
     monkeypatch.setattr(open3d_import.ctypes.util, "find_library", lambda name: None)
     monkeypatch.setattr(sys, "platform", "linux")
-    with pytest.raises(InputError, match=r"Vulkan.*apt-get install"):
-        OffscreenScene()
+    with pytest.raises(InputError, match=r"Vulkan.*apt-get install.*--screenshot"):
+        open3d_import.check_vulkan()
+
+
+@needs_open3d
+def test_what_is_nearer_hides_what_is_behind() -> None:
+    pose = Pose((0.0, 0.0, 0.0), (10.0, 0.0, 0.0))
+    box = BoxSet("label", np.array([[10.0, 0, 0, 2, 2, 2, 0]], np.float32), ("Car",), palette.LABEL)
+    edge = project(np.array([[9.0, -1.0, 0.3]]), pose, SIZE)[0]  # in the middle of an upright edge of the front
+    for depth, seen in ((5.0, False), (15.0, True)):
+        points = np.array([[depth, -1.0 * depth / 9, 0.3 * depth / 9, 0.5]], np.float32)
+        picture = render(SceneFrame("a", points, None, None, (box,)), pose, color="reflectance")
+        column, row = np.floor(edge).astype(int)
+        assert np.allclose(picture[row, column] / 255, to_rgb(palette.LABEL), atol=0.01) == seen
+
+
+@needs_open3d
+def test_nothing_behind_the_eye_is_drawn() -> None:
+    points = np.array([[-5.0, 0, 0, 1], [np.nan, 0, 0, 1]], np.float32)
+    box = BoxSet("label", np.array([[-8.0, 0, 0, 4, 2, 2, 0]], np.float32), ("Car",), palette.LABEL)
+    frame = SceneFrame("a", points, None, None, (box,))
+    picture = render(frame, Pose((0.0, 0.0, 0.0), (10.0, 0.0, 0.0)), legend=False)
+    assert (picture == 255).all()
+
+
+@needs_open3d
+@pytest.mark.parametrize("color", ["height", "boxes"])
+def test_the_legend_says_what_points_colours_mean(color: Coloring) -> None:
+    points = np.array([[-5.0, 0, 0, 1]], np.float32)  # behind the eye: all that is drawn is the legend
+    picture = render(SceneFrame("a", points, None, None, ()), Pose((0.0, 0.0, 0.0), (10.0, 0.0, 0.0)), color=color)
+    legend = picture[-60:, :260]
+    ends = (
+        (inside_color, outside_color)
+        if color == "boxes"
+        else (lambda t: t.heights(0)[:3], lambda t: t.heights(1.0)[:3])
+    )
+    for end in ends:
+        assert (np.abs(legend / 255 - to_rgb(end(palette.LIGHT))) < 0.01).all(axis=-1).any()
 
 
 def test_tubes_are_closed_and_as_thick_as_they_should_be() -> None:
@@ -121,21 +171,28 @@ def test_a_pose_is_read() -> None:
 
 
 def test_moving_pictures_go_all_around_and_along() -> None:
-    turn, flown = np.array([pose.eye for pose in turntable()]), np.array([pose.eye for pose in flight()])
+    turn, flown = (
+        np.array([pose.eye for pose in turntable()]),
+        np.array([pose.eye for pose in flight(np.zeros((0, 4)))]),
+    )
     assert len(turn) == len(flown) == TURNS
     gaps = np.linalg.norm(turn - np.roll(turn, 1, axis=0), axis=1)
     np.testing.assert_allclose(gaps, gaps[0])  # no jump where it begins again
     assert (np.diff(flown[:, 0]) >= 0).all()
+    near = np.stack([np.linspace(0, 30, 100), *np.zeros((3, 100))], axis=1)
+    assert flight(near)[-1].target[0] <= 30 < flown[-1, 0] + 20
 
 
-def test_pictures_are_written(scene: OffscreenScene, simulated: Path, tmp_path: Path) -> None:
+@needs_open3d
+def test_pictures_are_written(simulated: Path, tmp_path: Path) -> None:
     frames = open_frames([simulated])[:2]
     written = write_pictures(frames, tmp_path, seen="above", color="boxes")
     assert written == [tmp_path / f"{frame.name}_above.png" for frame in frames]
     assert all(path.stat().st_size > 1000 for path in written)
 
 
-def test_themes_and_poses_reach_the_picture(scene: OffscreenScene, simulated: Path, tmp_path: Path) -> None:
+@needs_open3d
+def test_themes_and_poses_reach_the_picture(simulated: Path, tmp_path: Path) -> None:
     frames = open_frames([simulated], theme=palette.DARK)[:1]
     pose = Pose((-15.0, -12.0, 10.0), (20.0, 0.0, -2.0))
     (path,) = write_pictures(frames, tmp_path, pose=pose, theme=palette.DARK)
@@ -144,7 +201,8 @@ def test_themes_and_poses_reach_the_picture(scene: OffscreenScene, simulated: Pa
     np.testing.assert_allclose(picture[-1, -1] / 255, to_rgb(palette.DARK.background), atol=0.01)
 
 
-def test_the_refinement_moves(scene: OffscreenScene, tmp_path: Path) -> None:
+@needs_open3d
+def test_the_refinement_moves(tmp_path: Path) -> None:
     path = np.zeros((4, 1, 7), np.float32) + np.array([12.0, 0, -1, 4, 1.7, 1.5, 0], np.float32)
     path[:, 0, 1] = [3.0, 2.0, 1.0, 0.0]
     boxes = BoxSet("after", path[-1], ("Car",), palette.AFTER, np.ones(1), np.zeros(1), path, np.zeros((4, 1)))
@@ -156,6 +214,8 @@ def test_the_refinement_moves(scene: OffscreenScene, tmp_path: Path) -> None:
         for k in range(4):
             film.seek(k)
             pictures.append(np.asarray(film.convert("RGB")).astype(int))
+    for picture in pictures:  # each set keeps its own colour
+        assert (np.abs(picture / 255 - to_rgb(palette.AFTER)) < 0.01).all(axis=-1).any()
     for first, second in pairwise(pictures):
         assert (np.abs(first - second).max(axis=-1) > 50).sum() > 50
     with pytest.raises(InputError, match="no refinement"):
