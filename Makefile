@@ -12,6 +12,10 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 # See lidar_ebm/cli.py: spinning threads are slow where anything else runs.
 export GOMP_SPINCOUNT ?= 1000
 
+# With viz and browser too, tests of pictures, of the window, and of the report's page are run, not left out.
+TEST_EXTRAS ?= cpu,test
+comma := ,
+
 # For example https://download.pytorch.org/whl/cpu, whose torch comes without gigabytes of CUDA.
 TORCH_INDEX ?=
 
@@ -29,8 +33,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(NATIVE)
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch -e '.[cpu]'
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[cpu,test]'
+INSTALLED_TEST := $(VENV)/.installed-$(subst $(comma),-,$(TEST_EXTRAS))
+
+$(INSTALLED_TEST): $(VENV)/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[$(TEST_EXTRAS)]'
 	@touch $@
 
 install: $(VENV)/.installed
@@ -38,7 +44,7 @@ install: $(VENV)/.installed
 demo: install
 	$(BIN)/python tools/demo.py --out $(RUN) --seed $(SEED)
 
-lint: $(VENV)/.installed-test
+lint: $(INSTALLED_TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

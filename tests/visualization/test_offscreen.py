@@ -35,15 +35,6 @@ from lidar_ebm.visualization.scene_pictures import write_pictures
 REAL = Path(os.environ.get("LIDAR_EBM_KITTI", Path(__file__).parents[3] / "shared" / "kitti"))
 
 
-@pytest.fixture(scope="session")
-def open3d() -> None:
-    """Open3D, with all that it needs of the system."""
-    try:
-        open3d_import.import_open3d()
-    except InputError as error:
-        pytest.skip(str(error))
-
-
 needs_open3d = pytest.mark.usefixtures("open3d")
 
 
