@@ -17,12 +17,12 @@ from torch import Tensor
 from lidar_ebm.config import Config
 from lidar_ebm.data.batch import collate
 from lidar_ebm.data.dataset import crop_to_range
-from lidar_ebm.data.kitti_files import read_calibration, read_image_size, write_labels
-from lidar_ebm.data.point_files import read_point_file
+from lidar_ebm.data.frame_file import read_frame_file
+from lidar_ebm.data.kitti_files import write_labels
 from lidar_ebm.errors import InputError
 from lidar_ebm.files import atomic_write
-from lidar_ebm.geometry.calibration import DEFAULT_IMAGE_SIZE, Calibration
-from lidar_ebm.geometry.frames import boxes_to_labels, crop_to_camera_view
+from lidar_ebm.geometry.calibration import Calibration
+from lidar_ebm.geometry.frames import boxes_to_labels
 from lidar_ebm.model.box_space import BOX_NAMES
 from lidar_ebm.model.detector import Detector
 from lidar_ebm.progress import progress_bar
@@ -190,14 +190,11 @@ def detect_files(
     written = []
     with progress_bar("Detecting", len(paths)) as bar:
         for path, name in zip(map(Path, paths), names, strict=True):
-            points = read_point_file(path)
-            known = _find_calibration(path, calibration)
-            image_size = _find_image_size(path)
-            if known is not None:
-                points = points[crop_to_camera_view(points, known, image_size)]
+            frame = read_frame_file(path, calibration=calibration)
+            points = frame.points_in_view()
             before, after = detector.detect_before_after(points, steps=steps, uncertainty=uncertainty)
             result = Path(out) / f"{name}.txt"
-            write_labels(result, _result_labels(after, detector.config, known, image_size))
+            write_labels(result, _result_labels(after, detector.config, frame.calibration, frame.image_size()))
             picture, title = result.with_suffix(".png"), f"{name}: {len(after.boxes)} detections"
             view = (low_x, low_y, high_x, high_y)
             if after.covariance is None:
@@ -209,20 +206,6 @@ def detect_files(
             written.append(result)
             bar.advance()
     return written
-
-
-def _find_calibration(points: Path, given: str | Path | None) -> Calibration | None:
-    if given is not None:
-        path = Path(given)
-        return read_calibration(path / f"{points.stem}.txt" if path.is_dir() else path, need_headings=True)
-    beside = points.resolve().parent.parent / "calib" / f"{points.stem}.txt"
-    return read_calibration(beside, need_headings=True) if beside.is_file() else None
-
-
-def _find_image_size(points: Path) -> tuple[int, int]:
-    """Width and height in pixels of the frame's image in KITTI's layout; most of KITTI's where there is none."""
-    beside = points.resolve().parent.parent / "image_2" / f"{points.stem}.png"
-    return read_image_size(beside) if beside.is_file() else DEFAULT_IMAGE_SIZE
 
 
 def _result_labels(

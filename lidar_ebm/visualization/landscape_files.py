@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lidar_ebm.data.kitti_files import read_calibration, read_image_size, read_labels
+from lidar_ebm.data.frame_file import read_frame_file
+from lidar_ebm.data.kitti_files import read_labels
 from lidar_ebm.data.layout import input_path
-from lidar_ebm.data.point_files import read_point_file
 from lidar_ebm.data.raw_frame import boxes_in_space
 from lidar_ebm.detection import load_detector
 from lidar_ebm.errors import InputError
-from lidar_ebm.geometry.calibration import DEFAULT_IMAGE_SIZE, Calibration
-from lidar_ebm.geometry.frames import crop_to_camera_view
+from lidar_ebm.geometry.calibration import Calibration
 from lidar_ebm.visualization.landscape import landscapes
 from lidar_ebm.visualization.landscape_plot import plot_landscape
 from lidar_ebm.visualization.palette import LIGHT, Theme, use_theme
@@ -90,16 +89,9 @@ def read_frame(path: Path, labels: str | Path | None = None) -> tuple[np.ndarray
     Raises:
         InputError: one of the files cannot be used.
     """
-    points = read_point_file(path)
-    training, name = path.resolve().parent.parent, path.stem
-    calibration = Calibration.nominal()
-    if (beside := training / "calib" / f"{name}.txt").is_file():
-        calibration = read_calibration(beside, need_headings=True)
-        image = training / "image_2" / f"{name}.png"
-        size = read_image_size(image) if image.is_file() else DEFAULT_IMAGE_SIZE
-        points = points[np.asarray(crop_to_camera_view(points, calibration, size))]
+    frame = read_frame_file(path)
+    labels = frame.labels if labels is None else labels
     if labels is None:
-        labels = training / "label_2" / f"{name}.txt"
-        if not labels.is_file():
-            return points, None
-    return points, boxes_in_space(read_labels(labels), calibration, labels)[1]
+        return frame.points_in_view(), None
+    calibration = Calibration.nominal() if frame.calibration is None else frame.calibration
+    return frame.points_in_view(), boxes_in_space(read_labels(labels), calibration, labels)[1]

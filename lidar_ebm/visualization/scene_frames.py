@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lidar_ebm.data.kitti_files import read_calibration, read_image_size, read_labels, read_split
+from lidar_ebm.data.frame_file import FrameFile, read_frame_file
+from lidar_ebm.data.kitti_files import read_labels, read_split
 from lidar_ebm.data.layout import split_path
-from lidar_ebm.data.point_files import read_point_file
 from lidar_ebm.data.raw_frame import boxes_in_space
 from lidar_ebm.errors import InputError
-from lidar_ebm.geometry.calibration import DEFAULT_IMAGE_SIZE, Calibration
-from lidar_ebm.geometry.frames import crop_to_camera_view
+from lidar_ebm.geometry.calibration import Calibration
 from lidar_ebm.visualization import palette
 
 KEPT = 8  # frames in memory
@@ -132,32 +131,24 @@ class SceneFrames(Sequence[SceneFrame]):
         return load_detector(self.run)
 
     def _read(self, index: int) -> SceneFrame:
-        path = self.paths[index]
-        points, folder, name = read_point_file(path), path.resolve().parent.parent, path.stem
-        file = folder / "calib" / f"{name}.txt"
-        calibration = read_calibration(file, need_headings=True) if file.is_file() else None
-        picture = folder / "image_2" / f"{name}.png"
-        image = picture if picture.is_file() else None
+        file = read_frame_file(self.paths[index])
+        name, calibration = file.name, file.calibration
         sets, look = [], self.theme
-        label_file = folder / "label_2" / f"{name}.txt"
-        if self.labels and label_file.is_file():
-            sets.append(_read_boxes("label", label_file, calibration, look.label, scored=False))
+        if self.labels and file.labels is not None:
+            sets.append(_read_boxes("label", file.labels, calibration, look.label, scored=False))
         if self.run is not None:
-            sets.extend(self._detect(points, calibration, image))
+            sets.extend(self._detect(file))
         colors = [color for color in look.cycle if color not in (look.label, look.before, look.after)]
         if self.run is None:
             colors = [look.after, look.before, *colors]
         for number, result in enumerate(self.results):
             title, color = _title(result), colors[number % len(colors)]
             sets.append(_read_boxes(title, result / f"{name}.txt", calibration, color, scored=True))
-        return SceneFrame(name, points, calibration, image, tuple(sets))
+        return SceneFrame(name, file.points, calibration, file.image, tuple(sets))
 
-    def _detect(self, points: np.ndarray, calibration: Calibration | None, image: Path | None) -> list[BoxSet]:
+    def _detect(self, file: FrameFile) -> list[BoxSet]:
         """What the run finds before and after refinement, in what the camera sees where its calibration is known."""
-        if calibration is not None:
-            size = DEFAULT_IMAGE_SIZE if image is None else read_image_size(image)
-            points = points[np.asarray(crop_to_camera_view(points, calibration, size))]
-        climb = self._detector.climb(points)
+        climb = self._detector.climb(file.points_in_view())
         names = self._detector.config.class_names
         types, scores = tuple(names[k] for k in climb.found.labels.tolist()), climb.found.scores.numpy()
         before = BoxSet("before refinement", climb.boxes[0], types, self.theme.before, scores, climb.f[0])
