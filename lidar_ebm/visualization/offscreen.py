@@ -1,8 +1,8 @@
 """Pictures of a frame in space, without a display, a GPU or graphics drivers.
 
 Open3D casts a ray for each sample of the picture against the boxes' tubes; points are projected, nearer ones over
-farther ones, and the nearer of the two is seen. Open3D's own offscreen renderer is not used: on a machine without a GPU
-its Vulkan driver (Mesa's lavapipe) took minutes over one picture in some tens, and it wants drivers to be installed.
+farther ones, and the nearer of the two is seen. Open3D's own offscreen renderer takes less time, but wants a Vulkan
+driver, which macOS, Windows and most containers do not have without a display.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Points and boxes in space as what is drawn: colours, tubes along edges, and places that are looked from."""
+"""Points and boxes in space as what is drawn: colours, edges, and places that are looked from."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -23,7 +23,7 @@ SCALES = {
     "reflectance": ("reflectance", 0.0, 1.0),
     "distance": ("m, distance", 0.0, 70.0),
 }
-BOX_RADIUS = 0.035  # m, of the tubes that edges are drawn as: lines of Open3D are a pixel wide on some machines
+BOX_RADIUS = 0.035  # m, of the tubes that rays see edges as
 SIDES = 6  # of a tube
 
 
@@ -144,23 +144,3 @@ def tubes(segments: np.ndarray, radius: float | np.ndarray = BOX_RADIUS) -> tupl
     template = np.concatenate([walls, caps[:, ::-1], caps + SIDES])
     offsets = 2 * SIDES * np.arange(len(segments))[:, None, None]
     return vertices, (template + offsets).reshape(-1, 3)
-
-
-def scene_geometries(o3d: Any, frame: SceneFrame, color: Coloring, theme: Theme) -> dict[str, Any]:
-    """What is to be drawn of a frame, by name: Open3D's point cloud "points", and a mesh for each set of boxes.
-
-    Empty ones are left out, as Open3D refuses them.
-    """
-    found = {}
-    if len(frame.points):
-        cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(frame.points[:, :3].astype(np.float64)))
-        cloud.colors = o3d.utility.Vector3dVector(colored_points(frame, color, theme))
-        found["points"] = cloud
-    for number, each in enumerate(frame.sets):
-        vertices, triangles = tubes(box_segments(each.boxes))
-        if len(triangles):
-            mesh = o3d.geometry.TriangleMesh(
-                o3d.utility.Vector3dVector(vertices), o3d.utility.Vector3iVector(triangles.astype(np.int32))
-            )
-            found[f"boxes {number}"] = mesh.paint_uniform_color(to_rgb(each.color))
-    return found

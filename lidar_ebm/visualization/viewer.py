@@ -17,12 +17,12 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.files import atomic_write
 from lidar_ebm.visualization.open3d_import import check_vulkan, import_open3d, quiet
 from lidar_ebm.visualization.palette import LIGHT, Theme
-from lidar_ebm.visualization.scene_geometry import POSES, scene_geometries
+from lidar_ebm.visualization.scene_geometry import POSES
+from lidar_ebm.visualization.viewer_scene import background, scene_geometries, switch_light_off
 from lidar_ebm.visualization.viewer_state import KEYS, ViewerState
 
 TITLE, SIZE, PANEL_WIDTH = "lidar_ebm", (1400, 860), 17  # the panel's in text heights
 PLAY_SECONDS = 0.3  # of a refinement step
-POINT_SIZE = 2.0  # px
 OWN_KEYS = {"r": "camera from behind", "a": "camera from above", "s": "save a picture", "q": "quit"}
 
 
@@ -70,8 +70,8 @@ class _Window:
         self._window = application.create_window(TITLE, *SIZE)
         self._scene = self._gui.SceneWidget()
         self._scene.scene = o3d.visualization.rendering.Open3DScene(self._window.renderer)
-        self._scene.scene.set_background(_background(theme))
-        _switch_light_off(self._scene.scene)
+        self._scene.scene.set_background(background(theme))
+        switch_light_off(self._scene.scene)
         em = self._window.theme.font_size
         self._panel = self._gui.Vert(0.3 * em, self._gui.Margins(0.7 * em, 0.7 * em, 0.7 * em, 0.7 * em))
         self._panel.background_color = self._gui.Color(*to_rgb(theme.background), 0.85)
@@ -106,13 +106,11 @@ class _Window:
         """Draw what the state says; the camera stays where it is."""
         state, scene = self._state, self._scene.scene
         scene.clear_geometry()
-        for number, (name, geometry) in enumerate(
-            scene_geometries(self._o3d, state.shown(), state.color, self._theme).items()
-        ):
-            layer = "points" if name == "points" else state.layers[1 + int(name.split()[1])]
-            material = _unlit_material(self._o3d, POINT_SIZE * self._window.scaling)
-            scene.add_geometry(f"{number} {name}", geometry, material)
-            scene.show_geometry(f"{number} {name}", layer not in state.hidden)
+        drawn = scene_geometries(self._o3d, state.shown(), state.color, self._theme, self._window.scaling)
+        for layer, name in enumerate(state.layers):
+            if layer in drawn:
+                scene.add_geometry(f"{layer} {name}", *drawn[layer])
+                scene.show_geometry(f"{layer} {name}", name not in state.hidden)
         for text in self._texts:
             self._scene.remove_3d_label(text)
         self._texts = []
@@ -211,28 +209,3 @@ class _Window:
         path = self._pictures / f"view_{self._state.frame.name}.png"
         with atomic_write(path) as file:
             Image.fromarray(np.asarray(image)).save(file, format="png")
-
-
-def _background(theme: Theme) -> list[float]:
-    """The theme's background [4] as Open3D wants it: unlike points' colours it makes it linear, and never back."""
-    return [c * 12.92 if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055 for c in to_rgb(theme.background)] + [1.0]
-
-
-def _switch_light_off(scene: Any) -> None:
-    """Draw an Open3DScene's colours as they are: without lamps and shadows, and without post-processing.
-
-    Nor with several samples a pixel, which Mesa's software renderer now and then takes very long over.
-    """
-    scene.view.set_post_processing(False)
-    scene.view.set_antialiasing(False)
-    scene.view.set_sample_count(1)
-    scene.view.set_shadowing(False, scene.view.ShadowType.PCF)
-    scene.scene.enable_sun_light(False)
-    scene.scene.enable_indirect_light(False)
-
-
-def _unlit_material(o3d: Any, point_size: float) -> Any:
-    """Colours as they are, without light."""
-    material = o3d.visualization.rendering.MaterialRecord()
-    material.shader, material.point_size = "defaultUnlit", point_size
-    return material

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import ImageGrab
 
 from lidar_ebm.errors import InputError
+from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.scene_frames import BoxFilter, BoxSet, SceneFrame
 from lidar_ebm.visualization.viewer import check_display
 from lidar_ebm.visualization.viewer_state import KEYS, ViewerState
@@ -164,6 +166,8 @@ def test_a_window_opens_and_obeys(display: str, simulated: Path, tmp_path: Path)
         send("key", "n")
         until(lambda: differs(first))
         second = grab()
+        color = np.array(to_rgb(palette.LABEL)) * 255  # of the boxes' edges
+        assert (np.abs(second[100:, 400:] - color) < 6).all(axis=-1).any()
         send("key", "0")  # the points
         until(lambda: differs(second))
         send("key", "s")
