@@ -18,14 +18,12 @@ from lidar_ebm.visualization.palette import Theme, theme
 from lidar_ebm.visualization.scene_frames import SceneFrame
 from lidar_ebm.visualization.scene_geometry import (
     BOX_RADIUS,
-    SCALES,
     Coloring,
     Pose,
     box_segments,
     colored_points,
-    inside_color,
-    outside_color,
     project,
+    scale_ends,
     tubes,
 )
 
@@ -140,19 +138,14 @@ def _with_legend(picture: np.ndarray, frame: SceneFrame, color: Coloring, look: 
 
 def _draw_scale(draw: ImageDraw.ImageDraw, height: int, color: Coloring, look: Theme, font: Any) -> None:
     """What the points' colours mean, at the lower left."""
-    top = height - 30
+    top, (low, high) = height - 30, scale_ends(color, look)
     if color == "boxes":
-        rows = (("points in boxes", inside_color(look)), ("other points", outside_color(look)))
-        for row, (words, rgb) in enumerate(rows):
-            place = top - 22 * row
-            draw.ellipse((19, place + 4, 29, place + 14), fill=tuple(_bytes(rgb).tolist()))
-            draw.text((42, place), words, fill=look.text, font=font)
+        for row, (words, rgb) in enumerate((high, low)):
+            draw.ellipse((19, top - 22 * row + 4, 29, top - 22 * row + 14), fill=tuple(_bytes(rgb).tolist()))
+            draw.text((42, top - 22 * row), words, fill=look.text, font=font)
         return
-    words, low, high = SCALES[color]
-    draw.text((14, top), f"{low:g}", fill=look.text, font=font)
-    left = 22 + round(draw.textlength(f"{low:g}", font=font))
+    draw.text((14, top), low[0], fill=look.text, font=font)
+    left = 22 + round(draw.textlength(low[0], font=font))
     for step, rgb in enumerate(look.heights(np.linspace(0, 1, SCALE_WIDTH))):
-        draw.line(
-            (left + step, top + 4, left + step, top + 14), fill=tuple(np.round(255 * rgb[:3]).astype(int).tolist())
-        )
-    draw.text((left + SCALE_WIDTH + 8, top), f"{high:g} {words}", fill=look.text, font=font)
+        draw.line((left + step, top + 4, left + step, top + 14), fill=tuple(_bytes(rgb).tolist()))
+    draw.text((left + SCALE_WIDTH + 8, top), high[0], fill=look.text, font=font)

@@ -16,6 +16,7 @@ from lidar_ebm.visualization.image_overlay import EDGES
 from lidar_ebm.visualization.palette import Theme
 from lidar_ebm.visualization.scene_frames import SceneFrame
 
+Rgb = tuple[float, float, float]  # 0..1
 Coloring = Literal["height", "reflectance", "distance", "boxes"]
 # What the colours of points mean, and the values at the scale's ends.
 SCALES = {
@@ -94,14 +95,22 @@ def point_colors(points: np.ndarray, boxes: np.ndarray, by: Coloring, theme: The
     return theme.heights(np.clip((values - low) / (high - low), 0, 1))[:, :3]
 
 
-def inside_color(theme: Theme) -> tuple[float, float, float]:
-    """Of points in boxes, where points are coloured by that; 0..1."""
+def inside_color(theme: Theme) -> Rgb:
+    """Of points in boxes, where points are coloured by that."""
     return to_rgb(theme.region)
 
 
-def outside_color(theme: Theme) -> tuple[float, float, float]:
-    """Of the other points; 0..1."""
+def outside_color(theme: Theme) -> Rgb:
+    """Of the other points."""
     return to_rgb(theme.heights(0.25)[:3])
+
+
+def scale_ends(by: Coloring, theme: Theme) -> tuple[tuple[str, Rgb], tuple[str, Rgb]]:
+    """What a legend says at the two ends of the scale of points' colours, each with the colour it is written in."""
+    if by == "boxes":
+        return ("other points", outside_color(theme)), ("points in boxes", inside_color(theme))
+    words, low, high = SCALES[by]
+    return (f"{low:g}", to_rgb(theme.text)), (f"{high:g} {words}", to_rgb(theme.text))
 
 
 def colored_points(frame: SceneFrame, by: Coloring, theme: Theme) -> np.ndarray:

@@ -17,7 +17,7 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.files import atomic_write
 from lidar_ebm.visualization.open3d_import import check_vulkan, import_open3d, quiet
 from lidar_ebm.visualization.palette import LIGHT, Theme
-from lidar_ebm.visualization.scene_geometry import POSES
+from lidar_ebm.visualization.scene_geometry import POSES, SCALES, scale_ends
 from lidar_ebm.visualization.viewer_scene import background, scene_geometries, switch_light_off
 from lidar_ebm.visualization.viewer_state import KEYS, ViewerState
 
@@ -81,6 +81,12 @@ class _Window:
         self._window.set_on_key(self._on_key)
         self._window.set_on_tick_event(self._on_tick)
         self._lines = [self._text("") for _ in range(6)]
+        self._scale = self._gui.Horiz(0.4 * em)
+        self._scale_ends = self._text(""), self._text("")
+        ramp = np.round(255 * theme.heights(np.linspace(0, 1, 8 * em))[:, :3]).astype(np.uint8)
+        self._ramp = self._gui.ImageWidget(o3d.geometry.Image(np.tile(ramp, (max(em // 2, 1), 1, 1))))
+        for part in (self._scale_ends[0], self._ramp, self._scale_ends[1]):
+            self._scale.add_child(part)
         self._legend: list[tuple[Any, Any]] = []
         self._legend_box = self._gui.Vert(0.2 * em)
         self._keys = self._gui.Vert(0.0)
@@ -88,6 +94,7 @@ class _Window:
             self._keys.add_child(self._text(f"{key.upper()}   {what}", theme.muted_text))
         for line in self._lines:
             self._panel.add_child(line)
+        self._panel.add_child(self._scale)
         self._panel.add_fixed(0.4 * em)
         self._panel.add_child(self._legend_box)
         self._panel.add_fixed(0.4 * em)
@@ -127,6 +134,9 @@ class _Window:
         described = state.describe()
         for line, words in zip(self._lines, [*described, *[""] * (6 - len(described))], strict=True):
             line.text = words
+        for end, (words, color) in zip(self._scale_ends, scale_ends(state.color, self._theme), strict=True):
+            end.text, end.text_color = words, self._gui.Color(*color)
+        self._ramp.visible = state.color in SCALES
         while len(self._legend) < len(state.layers):  # rows are kept: Open3D cannot take one away again
             row = self._gui.Horiz(0.3 * self._window.theme.font_size)
             box, name = self._gui.Checkbox(""), self._text("")
