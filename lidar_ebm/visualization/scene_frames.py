@@ -103,6 +103,7 @@ class SceneFrames(Sequence[SceneFrame]):
         """Args: paths: point clouds; the others as for `open_frames`."""
         self.paths, self.labels, self.results, self.run, self.theme = list(paths), labels, list(results), run, theme
         self.names = [path.stem for path in paths]
+        self._titles = result_titles(self.results)
         self._kept = lru_cache(KEPT)(self._read)
 
     def __len__(self) -> int:
@@ -142,7 +143,7 @@ class SceneFrames(Sequence[SceneFrame]):
         if self.run is None:
             colors = [look.after, look.before, *colors]
         for number, result in enumerate(self.results):
-            title, color = _title(result), colors[number % len(colors)]
+            title, color = self._titles[number], colors[number % len(colors)]
             sets.append(_read_boxes(title, result / f"{name}.txt", calibration, color, scored=True))
         return SceneFrame(name, file.points, calibration, file.image, tuple(sets))
 
@@ -207,9 +208,24 @@ def open_frames(
     return SceneFrames(files, labels, folders_of_results, None if run is None else Path(run), theme)
 
 
-def _title(folder: Path) -> str:
-    """What a folder of results is called: its name, or its parent's if that is `data`, as in KITTI's submissions."""
-    return folder.resolve().parent.name if folder.name == "data" else folder.resolve().name
+def result_titles(folders: Sequence[Path]) -> list[str]:
+    """What folders of results are called, each by another name: their own (their parent's if it is `data`, as in
+    KITTI's submissions), and where that is no difference "PART/…/NAME", with the last part of the path that is one."""
+    paths = [path.resolve() for path in folders]
+    paths = [path.parent if path.name == "data" else path for path in paths]
+    titles: list[str] = []
+    for path in paths:
+        title = path.name
+        alike = [other.parts[::-1] for other in paths if other.name == path.name]
+        for depth, part in enumerate(path.parts[::-1]):
+            if sum(other[depth : depth + 1] == (part,) for other in alike) < len(alike):
+                title = f"{part}/…/{path.name}" if depth > 1 else f"{part}/{path.name}"
+                break
+        titles.append(title)
+    return [
+        f"{title} ({1 + titles[:k].count(title)})" if titles.count(title) > 1 else title
+        for k, title in enumerate(titles)
+    ]
 
 
 def _read_boxes(name: str, path: Path, calibration: Calibration | None, color: str, *, scored: bool) -> BoxSet:

@@ -11,7 +11,7 @@ from lidar_ebm.data.kitti_files import read_labels, read_points, write_labels
 from lidar_ebm.data.raw_frame import boxes_in_space
 from lidar_ebm.errors import InputError
 from lidar_ebm.visualization import palette
-from lidar_ebm.visualization.scene_frames import open_frames
+from lidar_ebm.visualization.scene_frames import open_frames, result_titles
 
 
 def results_of(simulated: Path, name: str, folder: Path) -> Path:
@@ -80,3 +80,12 @@ def test_what_is_missing_is_named(simulated: Path, tmp_path: Path) -> None:
         open_frames([simulated / "training" / "velodyne" / "000000.bin"], split="val")
     with pytest.raises(InputError, match=r"'nobody' is none of"):
         open_frames([simulated]).index_of("nobody")
+
+
+def test_result_sets_are_told_apart() -> None:
+    runs = [Path(f"runs/{name}/evaluation/val/results_after/data") for name in "ab"]
+    assert result_titles(runs) == ["a/…/results_after", "b/…/results_after"]
+    assert result_titles([Path("x/one"), Path("y/two")]) == ["one", "two"]
+    assert result_titles([Path("x/one"), Path("y/one")]) == ["x/one", "y/one"]
+    for paths in (runs * 3, [Path("x/a/r"), Path("x/b/r"), Path("y/a/r"), Path("y/b/r")]):
+        assert len(set(result_titles(paths))) == len(paths)
