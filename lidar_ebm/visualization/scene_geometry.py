@@ -56,7 +56,7 @@ class Pose:
 
     def axes(self) -> np.ndarray:
         """Unit vectors [3, 3] in the LiDAR frame: right and up in the picture, and forward."""
-        forward = np.subtract(self.target, self.eye)
+        forward = np.subtract(self.target, self.eye, dtype=np.float64)
         forward /= np.linalg.norm(forward)
         right = np.cross(forward, self.up)
         right /= np.linalg.norm(right)

@@ -1,0 +1,77 @@
+"""Files of pictures, still and moving."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from lidar_ebm.errors import InputError
+from lidar_ebm.visualization import palette
+from lidar_ebm.visualization.scene_frames import BoxSet, SceneFrame, open_frames
+from lidar_ebm.visualization.scene_geometry import Pose
+from lidar_ebm.visualization.scene_pictures import write_pictures
+
+
+@pytest.mark.usefixtures("open3d")
+def test_pictures_are_written(simulated: Path, tmp_path: Path) -> None:
+    frames = open_frames([simulated])[:2]
+    written = write_pictures(frames, tmp_path, seen="above", color="boxes")
+    assert written == [tmp_path / f"{frame.name}_above.png" for frame in frames]
+    assert all(path.stat().st_size > 1000 for path in written)
+
+
+@pytest.mark.usefixtures("open3d")
+def test_themes_and_poses_reach_the_picture(simulated: Path, tmp_path: Path) -> None:
+    frames = open_frames([simulated], theme=palette.DARK)[:1]
+    pose = Pose((-15.0, -12.0, 10.0), (20.0, 0.0, -2.0))
+    (path,) = write_pictures(frames, tmp_path, pose=pose, theme=palette.DARK)
+    assert path.name.endswith("_pose.png")
+    picture = np.asarray(Image.open(path).convert("RGB"))
+    np.testing.assert_allclose(picture[-1, -1] / 255, to_rgb(palette.DARK.background), atol=0.01)
+
+
+@pytest.mark.usefixtures("open3d")
+def test_the_refinement_moves(tmp_path: Path) -> None:
+    path = np.zeros((4, 1, 7), np.float32) + np.array([12.0, 0, -1, 4, 1.7, 1.5, 0], np.float32)
+    path[:, 0, 1] = [3.0, 2.0, 1.0, 0.0]
+    boxes = BoxSet("after", path[-1], ("Car",), palette.AFTER, np.ones(1), np.zeros(1), path, np.zeros((4, 1)))
+    frame = SceneFrame("a", np.zeros((0, 4), np.float32), None, None, (boxes,))
+    (written,) = write_pictures([frame], tmp_path, animate="refinement")
+    with Image.open(written) as film:
+        assert film.n_frames == 4
+        pictures = []
+        for k in range(4):
+            film.seek(k)
+            pictures.append(np.asarray(film.convert("RGB")).astype(int))
+    for picture in pictures:  # each set keeps its own colour
+        assert (np.abs(picture / 255 - to_rgb(palette.AFTER)) < 0.01).all(axis=-1).any()
+    for first, second in pairwise(pictures):
+        assert (np.abs(first - second).max(axis=-1) > 50).sum() > 50
+    with pytest.raises(InputError, match="no refinement"):
+        write_pictures(open_frames_of(frame), tmp_path, animate="refinement")
+    with pytest.raises(InputError, match="waltz"):
+        write_pictures([frame], tmp_path, animate="waltz")
+
+
+def open_frames_of(frame: SceneFrame) -> list[SceneFrame]:
+    """The frame without its path."""
+    return [replace(frame, sets=tuple(replace(each, path=None) for each in frame.sets))]
+
+
+def test_the_camera_s_image_needs_no_open3d(simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    (path,) = write_pictures(open_frames([simulated])[:1], tmp_path, seen="image")
+    assert path.name.endswith("_image.png") and path.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(("name", "value"), [("seen", "below"), ("color", "taste")])
+def test_unknown_choices_are_refused(simulated: Path, tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(InputError, match=value):
+        write_pictures(open_frames([simulated])[:1], tmp_path, **{name: value})  # type: ignore[arg-type]
