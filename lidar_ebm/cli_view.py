@@ -30,7 +30,9 @@ def view(
     class_name: Annotated[
         list[str] | None, typer.Option("--class", help="Boxes of this class alone, once for each.")
     ] = None,
-    min_score: Annotated[float, typer.Option(help="Boxes with at least this score, where they have one.")] = 0.0,
+    min_score: Annotated[
+        float | None, typer.Option(help="Boxes with at least this score, where they have one.", show_default="any")
+    ] = None,
     max_distance: Annotated[float, typer.Option(help="Boxes as near as this to the sensor, m.")] = math.inf,
     theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
     seen: Annotated[
@@ -59,7 +61,9 @@ def view(
 
         check_display()
     frames = open_frames(paths, split=split, labels=labels, results=results or [], run=run, theme=look)
-    chosen = BoxFilter(tuple(class_name) if class_name else None, min_score, max_distance)
+    chosen = BoxFilter(
+        tuple(class_name) if class_name else None, -math.inf if min_score is None else min_score, max_distance
+    )
     places = choose_frames(frames, frame, paths[0].is_dir())
     if screenshot is None:
         from lidar_ebm.visualization.viewer import open_window
@@ -69,7 +73,7 @@ def view(
         return
     place = None if pose is None else Pose.read(pose)
     for path in write_pictures(
-        [frames[index] for index in places],
+        frames.subset(places),
         screenshot,
         seen=seen,
         pose=place,

@@ -19,6 +19,7 @@ from lidar_ebm.geometry.calibration import Calibration
 from lidar_ebm.visualization import palette
 
 KEPT = 8  # frames in memory
+LABEL, BEFORE, AFTER = "label", "before refinement", "after refinement"  # names of sets of boxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class BoxFilter:
     """Which boxes are shown."""
 
     types: tuple[str, ...] | None = None  # class names, in any case of letters; None for all
-    min_score: float = 0.0  # of boxes that have one
+    min_score: float = -math.inf  # of boxes that have one; other programs' scores can be negative
     max_distance: float = math.inf  # from the sensor, horizontal, m
 
     def apply(self, boxes: BoxSet) -> BoxSet:
@@ -114,6 +115,11 @@ class SceneFrames(Sequence[SceneFrame]):
             return [self[i] for i in range(len(self))[index]]
         return self._kept(range(len(self))[index])
 
+    def subset(self, places: Sequence[int]) -> SceneFrames:
+        """The frames at these places alone, read when they are asked for too."""
+        paths = [self.paths[place] for place in places]
+        return SceneFrames(paths, self.labels, self.results, self.run, self.theme)
+
     def index_of(self, name: str) -> int:
         """The place of a frame.
 
@@ -136,7 +142,7 @@ class SceneFrames(Sequence[SceneFrame]):
         name, calibration = file.name, file.calibration
         sets, look = [], self.theme
         if self.labels and file.labels is not None:
-            sets.append(_read_boxes("label", file.labels, calibration, look.label, scored=False))
+            sets.append(_read_boxes(LABEL, file.labels, calibration, look.label, scored=False))
         if self.run is not None:
             sets.extend(self._detect(file))
         colors = [color for color in look.cycle if color not in (look.label, look.before, look.after)]
@@ -152,10 +158,8 @@ class SceneFrames(Sequence[SceneFrame]):
         climb = self._detector.climb(file.points_in_view())
         names = self._detector.config.class_names
         types, scores = tuple(names[k] for k in climb.found.labels.tolist()), climb.found.scores.numpy()
-        before = BoxSet("before refinement", climb.boxes[0], types, self.theme.before, scores, climb.f[0])
-        after = BoxSet(
-            "after refinement", climb.boxes[-1], types, self.theme.after, scores, climb.f[-1], climb.boxes, climb.f
-        )
+        before = BoxSet(BEFORE, climb.boxes[0], types, self.theme.before, scores, climb.f[0])
+        after = BoxSet(AFTER, climb.boxes[-1], types, self.theme.after, scores, climb.f[-1], climb.boxes, climb.f)
         return [before, after]
 
 
@@ -221,7 +225,7 @@ def result_titles(folders: Sequence[Path]) -> list[str]:
             if sum(other[depth : depth + 1] == (part,) for other in alike) < len(alike):
                 title = f"{part}/…/{path.name}" if depth > 1 else f"{part}/{path.name}"
                 break
-        titles.append(title)
+        titles.append(f"{title} (results)" if title in ("points", LABEL, BEFORE, AFTER) else title)
     return [
         f"{title} ({1 + titles[:k].count(title)})" if titles.count(title) > 1 else title
         for k, title in enumerate(titles)

@@ -11,10 +11,11 @@ from PIL import Image
 from lidar_ebm.errors import InputError
 from lidar_ebm.files import atomic_write
 from lidar_ebm.geometry.calibration import Calibration
+from lidar_ebm.progress import progress_bar
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import BoxLayer
 from lidar_ebm.visualization.image_overlay import plot_overlay
-from lidar_ebm.visualization.scene_frames import BoxFilter, SceneFrame, SceneFrames
+from lidar_ebm.visualization.scene_frames import LABEL, BoxFilter, SceneFrame, SceneFrames
 from lidar_ebm.visualization.scene_geometry import POSES, Coloring, Pose
 
 IMAGE = "image"
@@ -69,19 +70,19 @@ def write_pictures(
     """
     if seen not in (*POSES, IMAGE):
         raise InputError(f"--from {seen!r}: choose one of {', '.join((*POSES, IMAGE))}.")
-    coloring, written = check_coloring(color), []
+    coloring, written = check_coloring(color), list[Path]()
     if seen == IMAGE and animate is not None:
         raise InputError("--animate: what is drawn in the camera's image does not move; leave out --from image.")
+    place, suffix = (POSES.get(seen), seen) if pose is None else (pose, "pose")
     with palette.use_theme(theme):
-        for frame in frames:
-            shown = frame.filtered(chosen)
-            place, suffix = (POSES.get(seen), seen) if pose is None else (pose, "pose")
-            if animate is not None:
-                written.append(_animate(shown, animate, Path(out), place or POSES["behind"], coloring))
-            elif place is None:
-                written.append(overlay(shown, Path(out) / f"{frame.name}_{IMAGE}.png"))
-            else:
-                written.append(_screenshot(shown, Path(out) / f"{frame.name}_{suffix}.png", place, coloring))
+        if animate is not None:  # each with a bar of its own
+            start = place or POSES["behind"]
+            return [_animate(frame.filtered(chosen), animate, Path(out), start, coloring) for frame in frames]
+        with progress_bar("Drawing", len(frames)) as bar:
+            for frame in frames:
+                shown, path = frame.filtered(chosen), Path(out) / f"{frame.name}_{suffix}.png"
+                written.append(overlay(shown, path) if place is None else _screenshot(shown, path, place, coloring))
+                bar.advance()
     return written
 
 
@@ -93,8 +94,7 @@ def overlay(frame: SceneFrame, path: Path) -> Path:
         OutputError: the file cannot be written.
     """
     layers = [
-        BoxLayer(each.name, each.boxes, each.color, linewidth=3.0 if each.name == "label" else 1.5)
-        for each in frame.sets
+        BoxLayer(each.name, each.boxes, each.color, linewidth=3.0 if each.name == LABEL else 1.5) for each in frame.sets
     ]
     calibration = Calibration.nominal() if frame.calibration is None else frame.calibration
     return plot_overlay(frame.image, calibration, path, points=frame.points, layers=layers, title=frame.name)

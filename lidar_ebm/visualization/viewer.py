@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from lidar_ebm.errors import InputError
+from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.files import atomic_write
 from lidar_ebm.visualization.open3d_import import check_vulkan, import_open3d, quiet
 from lidar_ebm.visualization.palette import LIGHT, Theme
@@ -22,6 +23,7 @@ from lidar_ebm.visualization.viewer_scene import background, scene_geometries, s
 from lidar_ebm.visualization.viewer_state import KEYS, ViewerState
 
 TITLE, SIZE, PANEL_WIDTH = "lidar_ebm", (1400, 860), 17  # the panel's in text heights
+PROBLEM_WIDTH = 44  # letters in a line of the panel
 PLAY_SECONDS = 0.3  # of a refinement step
 OWN_KEYS = {"r": "camera from behind", "a": "camera from above", "s": "save a picture", "q": "quit"}
 
@@ -50,12 +52,11 @@ def open_window(state: ViewerState, *, theme: Theme = LIGHT, pictures: Path = Pa
     check_display()
     o3d = import_open3d()
     check_vulkan()
-    first = state.frame  # a bad file is reported before there is a window
     with quiet():
         application = o3d.visualization.gui.Application.instance
         application.initialize()
         window = _Window(o3d, application, state, theme, pictures)
-        window.look("behind" if len(first.points) else "above")
+        window.look("behind" if len(state.frame.points) else "above")
         application.run()
 
 
@@ -81,6 +82,7 @@ class _Window:
         self._window.set_on_key(self._on_key)
         self._window.set_on_tick_event(self._on_tick)
         self._lines = [self._text("") for _ in range(6)]
+        self._problem = self._text("", theme.after)
         self._scale = self._gui.Horiz(0.4 * em)
         self._scale_ends = self._text(""), self._text("")
         ramp = np.round(255 * theme.heights(np.linspace(0, 1, 8 * em))[:, :3]).astype(np.uint8)
@@ -94,6 +96,7 @@ class _Window:
             self._keys.add_child(self._text(f"{key.upper()}   {what}", theme.muted_text))
         for line in self._lines:
             self._panel.add_child(line)
+        self._panel.add_child(self._problem)
         self._panel.add_child(self._scale)
         self._panel.add_fixed(0.4 * em)
         self._panel.add_child(self._legend_box)
@@ -134,6 +137,8 @@ class _Window:
         described = state.describe()
         for line, words in zip(self._lines, [*described, *[""] * (6 - len(described))], strict=True):
             line.text = words
+        self._problem.text = textwrap.fill(state.problem or "", PROBLEM_WIDTH)
+        self._problem.visible = state.problem is not None
         for end, (words, color) in zip(self._scale_ends, scale_ends(state.color, self._theme), strict=True):
             end.text, end.text_color = words, self._gui.Color(*color)
         self._ramp.visible = state.color in SCALES
@@ -156,7 +161,7 @@ class _Window:
                 count = f" ({shown[layer]})" if layer in shown else ""
                 name.text = f"{number}  {layer}{count}"
                 name.text_color = self._gui.Color(*to_rgb(colors.get(layer, self._theme.muted_text)))
-        self._panel.visible = state.panel
+        self._panel.visible = state.panel or state.problem is not None
         self._window.set_needs_layout()
 
     def _toggler(self, number: int) -> Callable[[bool], None]:
@@ -217,5 +222,9 @@ class _Window:
 
     def _save(self, image: Any) -> None:
         path = self._pictures / f"view_{self._state.frame.name}.png"
-        with atomic_write(path) as file:
-            Image.fromarray(np.asarray(image)).save(file, format="png")
+        try:
+            with atomic_write(path) as file:
+                Image.fromarray(np.asarray(image)).save(file, format="png")
+        except OutputError as error:
+            self._state.problem = str(error)
+            self._fill_panel()

@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
+import numpy as np
+
+from lidar_ebm.errors import InputError
 from lidar_ebm.visualization.scene_frames import BoxFilter, BoxSet, SceneFrame
 from lidar_ebm.visualization.scene_geometry import Coloring
 
-SCORE_STEP = 0.05
+SCORE_STEP = 0.05  # that keys raise and lower the least score by, from any score to 1
 TEXT_HEIGHT = 0.7  # m from one text to the next above it
 DISTANCES = (math.inf, 60.0, 40.0, 20.0)  # m, that one key goes through
 
@@ -28,11 +31,15 @@ class ViewerState:
     texts: bool = True  # scores and f beside boxes
     panel: bool = True
     playing: bool = False
+    problem: str | None = None  # what is wrong with the frame's files, or with what a key should have done
 
-    @property
-    def frame(self) -> SceneFrame:
-        """The frame as it is in its files."""
-        return self.frames[self.index]
+    def __post_init__(self) -> None:
+        """Read the first frame.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        self.frame = self.frames[self.index]  # as it is in its files; without anything where they cannot be read
 
     @property
     def layers(self) -> list[str]:
@@ -67,9 +74,15 @@ class ViewerState:
         return found
 
     def go(self, places: int) -> None:
-        """To another frame, so many places on; after the last comes the first."""
+        """To another frame, so many places on; after the last comes the first. One that cannot be read is a `problem`
+        and empty, so that the ones after it can be looked at."""
         self.index = (self.index + places) % len(self.frames)
         self.playing = False
+        try:
+            self.frame, self.problem = self.frames[self.index], None
+        except InputError as error:
+            self.frame = SceneFrame("that cannot be read", np.zeros((0, 4), np.float32), None, None, ())
+            self.problem = str(error)
         if self.step is not None:
             self.step = None if self.frame.steps == 0 else min(self.step, self.frame.steps)
 
@@ -111,7 +124,8 @@ class ViewerState:
 
     def change_score(self, by: float) -> None:
         """Raise or lower the least score."""
-        self.set_filter(min_score=min(max(round(self.chosen.min_score + by, 6), 0.0), 1.0))
+        score = round(max(self.chosen.min_score, 0.0) + by, 6)
+        self.set_filter(min_score=min(score, 1.0) if score > 0 else -math.inf)
 
     def set_filter(self, *, min_score: float | None = None, max_distance: float | None = None) -> None:
         """Choose other limits."""
@@ -137,12 +151,12 @@ class ViewerState:
 
     def describe(self) -> list[str]:
         """What is shown, in a few lines."""
-        frame, kinds, limit = self.frame, self.chosen.types, self.chosen.max_distance
+        frame, kinds, limit, score = self.frame, self.chosen.types, self.chosen.max_distance, self.chosen.min_score
         lines = [
             f"Frame {frame.name}  ({self.index + 1} of {len(self.frames)})",
             f"{len(frame.points):,} points by {self.color}",
             f"class: {'all' if kinds is None else ', '.join(kinds)}",
-            f"score from {self.chosen.min_score:.2f}",
+            f"score from {'any' if math.isinf(score) else f'{score:.2f}'}",
             f"distance to {'any' if math.isinf(limit) else f'{limit:g} m'}",
         ]
         if frame.steps:

@@ -49,6 +49,7 @@ def test_a_split_files_and_slices(simulated: Path) -> None:
     assert val.names == (simulated / "ImageSets" / "val.txt").read_text().split()
     assert not val[0].sets
     assert [frame.name for frame in val[:2]] == val.names[:2] and val[-1].name == val.names[-1]
+    assert val.subset([-1, 0]).names == [val.names[-1], val.names[0]]
     files = open_frames([simulated / "training" / "velodyne" / f"{val.names[0]}.bin"])
     assert files.names == val.names[:1] and files[0].sets[0].name == "label"
 
@@ -87,5 +88,6 @@ def test_result_sets_are_told_apart() -> None:
     assert result_titles(runs) == ["a/…/results_after", "b/…/results_after"]
     assert result_titles([Path("x/one"), Path("y/two")]) == ["one", "two"]
     assert result_titles([Path("x/one"), Path("y/one")]) == ["x/one", "y/one"]
+    assert result_titles([Path("x/label")]) == ["label (results)"]  # not the labels
     for paths in (runs * 3, [Path("x/a/r"), Path("x/b/r"), Path("y/a/r"), Path("y/b/r")]):
         assert len(set(result_titles(paths))) == len(paths)

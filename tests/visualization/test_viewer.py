@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from PIL import ImageGrab
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.visualization import palette
-from lidar_ebm.visualization.scene_frames import BoxFilter, BoxSet, SceneFrame
+from lidar_ebm.visualization.scene_frames import BoxFilter, BoxSet, SceneFrame, open_frames
 from lidar_ebm.visualization.viewer import check_display
 from lidar_ebm.visualization.viewer_state import KEYS, ViewerState
 
@@ -92,10 +92,31 @@ def test_filters_take_boxes_out() -> None:
     press(state, "k", "k", "d", "d", "d")
     assert (state.chosen.types, state.chosen.max_distance, counts()) == (None, 20.0, [1, 1])
     press(state, "d", *"-" * 30)
-    assert state.chosen == BoxFilter(None, 0.0, math.inf)
+    assert state.chosen == BoxFilter() and "score from any" in state.describe()
     kept = BoxFilter(("cyclist",)).apply(a_set("x", steps=2))
     assert kept.path is not None and kept.path.shape == (3, 1, 7)
     assert kept.types == ("Cyclist",) and kept.scores is not None and kept.scores.tolist() == [0.5]
+
+
+def test_scores_of_other_programs_may_be_negative() -> None:
+    logits = replace(a_set("x"), scores=np.array([2.0, -1.0, -3.0]))
+    assert len(BoxFilter().apply(logits).boxes) == 3
+    assert len(BoxFilter(min_score=-1.0).apply(logits).boxes) == 2
+
+
+def test_a_frame_that_cannot_be_read_is_passed_by(simulated: Path, tmp_path: Path) -> None:
+    shutil.copytree(simulated, tmp_path / "data")
+    files = sorted((tmp_path / "data" / "training" / "velodyne").glob("*.bin"))
+    files[1].write_bytes(b"123")
+    state = press(ViewerState(open_frames([tmp_path / "data"])), "n")
+    assert state.problem is not None and files[1].name in state.problem
+    assert len(state.shown().points) == 0 and state.box_texts() == [] and state.describe()[0].endswith(f"{len(files)})")
+    press(state, "space", ".", ",", "k", "c", "t")
+    state.toggle(0)
+    press(state, "n")
+    assert state.problem is None and state.frame.name == files[2].stem and len(state.frame.points)
+    with pytest.raises(InputError, match=files[1].name):
+        ViewerState(open_frames([tmp_path / "data"]), index=1)
 
 
 def test_layers_texts_and_colours() -> None:
