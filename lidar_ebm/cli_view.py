@@ -50,6 +50,7 @@ def view(
 
     The window lists its keys; pictures are drawn by Open3D too, on machines without a display or a GPU.
     """
+    from lidar_ebm.data.frame_file import check_names
     from lidar_ebm.visualization.palette import find_theme
     from lidar_ebm.visualization.scene_frames import BoxFilter, open_frames
     from lidar_ebm.visualization.scene_geometry import Pose
@@ -71,6 +72,7 @@ def view(
 
         open_window(ViewerState(frames, places[0], check_coloring(color), chosen), theme=look)
         return
+    check_names([frames.paths[index] for index in places])
     place = None if pose is None else Pose.read(pose)
     for path in write_pictures(
         frames.subset(places),

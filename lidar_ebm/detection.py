@@ -17,7 +17,7 @@ from torch import Tensor
 from lidar_ebm.config import Config
 from lidar_ebm.data.batch import collate
 from lidar_ebm.data.dataset import crop_to_range
-from lidar_ebm.data.frame_file import read_frame_file
+from lidar_ebm.data.frame_file import check_names, read_frame_file
 from lidar_ebm.data.kitti_files import write_labels
 from lidar_ebm.errors import InputError
 from lidar_ebm.files import atomic_write
@@ -139,13 +139,16 @@ def check_steps(steps: int | None) -> None:
         raise InputError(f"steps: {steps} refinement steps cannot be taken; give 0 or more.")
 
 
-def load_detector(run: str | Path, device: str = "cpu") -> LoadedDetector:
+def load_detector(run: str | Path, device: str = "cpu", *, weights: str = "model.safetensors") -> LoadedDetector:
     """Load a trained run; the folder is all that it needs.
+
+    Args:
+        weights: which of the folder's files: the finished run's, or a checkpoint (`checkpoints/best.safetensors`).
 
     Raises:
         InputError: the folder holds no finished run, or its weights do not fit its configuration.
     """
-    return LoadedDetector(load_run(run, device), run)
+    return LoadedDetector(load_run(run, device, weights=weights), run)
 
 
 def detect_files(
@@ -181,16 +184,14 @@ def detect_files(
         InputError: a file, the calibration or the run cannot be used.
         OutputError: a result cannot be written.
     """
-    names = [Path(path).stem for path in paths]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{twice[0]}: two of the given files have this name and would write one result. Rename one.")
+    check_names(paths)
     detector = load_detector(run, device)
     low_x, low_y, _, high_x, high_y, _ = detector.config.voxels.range
     written = []
     with progress_bar("Detecting", len(paths)) as bar:
-        for path, name in zip(map(Path, paths), names, strict=True):
+        for path in paths:
             frame = read_frame_file(path, calibration=calibration)
+            name = frame.name
             points = frame.points_in_view()
             before, after = detector.detect_before_after(points, steps=steps, uncertainty=uncertainty)
             result = Path(out) / f"{name}.txt"

@@ -52,6 +52,26 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
             Path(temporary).unlink(missing_ok=True)
 
 
+def check_output_file(path: str | os.PathLike[str]) -> None:
+    """Refuse what `atomic_write` would, before long work rather than after it.
+
+    Raises:
+        OutputError: `path` cannot be a file, or stands where nothing may be written.
+    """
+    try:
+        folder = _written_file(path).absolute().parent
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}). Choose another name.") from error
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise OutputError(f"{path}: {folder} is a file. Choose another name.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: nothing may be written to {folder}. Choose a folder that you may write to.")
+
+
 def _written_file(path: str | os.PathLike[str]) -> Path:
     """The file that `path` stands for, which may be yet to be made.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lidar_ebm.errors import OutputError
-from lidar_ebm.files import atomic_write
+from lidar_ebm.files import atomic_write, check_output_file
 
 
 def test_writes_bytes_and_text_and_makes_the_folder(tmp_path: Path) -> None:
@@ -97,3 +97,18 @@ def test_files_have_the_users_permissions(tmp_path: Path) -> None:
         file.write(b"")
     (tmp_path / "b").write_bytes(b"")
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_what_cannot_be_written_is_known_before(tmp_path: Path) -> None:
+    check_output_file(tmp_path / "new" / "folder" / "file")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("x")
+    check_output_file(tmp_path / "file")
+    with pytest.raises(OutputError, match="this is a folder"):
+        check_output_file(tmp_path)
+    with pytest.raises(OutputError, match="is a file"):
+        check_output_file(tmp_path / "file" / "below")
+    if os.name == "posix" and os.geteuid() != 0:
+        (tmp_path / "closed").mkdir(mode=0o500)
+        with pytest.raises(OutputError, match="nothing may be written"):
+            check_output_file(tmp_path / "closed" / "file")

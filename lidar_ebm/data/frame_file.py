@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from lidar_ebm.data.kitti_files import read_calibration, read_image_size
 from lidar_ebm.data.point_files import read_point_file
+from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.calibration import DEFAULT_IMAGE_SIZE, Calibration
 from lidar_ebm.geometry.frames import crop_to_camera_view
 
@@ -55,7 +58,8 @@ def read_frame_file(path: str | Path, *, calibration: str | Path | None = None) 
         InputError: the points or the calibration cannot be used, or the given calibration is not there.
     """
     path = Path(path)
-    name, folder = path.stem, path.resolve().parent.parent
+    # As it was named: where it is a link, or in a linked folder, the others stand beside the link.
+    name, folder = path.stem, Path(os.path.abspath(path)).parent.parent  # noqa: PTH100 (Path has no such thing)
     if calibration is not None:
         given = Path(calibration)
         known: Path | None = given / f"{name}.txt" if given.is_dir() else given
@@ -68,6 +72,18 @@ def read_frame_file(path: str | Path, *, calibration: str | Path | None = None) 
         _existing(folder / "image_2" / f"{name}.png"),
         _existing(folder / "label_2" / f"{name}.txt"),
     )
+
+
+def check_names(paths: Sequence[str | Path]) -> None:
+    """Refuse point-cloud files that would write one file.
+
+    Raises:
+        InputError: two of them differ in their folders or endings alone.
+    """
+    names = [Path(path).stem for path in paths]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{twice[0]}: two of the given files have this name and would write one file. Rename one.")
 
 
 def _existing(path: Path) -> Path | None:

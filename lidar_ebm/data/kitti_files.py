@@ -239,7 +239,7 @@ def read_image_size(path: PathLike) -> tuple[int, int]:
     """Width and height in pixels of a PNG image, from its first 24 bytes.
 
     Raises:
-        InputError: the file is missing or no PNG image.
+        InputError: the file is missing, no PNG image, or one without a pixel.
     """
     try:
         with Path(path).open("rb") as file:
@@ -249,6 +249,8 @@ def read_image_size(path: PathLike) -> tuple[int, int]:
     if len(header) < 24 or not header.startswith(b"\x89PNG\r\n\x1a\n"):
         raise InputError(f"{path}: this is no PNG image, or it is cut short. Copy it again or remove it.")
     width, height = struct.unpack(">II", header[16:24])
+    if min(width, height) < 1:
+        raise InputError(f"{path}: an image of {width} x {height} pixels; damaged. Copy it again or remove it.")
     return width, height
 
 

@@ -266,7 +266,7 @@ def _draw_boxes(axes: Axes, layer: BoxLayer, view: View, order: int) -> None:
         linestyles=layer.linestyle,
         linewidths=layer.linewidth,
         zorder=3 + order,
-        label=f"{layer.name} ({len(given)})",
+        label=palette.as_written(f"{layer.name} ({len(given)})"),
     )
     axes.add_collection(lines, autolim=False)
     marks = LineCollection(

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from lidar_ebm.errors import InputError
+from lidar_ebm.evaluation.curves import Comparison
 from lidar_ebm.visualization import palette
 
 FloatArray = NDArray[np.floating[Any]]
@@ -92,6 +93,21 @@ def read_losses(path: str | os.PathLike[str]) -> list[LossCurve]:
     return curves
 
 
+def read_columns(path: Path, wanted: Iterable[str]) -> list[tuple[str, float, dict[str, float]]]:
+    """Stage, step and the wanted columns' finite values of each row of a metrics CSV.
+
+    Raises:
+        InputError: the file is missing, is empty, lacks a column, or has a field that is no number.
+    """
+    _, rows = _read_rows(path)
+    found = []
+    for line, row in rows:
+        values = {name: _number(path, line, name, row[name]) for name in wanted if row.get(name)}
+        known = {name: value for name, value in values.items() if math.isfinite(value)}
+        found.append((row["stage"], _number(path, line, "step", row["step"]), known))
+    return found
+
+
 def smooth(values: ArrayLike, window: int) -> FloatArray:
     """Centred moving mean [R] of `values` [R] over `window` of them, over fewer at both ends."""
     values = np.asarray(values, dtype=np.float64)
@@ -135,7 +151,7 @@ def plot_schedule(metrics: str | os.PathLike[str], path: str | os.PathLike[str])
         "gradient_norm": "gradient norm (logarithmic)",
         "seconds_per_step": "seconds of a step",
     }
-    rows = _read_columns(Path(metrics), columns)
+    rows = read_columns(Path(metrics), columns)
     figure = palette.new_figure((1300, 400))
     panels = figure.subplots(1, len(columns), squeeze=False)[0]
     for panel, (column, name) in zip(panels, columns.items(), strict=True):
@@ -160,12 +176,13 @@ def plot_ap_against_steps(
     path: str | os.PathLike[str],
     *,
     title: str = "",
-    y_label: str = "AP R40 (%)",
+    recall: str = "R40",
     size: tuple[int, int] = (800, 520),
 ) -> Path:
     """Write average precision against the number of refinement steps T to `path` as PNG.
 
     Args:
+        recall: the kind of average precision.
         steps: T of each measurement, rising; 0 is the detector alone.
         average_precision: for each line its name and its values in per cent, one for each of `steps`.
 
@@ -182,7 +199,7 @@ def plot_ap_against_steps(
         if len(values) and values[0] == values[0]:
             # The level without refinement, to read the gain against.
             axes.axhline(values[0], color=color, linewidth=0.9, linestyle="dotted")
-    palette.style_axes(axes, x_label="refinement steps T", y_label=y_label, title=title)
+    palette.style_axes(axes, x_label="refinement steps T", y_label=f"AP {recall} (%)", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(y=0.08)
     add_legend(axes, outside=True)
@@ -197,7 +214,7 @@ def plot_ap_before_after(
     path: str | os.PathLike[str],
     *,
     title: str = "",
-    y_label: str = "AP R40 (%)",
+    recall: str = "R40",
     size: tuple[int, int] = (800, 520),
 ) -> Path:
     """Write average precision (per cent) before and after refinement at several overlaps to `path` as PNG, as bars.
@@ -225,7 +242,7 @@ def plot_ap_before_after(
             fontsize=palette.TICK_SIZE,
             color=palette.theme().text,
         )
-    palette.style_axes(axes, x_label="least IoU of a match", y_label=y_label, title=title)
+    palette.style_axes(axes, x_label="least IoU of a match", y_label=f"AP {recall} (%)", title=title)
     axes.grid(visible=False, axis="x")
     axes.set_xticks(places, [f"{iou:.2f}" for iou in ious])
     axes.margins(y=0.16)
@@ -233,6 +250,23 @@ def plot_ap_before_after(
     add_legend(axes)
     figure.tight_layout()
     return palette.save_figure(figure, path)
+
+
+def plot_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
+    """Write one class's AP in space before and after refinement, at moderate difficulty (where a class has it), as PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    changes = comparison.select("3d", "moderate") or comparison.select("3d")
+    return plot_ap_before_after(
+        [each.iou for each in changes],
+        [each.before for each in changes],
+        [each.after for each in changes],
+        path,
+        title=", ".join([comparison.class_name, "3-D", *dict.fromkeys(each.difficulty for each in changes)]),
+        recall=comparison.recall,
+    )
 
 
 def plot_precision_recall(
@@ -300,17 +334,6 @@ def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
     if not rows:
         raise InputError(f"{path}: has a header but no rows. Train for at least one step before plotting.")
     return columns, rows
-
-
-def _read_columns(path: Path, wanted: Iterable[str]) -> list[tuple[str, float, dict[str, float]]]:
-    """Stage, step and the wanted columns' finite values of each row."""
-    _, rows = _read_rows(path)
-    found = []
-    for line, row in rows:
-        values = {name: _number(path, line, name, row[name]) for name in wanted if row.get(name)}
-        known = {name: value for name, value in values.items() if math.isfinite(value)}
-        found.append((row["stage"], _number(path, line, "step", row["step"]), known))
-    return found
 
 
 def _number(path: Path, line: int, column: str, text: str | None) -> float:

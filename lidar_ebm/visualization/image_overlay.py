@@ -136,9 +136,10 @@ def plot_overlay(
     draw_overlay(axes, pixels, calibration, points=points, layers=layers, image_size=(width, height))
     look, middle = palette.theme(), 1 - HEADER / 2 / (height + HEADER)
     figure.text(10 / width, middle, title, fontsize=palette.LABEL_SIZE, color=look.text, va="center", parse_math=False)
+    names = [palette.as_written(f"{layer.name} ({_count(layer)})") for layer in layers]
     handles = [
-        Line2D([], [], color=layer.color, linewidth=max(layer.linewidth, 2.0), label=f"{layer.name} ({_count(layer)})")
-        for layer in layers
+        Line2D([], [], color=layer.color, linewidth=max(layer.linewidth, 2.0), label=name)
+        for layer, name in zip(layers, names, strict=True)
     ]
     if handles:
         figure.legend(

@@ -218,7 +218,7 @@ def _write_heading(figure: Figure, landscape: Landscape, title: str) -> None:
     if landscape.overlaps is not None:
         before, after = landscape.overlaps
         facts.append(f"IoU with the label {before:.3f} → {after:.3f}")
-    facts.append(f"T = {landscape.temperature:.2f}")
+    facts.append(f"temperature {landscape.temperature:.2f}")
     figure.text(_LEFT, 0.942, "    ".join(facts), fontsize=palette.LABEL_SIZE, color=look.muted_text, va="top")
     figure.text(
         _LEFT + 2 * _STEP + _MAP_WIDTH,
@@ -235,9 +235,10 @@ def _write_heading(figure: Figure, landscape: Landscape, title: str) -> None:
         Line2D([], [], color=palette.AFTER, linewidth=1.5, marker="o", markersize=3.0, label="ascent"),
         Line2D([], [], **_mark("after"), label="refined"),
     ]
+    regions = [f"holds {level:.0%} of exp(f / temperature)" for level in LEVELS]
     handles += [
-        Line2D([], [], color=palette.REGION, linewidth=1.6, linestyle=style, label=f"holds {level:.0%} of exp(f / T)")
-        for level, style in zip(LEVELS, LEVEL_STYLES, strict=True)
+        Line2D([], [], color=palette.REGION, linewidth=1.6, linestyle=style, label=region)
+        for region, style in zip(regions, LEVEL_STYLES, strict=True)
     ]
     figure.legend(
         handles=handles,

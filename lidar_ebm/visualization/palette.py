@@ -168,7 +168,7 @@ def style_axes(axes: Axes, *, x_label: str = "", y_label: str = "", title: str =
     """Give `axes` the fonts, spines and grid that all pictures share."""
     look = theme()
     axes.set_facecolor(look.background)
-    axes.set_title(title, fontsize=TITLE_SIZE, color=look.text)
+    axes.set_title(as_written(title), fontsize=TITLE_SIZE, color=look.text)
     axes.set_xlabel(x_label, fontsize=LABEL_SIZE, color=look.text)
     axes.set_ylabel(y_label, fontsize=LABEL_SIZE, color=look.text)
     axes.tick_params(labelsize=TICK_SIZE, labelcolor=look.text, color=look.muted_text)
@@ -177,6 +177,12 @@ def style_axes(axes: Axes, *, x_label: str = "", y_label: str = "", title: str =
     axes.set_axisbelow(True)
     if grid:
         axes.grid(color=look.grid, linewidth=0.8)
+
+
+def as_written(name: str) -> str:
+    """A name from elsewhere, as of a file, so that matplotlib shows it: `$` begins no formula, and a legend does not
+    leave out what begins with `_`."""
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def _style_legends(figure: Figure) -> None:

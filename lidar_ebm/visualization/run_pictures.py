@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
-from cuda_ops.box_overlap.op import box_iou_3d
 from lidar_ebm.config import Config
 from lidar_ebm.data.dataset import KittiDataset
 from lidar_ebm.data.kitti_files import read_labels
 from lidar_ebm.errors import InputError
-from lidar_ebm.geometry.arrays import as_tensor
 from lidar_ebm.geometry.frames import labels_to_boxes
 from lidar_ebm.training.checkpoint import load_run_config
 from lidar_ebm.visualization.bev_plot import plot_refinement
-from lidar_ebm.visualization.curve_plots import plot_ap_against_steps, plot_ap_before_after, plot_losses
-from lidar_ebm.visualization.report.records import read_ap_against_steps
+from lidar_ebm.visualization.curve_plots import plot_ap_against_steps, plot_comparison, plot_losses
+from lidar_ebm.visualization.report.frames import best_overlaps
+from lidar_ebm.visualization.report.records import read_ap_against_steps, read_comparisons
 
 
 def plot_run(
@@ -61,20 +59,16 @@ def plot_run(
 
 def _plot_evaluation(evaluation: Path, folder: Path) -> list[Path]:
     """AP before and after (3-D, moderate, first class), and AP against the number of refinement steps."""
-    rows = _read_rows(evaluation / "refinement.csv")
-    rows = [r for r in rows if (r["class"], r["metric"], r["difficulty"]) == (rows[0]["class"], "3d", "moderate")]
-    title = f"{rows[0]['class']}, 3-D, moderate"
-    written = [
-        plot_ap_before_after(
-            [float(row["iou"]) for row in rows],
-            [float(row["before"]) for row in rows],
-            [float(row["after"]) for row in rows],
-            folder / "ap_before_after.png",
-            title=title,
-        )
-    ]
+    comparisons = read_comparisons(evaluation / "refinement.csv")
+    if not comparisons:  # no overlap was asked for
+        return []
+    first = comparisons[0]
     steps, lines = read_ap_against_steps(evaluation / "ap_against_steps.csv")
-    return [*written, plot_ap_against_steps(steps, lines, folder / "ap_against_steps.png", title=title)]
+    title = f"{first.class_name}, 3-D, moderate"
+    return [
+        plot_comparison(first, folder / "ap_before_after.png"),
+        plot_ap_against_steps(steps, lines, folder / "ap_against_steps.png", title=title, recall=first.recall),
+    ]
 
 
 def _plot_frames(run: Path, config: Config, data: Path, split: str, count: int, folder: Path) -> list[Path]:
@@ -111,12 +105,5 @@ def _plot_frames(run: Path, config: Config, data: Path, split: str, count: int, 
 
 def _best_iou(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """3-D IoU of each box with the label that it overlaps most, NaN where it overlaps none: [M]."""
-    if len(labels) == 0:
-        return np.full(len(boxes), np.nan)
-    best = box_iou_3d(as_tensor(boxes), as_tensor(labels)).numpy().max(axis=1)  # [M]
+    best = best_overlaps(boxes, labels)
     return np.where(best > 0, best, np.nan)
-
-
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

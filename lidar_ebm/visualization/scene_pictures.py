@@ -27,7 +27,9 @@ def choose_frames(frames: SceneFrames, names: Sequence[str] | None, whole_folder
     Raises:
         InputError: a name is unknown.
     """
-    return [frames.index_of(name) for name in names] if names else list(range(1 if whole_folder else len(frames)))
+    if not names:
+        return list(range(1 if whole_folder else len(frames)))
+    return list(dict.fromkeys(map(frames.index_of, names)))
 
 
 def check_coloring(color: str) -> Coloring:

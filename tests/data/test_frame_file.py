@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lidar_ebm.data.frame_file import read_frame_file
+from lidar_ebm.data.frame_file import check_names, read_frame_file
 from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.calibration import DEFAULT_IMAGE_SIZE
 
@@ -58,3 +58,28 @@ def test_a_given_calibration_has_to_be_there(training: Path, tmp_path: Path) -> 
         read_frame_file(training / "velodyne" / "b.bin", calibration=tmp_path / "nowhere.txt")
     with pytest.raises(InputError, match=r"b\.txt"):
         read_frame_file(training / "velodyne" / "b.bin", calibration=tmp_path)
+
+
+def test_links_are_followed_for_points_alone(training: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "another disk"
+    shutil.move(training / "velodyne", disk / "velodyne")
+    (training / "velodyne").symlink_to(disk / "velodyne")
+    assert read_frame_file(training / "velodyne" / "b.bin").calibration is not None
+    (training / "velodyne").unlink()
+    (training / "velodyne").mkdir()
+    (training / "velodyne" / "b.bin").symlink_to(disk / "velodyne" / "b.bin")
+    assert read_frame_file(training / "velodyne" / "b.bin").calibration is not None
+
+
+def test_an_image_without_pixels_is_damaged(training: Path) -> None:
+    image = training / "image_2" / "b.png"
+    Image.new("RGB", (600, 375)).save(image)
+    image.write_bytes(image.read_bytes()[:16] + bytes(8) + image.read_bytes()[24:])
+    with pytest.raises(InputError, match=r"b\.png: an image of 0 x 0 pixels"):
+        read_frame_file(training / "velodyne" / "b.bin").points_in_view()
+
+
+def test_files_that_would_write_one_file_are_refused() -> None:
+    check_names(["a/x.bin", "a/y.bin"])
+    with pytest.raises(InputError, match=r"x: two of the given files"):
+        check_names(["a/x.bin", "a/y.bin", "b/x.npy"])

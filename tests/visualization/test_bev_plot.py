@@ -203,3 +203,8 @@ def test_labels_of_real_frames_enclose_points_in_the_picture(kitti_frames: Path,
     axes, pixels = drawn([label_layer(boxes)], points[crop_to_camera_view(points, calibration)])
     for corners in corners_bev(boxes):
         assert has_color(axes, pixels, *((corners[0] + corners[1]) / 2), palette.LABEL)
+
+
+def test_names_are_no_formulas(tmp_path: Path) -> None:
+    layers = [BoxLayer("a$_$b", np.zeros((0, 7)), palette.AFTER)]
+    assert plot_bev(np.zeros((0, 4)), tmp_path / "x.png", layers=layers, title="x$_$y").is_file()

@@ -16,7 +16,7 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.scene_frames import BoxSet, SceneFrame, open_frames
 from lidar_ebm.visualization.scene_geometry import Pose
-from lidar_ebm.visualization.scene_pictures import write_pictures
+from lidar_ebm.visualization.scene_pictures import choose_frames, write_pictures
 
 
 @pytest.mark.usefixtures("open3d")
@@ -75,3 +75,18 @@ def test_the_camera_s_image_needs_no_open3d(simulated: Path, tmp_path: Path, mon
 def test_unknown_choices_are_refused(simulated: Path, tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(InputError, match=value):
         write_pictures(open_frames([simulated])[:1], tmp_path, **{name: value})  # type: ignore[arg-type]
+
+
+def test_names_are_drawn_as_they_are_written(simulated: Path, tmp_path: Path) -> None:
+    frame = open_frames([simulated])[0]
+    odd = replace(frame, name="x$_$y", sets=tuple(replace(each, name="_a$_$b") for each in frame.sets))
+    (path,) = write_pictures([odd], tmp_path, seen="image")
+    (plain,) = write_pictures([replace(odd, sets=())], tmp_path / "plain", seen="image")
+    drawn, bare = (np.asarray(Image.open(each).convert("RGB"))[:44, 200:-250] for each in (path, plain))
+    assert (drawn != bare).any()  # the legend has the set, although its name begins with an underscore
+
+
+def test_a_frame_is_drawn_once(simulated: Path) -> None:
+    frames = open_frames([simulated])
+    first, second = frames.names[:2]
+    assert choose_frames(frames, [second, first, second], whole_folder=True) == [1, 0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,11 +20,12 @@ from lidar_ebm.evaluation.paired_result import PairedComparison
 from lidar_ebm.progress import progress_bar
 from lidar_ebm.training.checkpoint import load_run_config
 from lidar_ebm.training.temperature import weights_digest
+from lidar_ebm.visualization.curve_plots import read_columns
 from lidar_ebm.visualization.report import drawings
 from lidar_ebm.visualization.report.box_errors import BoxErrors, find_errors
 from lidar_ebm.visualization.report.frames import ViewedFrame, spread, view_frame
 from lidar_ebm.visualization.report.pictures import Picture
-from lidar_ebm.visualization.report.records import read_calibrations, read_comparisons, read_json
+from lidar_ebm.visualization.report.records import read_about, read_calibrations, read_comparisons
 
 MOST_FRAMES = 1000  # whose points are read to find where the errors are
 
@@ -78,7 +78,7 @@ def gather(
     if data is None:
         why = "Intervals, errors, boxes and the 3-D view: the data set is not at hand. Name it with --data."
         return replace(known, missing=[*known.missing, why])
-    detector = load_detector(run)
+    detector = load_detector(run, weights=known.about.get("weights", "model.safetensors"))
     dataset, classes = KittiDataset(data, split, detector.config), detector.config.class_names
     errors = find_errors(dataset, *results, class_names=classes, most=MOST_FRAMES)
     scored = _with_scores(known, dataset, classes, results, errors, resamples)
@@ -88,7 +88,7 @@ def gather(
 def _from_run(run: Path, split: str) -> Contents:
     """What the run's folder alone can tell."""
     evaluation, config = run / "evaluation" / split, load_run_config(run)
-    about = read_json(evaluation / "about.json")
+    about = read_about(evaluation / "about.json")
     comparisons = read_comparisons(evaluation / "refinement.csv")
     calibrations = read_calibrations(run / "calibration" / split / "calibration.json")
     uncalibrated = f"Calibration: `lidar-ebm calibrate {run} --data DATA --split {split}` was not run."
@@ -103,7 +103,7 @@ def _from_run(run: Path, split: str) -> Contents:
         pictures={
             "training": drawings.training_pictures(run),
             "ap": drawings.change_pictures(comparisons),
-            "steps": drawings.steps_pictures(evaluation, config.class_names[0]),
+            "steps": drawings.steps_pictures(evaluation, config.class_names[0], _recall(comparisons)),
             "calibration": drawings.calibration_pictures(calibrations),
         },
         missing=[] if calibrations else [uncalibrated],
@@ -133,7 +133,7 @@ def _with_scores(
     )
     pictures = {
         "curves": drawings.curve_pictures(before, after, classes),
-        "paired": drawings.paired_pictures(paired),
+        "paired": drawings.paired_pictures(paired, _recall(known.comparisons)),
         "errors": drawings.error_pictures(errors, min(MOST_FRAMES, len(dataset))),
     }
     return replace(known, paired=paired, pictures=known.pictures | pictures)
@@ -142,12 +142,14 @@ def _with_scores(
 def _with_boxes(
     known: Contents, detector: LoadedDetector, dataset: KittiDataset, errors: BoxErrors, frames: int, boxes: int
 ) -> Contents:
-    """With frames to look at, and f around the most improved and the worst boxes among them."""
+    """With frames to look at, and f around the most improved and the worst boxes."""
     improved, worst = errors.most_improved(boxes), errors.worst(boxes)
     steps = known.about.get("steps")
     missing = list(known.missing)
     if known.about and known.about["weights_sha256"] != weights_digest(detector.model):
-        missing.append("The run was trained on after its evaluation: figures and boxes are of different weights.")
+        missing.append(
+            f"{known.about['weights']} has changed since the evaluation: figures and boxes are of different weights."
+        )
     viewed = {}
     chosen = spread(len(dataset), frames, list(dict.fromkeys(errors.frame[improved + worst].tolist())))
     with progress_bar("Detecting", len(chosen)) as bar:
@@ -157,8 +159,9 @@ def _with_boxes(
     drawn: dict[int, Picture] = {}  # by row of the errors
     with progress_bar("Landscapes", len(improved) + len(worst)) as bar:
         for row in improved + worst:
-            view = viewed.get(int(errors.frame[row]))
-            picture = None if view is None else drawings.landscape_picture(detector, view, errors, row, steps)
+            index = int(errors.frame[row])
+            view = viewed[index] if index in viewed else view_frame(detector, dataset, index, steps)
+            picture = drawings.landscape_picture(detector, view, errors, row, steps)
             if picture is not None:
                 drawn[row] = picture
             bar.advance()
@@ -171,18 +174,23 @@ def _with_boxes(
     )
 
 
+def _recall(comparisons: Sequence[Comparison]) -> str:
+    """The kind of average precision that an evaluation's tables have."""
+    return comparisons[0].recall if comparisons else "R40"
+
+
 def _training_facts(run: Path) -> dict[str, str]:
     """Steps and time of each stage, from the metrics."""
-    metrics = run / "metrics.csv"
+    metrics, pace = run / "metrics.csv", "seconds_per_step"
     if not metrics.is_file():
         return {}
-    with metrics.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    facts = {}
-    for stage in dict.fromkeys(row["stage"] for row in rows):
-        mine = [row for row in rows if row["stage"] == stage and row["seconds_per_step"]]
-        if mine:
-            steps = int(mine[-1]["step"]) - int(mine[0]["step"]) + 1
-            pace = float(np.median([float(row["seconds_per_step"]) for row in mine]))
-            facts[f"training, {stage}"] = f"{steps:,} steps, {1000 * pace:.0f} ms each (median)"
+    rows = read_columns(metrics, [pace])
+    facts, done = {}, 0.0
+    for stage in dict.fromkeys(stage for stage, _, _ in rows):
+        last = max(step for at, step, _ in rows if at == stage)  # counted on from stage to stage
+        facts[f"training, {stage}"] = f"{last - done:,.0f} steps"
+        paces = [values[pace] for at, _, values in rows if at == stage and pace in values]
+        if paces:
+            facts[f"training, {stage}"] += f", {1000 * np.median(paces):.0f} ms each (median)"
+        done = last
     return facts

@@ -13,7 +13,7 @@ from lidar_ebm.evaluation.curves import Comparison
 from lidar_ebm.evaluation.kitti_ap import Evaluation
 from lidar_ebm.evaluation.paired_result import PairedComparison
 from lidar_ebm.visualization.calibration_plots import plot_calibration
-from lidar_ebm.visualization.curve_plots import plot_ap_against_steps, plot_ap_before_after, plot_losses, plot_schedule
+from lidar_ebm.visualization.curve_plots import plot_ap_against_steps, plot_comparison, plot_losses, plot_schedule
 from lidar_ebm.visualization.landscape import landscapes
 from lidar_ebm.visualization.landscape_plot import plot_landscape
 from lidar_ebm.visualization.report.box_errors import BoxErrors
@@ -29,7 +29,7 @@ def change_pictures(comparisons: Sequence[Comparison]) -> list[Picture]:
     """AP before and after refinement, of each class."""
     return [
         draw(
-            lambda path, each=each: _plot_changes(each, path),  # type: ignore[misc]
+            lambda path, each=each: plot_comparison(each, path),  # type: ignore[misc]
             f"{each.class_name}: moderate 3-D AP before and after refinement.",
         )
         for each in comparisons
@@ -47,14 +47,14 @@ def training_pictures(run: Path) -> list[Picture]:
     ]
 
 
-def steps_pictures(evaluation: Path, class_name: str) -> list[Picture]:
+def steps_pictures(evaluation: Path, class_name: str, recall: str) -> list[Picture]:
     """AP against T, as `evaluate` left it."""
     steps, lines = read_ap_against_steps(evaluation / "ap_against_steps.csv")
     if len(steps) < 2:
         return []
     title = f"{class_name}, 3-D, moderate"
-    caption = "AP against the number of refinement steps T; dotted: without refinement."
-    return [draw(lambda path: plot_ap_against_steps(steps, lines, path, title=title), caption)]
+    caption = f"AP {recall} against the number of refinement steps T; dotted: without refinement."
+    return [draw(lambda path: plot_ap_against_steps(steps, lines, path, title=title, recall=recall), caption)]
 
 
 def calibration_pictures(calibrations: Mapping[str, Calibration]) -> list[Picture]:
@@ -76,9 +76,10 @@ def curve_pictures(before: Evaluation, after: Evaluation, class_names: Sequence[
     ]
 
 
-def paired_pictures(paired: PairedComparison) -> list[Picture]:
+def paired_pictures(paired: PairedComparison, recall: str) -> list[Picture]:
     """Differences with their intervals."""
-    return [draw(lambda path: plot_paired(paired, path), "What refinement changes, and how far chance reaches.")]
+    caption = "What refinement changes, and how far chance reaches."
+    return [draw(lambda path: plot_paired(paired, path, recall), caption)]
 
 
 def error_pictures(errors: BoxErrors, frames: int) -> list[Picture]:
@@ -111,14 +112,3 @@ def landscape_picture(
         f"{errors.before[row]:.3f} → {errors.after[row]:.3f}."
     )
     return draw(lambda path: plot_landscape(shown, path, title=name), caption)
-
-
-def _plot_changes(comparison: Comparison, path: Path) -> Path:
-    changes = comparison.select("3d", "moderate") or comparison.select("3d")
-    return plot_ap_before_after(
-        [each.iou for each in changes],
-        [each.before for each in changes],
-        [each.after for each in changes],
-        path,
-        title=f"{comparison.class_name}, 3-D, {changes[0].difficulty}",
-    )

@@ -49,11 +49,14 @@ class ViewedFrame:
 
     def _overlaps(self) -> np.ndarray:
         """3-D IoU [1 + T, M] of the boxes at every step with the label that they overlap most."""
-        steps, count = self.climb.boxes.shape[:2]
-        if not len(self.frame.boxes) or not count:
-            return np.zeros((steps, count))
-        labels = as_tensor(self.frame.boxes)
-        return np.stack([box_iou_3d(as_tensor(boxes), labels).numpy().max(axis=1) for boxes in self.climb.boxes])
+        return np.stack([best_overlaps(boxes, self.frame.boxes) for boxes in self.climb.boxes])
+
+
+def best_overlaps(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """3-D IoU [M] of boxes [M, 7] with the label of [L, 7] that they overlap most; 0 without labels."""
+    if not len(labels):
+        return np.zeros(len(boxes))
+    return box_iou_3d(as_tensor(boxes), as_tensor(labels)).numpy().max(axis=1)
 
 
 def view_frame(detector: LoadedDetector, frames: KittiDataset, index: int, steps: int | None) -> ViewedFrame:

@@ -71,8 +71,8 @@ def _summary(contents: Contents) -> str:
             overlaps = ", ".join(dict.fromkeys(overlap_text(change.iou) for change in changes))
             cards += (
                 f'<div class="card"><p>{escape(comparison.class_name)}, {metric_name(metric)}, moderate: mean AP '
-                f'R40 at IoU {overlaps}</p><p class="figure">{before:.2f} → {after:.2f} <strong>{after - before:+.2f}'
-                "</strong></p></div>"
+                f'{escape(comparison.recall)} at IoU {overlaps}</p><p class="figure">{before:.2f} → {after:.2f} '
+                f"<strong>{after - before:+.2f}</strong></p></div>"
             )
     notes = "".join(f"<li>{escape(note)}</li>" for note in contents.missing)
     table = "".join(_table(each, contents.paired) for each in contents.comparisons)
@@ -82,7 +82,7 @@ def _summary(contents: Contents) -> str:
 def _table(comparison: Comparison, paired: PairedComparison | None) -> str:
     """AP before and after, with the paired interval of the difference."""
     difficulties = list(dict.fromkeys(change.difficulty for change in comparison.changes))
-    intervals = {_key(each): each for each in paired.differences if each.recall == "R40"} if paired else {}
+    intervals = {_key(each): each for each in paired.differences if each.recall == comparison.recall} if paired else {}
     head = "".join(f"<th>{escape(name)}</th>" for name in difficulties)
     rows = ""
     for metric in dict.fromkeys(change.metric for change in comparison.changes):
@@ -106,8 +106,9 @@ def _table(comparison: Comparison, paired: PairedComparison | None) -> str:
             f"resamples of {paired.frame_count:,} frames, both sets on the same ones; in colour where it excludes 0."
         )
     return (
-        f'<div class="wide"><table><caption>{escape(comparison.class_name)} AP R40 (%), before → after refinement. '
-        f"{note}</caption><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f'<div class="wide"><table><caption>{escape(comparison.class_name)} AP {escape(comparison.recall)} (%), '
+        f"before → after refinement. {note}</caption><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody>"
+        "</table></div>"
     )
 
 

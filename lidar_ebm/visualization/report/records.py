@@ -12,6 +12,21 @@ import numpy as np
 from lidar_ebm.ebm.calibration import Calibration
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.curves import Change, Comparison
+from lidar_ebm.evaluation.table import metric_name
+
+# What `evaluate` records, of what the page needs.
+ABOUT: dict[str, type | tuple[type, ...]] = {
+    "data": str,
+    "split": str,
+    "steps": int,
+    "all_steps": list,
+    "weights": str,
+    "weights_sha256": str,
+    "frames": int,
+    "date": str,
+    "seconds": (int, float),
+    "environment": dict,
+}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -31,20 +46,32 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_about(path: Path) -> dict[str, Any]:
+    """Of what, with what, when and how long a run was evaluated; empty where there is no such file.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    about = read_json(path)
+    for name, kind in ABOUT.items() if about else ():
+        if not isinstance(about.get(name), kind):
+            raise InputError(f"{path}: its {name!r} is {about.get(name)!r}. Evaluate the run again.")
+    return about
+
+
 def read_calibrations(path: Path) -> dict[str, Calibration]:
-    """Calibrations without and with temperature scaling, by name; none where there is no such file.
+    """Calibrations without and with temperature scaling, by name as `calibrate` has them; none where there is no file.
 
     Raises:
         InputError: the file is damaged.
     """
     content = read_json(path)
     try:
-        return {
-            f"temperature {content[part]['temperature']:.2g}": _calibration(content[part])
-            for part in ("before", "after")
-            if content
-        }
-    except (KeyError, TypeError) as error:
+        if not content:
+            return {}
+        before, after = (_calibration(content[part]) for part in ("before", "after"))
+        return {"temperature 1": before, f"temperature {after.temperature:.2f}": after}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: is not what `lidar-ebm calibrate` writes ({error}). Run that again.") from error
 
 
@@ -82,6 +109,7 @@ def read_comparisons(path: Path) -> tuple[Comparison, ...]:
             change = Change(
                 row["metric"], float(row["iou"]), row["difficulty"], float(row["before"]), float(row["after"])
             )
+            metric_name(change.metric)  # a KeyError where nobody knows it
             found.setdefault((row["name"], row["class"], row["recall"]), []).append(change)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: cannot be read ({error}). Evaluate the run again.") from error
@@ -97,10 +125,10 @@ def read_ap_against_steps(path: Path) -> tuple[list[int], dict[str, list[float]]
     try:
         with path.open(newline="", encoding="utf-8") as file:
             points = [(int(row["steps"]), float(row["iou"]), float(row["ap"])) for row in csv.DictReader(file)]
+        lines: dict[str, list[float]] = {}
+        for _, iou, ap in sorted(points):
+            lines.setdefault(f"IoU {iou:.2f}", []).append(ap)
+        lines["mean"] = np.mean(list(lines.values()), axis=0).tolist() if lines else []
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: cannot be read ({error}). Evaluate the run again.") from error
-    lines: dict[str, list[float]] = {}
-    for _, iou, ap in sorted(points):
-        lines.setdefault(f"IoU {iou:.2f}", []).append(ap)
-    lines["mean"] = np.mean(list(lines.values()), axis=0).tolist() if lines else []
     return sorted({steps for steps, _, _ in points}), lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write
+from lidar_ebm.files import atomic_write, check_output_file
 from lidar_ebm.visualization.report.contents import gather
 from lidar_ebm.visualization.report.page import to_html
 
@@ -45,10 +45,11 @@ def write_report(
         if value < 0:
             raise InputError(f"{name}: {value}; give 0 or more.")
     run = Path(run)
+    path = run / "report.html" if out is None else Path(out)
+    check_output_file(path)
     contents = gather(
         run, data=None if data is None else Path(data), split=split, frames=frames, boxes=boxes, resamples=resamples
     )
-    path = run / "report.html" if out is None else Path(out)
     with atomic_write(path, "w") as file:
         file.write(to_html(contents))
     return path

@@ -18,10 +18,12 @@ import pytest
 from PIL import Image
 
 from lidar_ebm.data.dataset import KittiDataset
-from lidar_ebm.errors import InputError
+from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.training.checkpoint import load_run_config
 from lidar_ebm.visualization import palette
+from lidar_ebm.visualization.report.contents import gather
 from lidar_ebm.visualization.report.frames import spread
+from lidar_ebm.visualization.report.page import to_html
 from lidar_ebm.visualization.report.write import write_report
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*how sure the energy is")
@@ -78,6 +80,76 @@ def test_bad_requests_are_refused(evaluated: Path, tmp_path: Path) -> None:
     (run / "evaluation" / "val" / "about.json").write_text("{")
     with pytest.raises(InputError, match=r"about\.json"):
         write_report(run)
+
+
+def copy_of(evaluated: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(evaluated, tmp_path / "run"))
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_place_that_cannot_be_written_is_known_before_the_work(evaluated: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="this is a folder"):
+        write_report(tmp_path / "no run at all", tmp_path)
+
+
+def test_landscapes_do_not_depend_on_the_frames_in_3d(evaluated: Path) -> None:
+    known = [gather(evaluated, frames=frames, boxes=2, resamples=2) for frames in (0, 2)]
+    counts = [len(each.improved) + len(each.worst) for each in known]
+    assert counts[0] == counts[1] > 0
+
+
+def test_the_kind_of_average_precision_is_the_evaluations(evaluated: Path, tmp_path: Path) -> None:
+    run = copy_of(evaluated, tmp_path)
+    table = run / "evaluation" / "val" / "refinement.csv"
+    table.write_text(table.read_text().replace("R40", "R11"))
+    known = gather(run, frames=0, boxes=0, resamples=20)
+    text = to_html(known)
+    assert "mean AP R11 at IoU" in text and "Car AP R11 (%)" in text and "mean AP R40" not in text
+    assert known.paired is not None
+    (interval, *_) = (each for each in known.paired.differences if each.recall == "R11" and np.isfinite(each.low))
+    assert f"[{interval.low:+.2f}, {interval.high:+.2f}]" in text
+
+
+def test_the_weights_are_those_that_were_evaluated(evaluated: Path, tmp_path: Path) -> None:
+    run = copy_of(evaluated, tmp_path)
+    (run / "checkpoints").mkdir(exist_ok=True)
+    (run / "model.safetensors").rename(run / "checkpoints" / "best.safetensors")
+    edit_json(run / "evaluation" / "val" / "about.json", weights="checkpoints/best.safetensors")
+    assert not any("changed" in note for note in gather(run, frames=1, boxes=0, resamples=2).missing)
+    edit_json(run / "evaluation" / "val" / "about.json", weights_sha256="0" * 64)
+    assert any("best.safetensors has changed" in note for note in gather(run, frames=1, boxes=0, resamples=2).missing)
+
+
+def test_steps_of_a_stage_are_counted_from_the_one_before(evaluated: Path) -> None:
+    facts = gather(evaluated, frames=0, boxes=0, resamples=2).training
+    assert facts["training, detector"] == "20 steps, 600 ms each (median)"
+    assert facts["training, energy"] == "10 steps, 200 ms each (median)"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics.csv", "a,b\n1,2\n"),
+        ("metrics.csv", "step,stage,loss\nx,detector,1\n"),
+        ("evaluation/val/about.json", '{"data": "."}'),
+        (
+            "evaluation/val/refinement.csv",
+            "name,class,metric,iou,difficulty,recall,before,after\na,Car,4d,.7,easy,R40,1,2\n",
+        ),
+        ("evaluation/val/ap_against_steps.csv", "steps,iou,ap\n0,0.7,1\n1,0.7,2\n0,0.8,1\n"),
+        ("calibration/val/calibration.json", '{"before": {"dimensions": []}}'),
+        ("calibration/val/calibration.json", '{"before": 3, "after": 4}'),
+    ],
+)
+def test_damaged_files_are_named(evaluated: Path, tmp_path: Path, name: str, content: str) -> None:
+    run = copy_of(evaluated, tmp_path)
+    (run / name).parent.mkdir(parents=True, exist_ok=True)
+    (run / name).write_text(content)
+    with pytest.raises(InputError, match=re.escape(Path(name).name)):
+        write_report(run, frames=0, boxes=0)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +240,25 @@ def test_layers_are_hidden_and_shown(opened: Any) -> None:
         assert count_pixels(picture(opened), getattr(look, name)) < count_pixels(before, getattr(look, name)) / 2
         toggle.click()
         assert changed(before, picture(opened)) == 0
+
+
+def test_only_what_is_shown_has_a_tip(opened: Any) -> None:
+    at_every_place = """
+      const canvas = document.getElementById("canvas"), area = canvas.getBoundingClientRect(), found = new Set();
+      for (let x = 5; x < area.width; x += 12)
+        for (let y = 5; y < area.height; y += 12) {
+          const at = { clientX: area.left + x, clientY: area.top + y };
+          canvas.dispatchEvent(new PointerEvent("pointermove", at));
+          const tip = document.getElementById("tip");
+          if (!tip.hidden) found.add(tip.textContent.startsWith("label") ? "label" : "after");
+        }
+      return [...found].sort();"""
+    picture(opened)  # the camera is where it should be once the view is drawn
+    assert opened.execute_script(at_every_place) == ["after", "label"]
+    opened.find_element("id", "show-label").click()
+    assert opened.execute_script(at_every_place) == ["after"]
+    opened.find_element("id", "show-after").click()
+    assert opened.execute_script(at_every_place) == []
 
 
 def test_frames_are_chosen(opened: Any) -> None:

@@ -213,8 +213,9 @@
       const away = Math.hypot(right - (event.clientX - area.left), down - (event.clientY - area.top));
       if (away < least) [least, best] = [away, { right, down, text }];
     };
-    frame.labels.forEach((box, row) => consider(box, `label: ${frame.label_types[row]}`));
-    shownRows(frame).forEach((row) => {
+    const shows = (layer) => byId(`show-${layer}`).checked;
+    if (shows("label")) frame.labels.forEach((box, row) => consider(box, `label: ${frame.label_types[row]}`));
+    if (shows("after")) shownRows(frame).forEach((row) => {
       const iou = frame.iou[state.step][row], f = frame.f[state.step][row];
       consider(
         frame.steps[state.step][row],
