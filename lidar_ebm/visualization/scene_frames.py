@@ -204,7 +204,7 @@ def open_frames(
         raise InputError(f"{given[0] if given else 'frames'}: no frames there (training/velodyne/*.bin).")
     missing = next((file for file in files if not file.is_file()), None)
     if missing is not None:
-        raise InputError(f"{missing}: no such point cloud.")
+        raise InputError(f"{missing}: no such folder or point cloud. Check the name.")
     folders_of_results = [path / "data" if (path / "data").is_dir() else path for path in map(Path, results)]
     absent = next((path for path in folders_of_results if not path.is_dir()), None)
     if absent is not None:

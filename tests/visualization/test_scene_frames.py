@@ -71,7 +71,7 @@ def test_a_frame_without_a_result_file_has_no_result(simulated: Path, tmp_path: 
 def test_what_is_missing_is_named(simulated: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no frames"):
         open_frames([tmp_path])
-    with pytest.raises(InputError, match=r"nothing\.bin: no such point cloud"):
+    with pytest.raises(InputError, match=r"nothing\.bin: no such folder or point cloud"):
         open_frames([tmp_path / "nothing.bin"])
     with pytest.raises(InputError, match=r"gone: no such folder of result files"):
         open_frames([simulated], results=[tmp_path / "gone"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lidar_ebm.config import Config
 from lidar_ebm.data.dataset import KittiDataset
 from lidar_ebm.detection import LoadedDetector, load_detector
 from lidar_ebm.environment import describe_environment
@@ -65,14 +66,14 @@ def gather(
     Raises:
         InputError: there is no run, the split was not evaluated, or a file cannot be used.
     """
-    evaluation = run / "evaluation" / split
+    config, evaluation = load_run_config(run), run / "evaluation" / split
     results = (evaluation / "results_before" / "data", evaluation / "results_after" / "data")
     if not all(path.is_dir() for path in results):
         raise InputError(
             f"{run}: its evaluation on split {split!r} is missing. Run `lidar-ebm evaluate {run} --data DATA --split "
             f"{split}` first."
         )
-    known = _from_run(run, split)
+    known = _from_run(run, config, split)
     if data is None and known.about and Path(known.about["data"]).is_dir():
         data = Path(known.about["data"])
     if data is None:
@@ -85,9 +86,9 @@ def gather(
     return _with_boxes(scored, detector, dataset, errors, frames, boxes)
 
 
-def _from_run(run: Path, split: str) -> Contents:
+def _from_run(run: Path, config: Config, split: str) -> Contents:
     """What the run's folder alone can tell."""
-    evaluation, config = run / "evaluation" / split, load_run_config(run)
+    evaluation = run / "evaluation" / split
     about = read_about(evaluation / "about.json")
     comparisons = read_comparisons(evaluation / "refinement.csv")
     calibrations = read_calibrations(run / "calibration" / split / "calibration.json")

@@ -72,6 +72,8 @@ def test_without_its_data_the_page_says_what_is_missing(evaluated: Path, tmp_pat
 
 
 def test_bad_requests_are_refused(evaluated: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no run"):
+        write_report(tmp_path)
     with pytest.raises(InputError, match="lidar-ebm evaluate"):
         write_report(evaluated, split="test")
     with pytest.raises(InputError, match="frames: -1"):
