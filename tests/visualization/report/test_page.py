@@ -263,6 +263,17 @@ def test_only_what_is_shown_has_a_tip(opened: Any) -> None:
     assert opened.execute_script(at_every_place) == []
 
 
+def test_narrow_windows_have_room_for_the_page(opened: Any) -> None:
+    opened.set_window_size(420, 1000)
+    try:
+        height, width = opened.execute_script(
+            "return [document.querySelector('header').offsetHeight, document.documentElement.scrollWidth]"
+        )
+        assert height < 120 and width <= 420
+    finally:
+        opened.set_window_size(1200, 1000)
+
+
 def test_frames_are_chosen(opened: Any) -> None:
     first = picture(opened)
     opened.find_element("id", "next").click()
