@@ -32,6 +32,13 @@ app = typer.Typer(
 Data = Annotated[Path, typer.Option(help="Folder in KITTI's layout (training/, ImageSets/).")]
 Run = Annotated[Path, typer.Argument(help="Run folder that `train` has written.")]
 INTERRUPTED = 130  # the status that Typer ends with on Ctrl-C
+# How to go on then, where that is not to call the same command again from its beginning.
+GOING_ON = {
+    "train": "The same command with --resume goes on from the last checkpoint.",
+    "evaluate": "The same command goes on from the last batch.",
+    "prepare": "The same command goes on from here.",
+    "simulate": "The same command goes on from here.",
+}
 
 
 def _version(value: bool) -> None:
@@ -283,10 +290,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except SystemExit as end:
         if end.code == INTERRUPTED and is_first_process():
-            console.print(
-                "Interrupted. Finished work is kept: `train --resume` goes on from the last checkpoint, the same "
-                "`evaluate` from the last batch."
-            )
+            verb = next((word for word in arguments or sys.argv[1:] if not word.startswith("-")), "")
+            console.print(f"Interrupted. {GOING_ON.get(verb, 'No file was left half-written.')}", soft_wrap=True)
         raise
 
 

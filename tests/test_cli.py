@@ -23,6 +23,9 @@ VERBS = (
     "compare",
     "submit",
     "plot",
+    "landscape",
+    "view",
+    "report",
 )
 
 
@@ -85,13 +88,25 @@ def test_from_nothing_to_pictures(
     assert all(label.bbox != (-1, -1, -1, -1) for label in with_calibration)
 
 
-def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "demo", "--data", "a", "--out", "b"], "--resume goes on"),
+        (["evaluate", "a", "--data", "b"], "from the last batch"),
+        (["plot", "a"], "half-written"),
+    ],
+)
+def test_an_interruption_says_how_to_go_on(
+    arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lidar_ebm.config.load_config", interrupt)
-    assert run("train", "demo", "--data", "a", "--out", "b") == 130
-    assert "--resume" in capsys.readouterr().err
+    for name in ("training.checkpoint.load_config", "config.load_config"):  # by which all of them begin
+        monkeypatch.setattr(f"lidar_ebm.{name}", interrupt)
+    monkeypatch.setattr("pathlib.Path.is_file", lambda path: True)
+    assert run(*arguments) == 130
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
