@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +18,7 @@ from lidar_ebm import __version__, cli_landscape, cli_report, cli_scoring, cli_v
 from lidar_ebm.cli_options import Device, Recall, read_numbers, read_recall
 from lidar_ebm.distributed import is_first_process
 from lidar_ebm.errors import InputError, OutputError
-from lidar_ebm.terminal import accept_any_text, checked_output, print_tables
+from lidar_ebm.terminal import accept_any_text, checked_output, print_tables, show_warnings_plainly
 
 app = typer.Typer(
     help="3-D object detection in LiDAR point clouds with boxes refined by climbing an energy f(x, y).",
@@ -274,11 +273,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command; errors of the user's input end in one message and exit status 2."""
     accept_any_text()
     console = Console(stderr=True, emoji=False)  # a message such as "000000.txt:100: …" holds no picture
-
-    def show(message: Warning | str, *_: object, **__: object) -> None:
-        console.print(f"[yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
-
-    warnings.showwarning = show
+    show_warnings_plainly()
     # Threads that wait for one another by spinning make a busy machine several times slower, and a quiet one no faster.
     # It counts if it stands before torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -6,10 +6,12 @@ import errno
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
@@ -40,6 +42,17 @@ def accept_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
             stream.reconfigure(errors="replace")
+
+
+def show_warnings_plainly() -> None:
+    """From now on a warning is a line on standard error, without the place in the code that it comes from."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        Console(stderr=True, emoji=False).print(
+            f"[yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True
+        )
+
+    warnings.showwarning = show
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from lidar_ebm.evaluation.curves import comparison_table
 from lidar_ebm.evaluation.report import RunEvaluation, evaluate_run
 from lidar_ebm.files import atomic_write
 from lidar_ebm.progress import progress_bar
+from lidar_ebm.terminal import show_warnings_plainly
 from lidar_ebm.training.loop import train
 from lidar_ebm.visualization.report.write import write_report
 from lidar_ebm.visualization.run_pictures import plot_run
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the data and of training (default %(default)s)")
     arguments = parser.parse_args()
     console = Console()
+    show_warnings_plainly()
     try:
         run_demo(arguments.out, arguments.seed, console)
     except (InputError, OutputError) as error:
