@@ -11,12 +11,13 @@ import torch
 
 from lidar_ebm import __version__
 
-PACKAGES = ("torch", "numpy", "numba", "spconv")
+PACKAGES = ("numpy", "numba", "spconv")
 
 
 def describe_environment() -> dict[str, str]:
     """Versions of this program, of Python and of the packages that compute; system, processor, threads and GPU."""
-    found = {"lidar_ebm": __version__, "Python": platform.python_version()}
+    # torch's own version names its build (2.11.0+cu130), which its package's does not always.
+    found = {"lidar_ebm": __version__, "Python": platform.python_version(), "torch": str(torch.__version__)}
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
