@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
 if TYPE_CHECKING:
     # Scoring reads label files without torch, which takes a second and over a hundred MB to import; what needs it here
     # imports it itself.
@@ -19,9 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
-
-# What KITTI's label and result files may name.
-KITTI_TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare")
 
 
 def to_device(value: T, device: torch.device | str) -> T:
@@ -39,31 +34,6 @@ def to_device(value: T, device: torch.device | str) -> T:
         elif hasattr(item, "__dataclass_fields__"):
             moved[field.name] = to_device(item, device)
     return replace(value, **moved)  # type: ignore[type-var]
-
-
-@dataclass(frozen=True)
-class Label:
-    """One line of a KITTI label or result file, in the file's own frame (rectified camera) and order."""
-
-    type: str
-    truncated: float  # share of the object outside the image, 0..1; -1 unknown
-    occluded: int  # 0 visible, 1 partly, 2 largely, 3 unknown; -1 for DontCare and results
-    alpha: float  # observation angle, rad; -10 unknown
-    bbox: tuple[float, float, float, float]  # x1, y1, x2, y2 in the left colour image, pixels
-    dimensions: tuple[float, float, float]  # height, width, length, m
-    location: tuple[float, float, float]  # centre of the bottom face, rectified camera frame, m
-    rotation_y: float  # about the camera's y axis, rad
-    score: float | None = None  # result files only
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One frame of a data set, as numpy arrays."""
-
-    frame_id: str
-    points: np.ndarray  # [N, 4] float32: x, y, z (m), reflectance 0..1
-    boxes: np.ndarray  # [M, 7] float32
-    labels: np.ndarray  # [M] int64, index into config.classes
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lidar_ebm.distributed import Group, together
+from lidar_ebm.system.processes import Group, together
 
 
 class Meeting:

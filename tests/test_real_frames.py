@@ -10,18 +10,19 @@ import torch
 
 import lidar_ebm
 from cuda_ops.box_overlap.op import box_iou_3d
-from lidar_ebm.config import Config, load_config
-from lidar_ebm.data.batch import collate
-from lidar_ebm.data.dataset import KittiDataset
-from lidar_ebm.data.kitti_files import read_labels, write_split
-from lidar_ebm.detection import detect_files
-from lidar_ebm.evaluation.predict import predict
-from lidar_ebm.geometry.frames import labels_to_boxes
-from lidar_ebm.model.detector import Detector
-from lidar_ebm.training.checkpoint import load_run
-from lidar_ebm.training.loop import train
+from lidar_ebm.config.config import Config
+from lidar_ebm.config.loading import load_config
+from lidar_ebm.datasets.collate import collate
+from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.formats.kitti.conversion import labels_to_boxes
+from lidar_ebm.formats.kitti.files import read_labels, write_split
+from lidar_ebm.formats.kitti.label import Label
+from lidar_ebm.inference.predict import predict
+from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.run import load_run
 from lidar_ebm.training.schedule import make_optimizer
-from lidar_ebm.types import Label
+from lidar_ebm.workflows.detect import detect_files
+from lidar_ebm.workflows.train import train
 
 FRAMES = ("000003", "000008")
 

@@ -10,12 +10,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lidar_ebm.config import load_config
-from lidar_ebm.data.dataset import KittiDataset
-from lidar_ebm.data.label_database import load_label_database
-from lidar_ebm.data.prepare import prepare
-from lidar_ebm.data.simulator import simulate
+from lidar_ebm.config.loading import load_config
+from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.preparation.label_database import load_label_database
+from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.errors import InputError, OutputError
+from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.visualization.augmentation_pictures import plot_augmentation
 
 

@@ -85,7 +85,9 @@ class Boxes:
         return len(self.boxes)
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{np.count_nonzero(self.names == name)} {name}" for name in sorted(set(self.names.tolist())))
+        counts = ", ".join(
+            f"{np.count_nonzero(self.names == name)} {name}" for name in sorted(set(self.names.tolist()))
+        )
         return f"Boxes({counts or 'none'}; columns: {', '.join(self.columns()) or 'none'})"
 
     def columns(self) -> dict[str, np.ndarray]:
@@ -99,9 +101,11 @@ class Boxes:
         Raises:
             InputError: the index does not fit.
         """
-        chosen = np.asarray(index.detach().cpu() if hasattr(index, "detach") else index) if not isinstance(
-            index, slice
-        ) else index
+        chosen = (
+            np.asarray(index.detach().cpu() if hasattr(index, "detach") else index)
+            if not isinstance(index, slice)
+            else index
+        )
         if not isinstance(chosen, slice) and chosen.size == 0:
             chosen = np.zeros(0, np.int64)
         try:
@@ -149,7 +153,7 @@ class Boxes:
             raise InputError("scores: some of the boxes to put together have scores and others none.")
         columns: dict[str, Any] = {}
         if all(scored):
-            columns["scores"] = np.concatenate([part.scores for part in filled])  # type: ignore[misc]
+            columns["scores"] = np.concatenate([part.scores for part in filled])
         for column in _declared():
             values = [getattr(part, column.name) for part in filled]
             there = next((value for value in values if value is not None), None)
@@ -166,7 +170,9 @@ class Boxes:
                     ]
                 )
             except ValueError as error:
-                raise InputError(f"{column.name}: rows of different shapes cannot be put together ({error}).") from error
+                raise InputError(
+                    f"{column.name}: rows of different shapes cannot be put together ({error})."
+                ) from error
         return cls(
             np.concatenate([part.boxes for part in filled]), np.concatenate([part.names for part in filled]), **columns
         )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from lidar_ebm.evaluation.curves import Comparison, compare, comparison_table, write_comparison_csv
-from lidar_ebm.evaluation.frame_boxes import FrameBoxes
-from lidar_ebm.evaluation.kitti_ap import evaluate
+from lidar_ebm.evaluation.kitti.average_precision import evaluate
+from lidar_ebm.evaluation.kitti.frame_boxes import FrameBoxes
+from lidar_ebm.evaluation.kitti.rules import Difficulty
 from lidar_ebm.evaluation.paired import compare_results
 from lidar_ebm.evaluation.paired_result import PairedComparison, PairedDifference
 from lidar_ebm.evaluation.paired_table import paired_table, write_paired_csv, write_paired_json
 from lidar_ebm.evaluation.result import Curve, Evaluation, OperatingPoint
-from lidar_ebm.evaluation.rules import Difficulty
-from lidar_ebm.evaluation.score import score
 from lidar_ebm.evaluation.table import distance_table, matches_table, score_table, to_json, write_csv, write_json
+from lidar_ebm.workflows.score import score
 
 __all__ = [
     "Comparison",

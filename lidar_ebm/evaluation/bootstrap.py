@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from lidar_ebm.evaluation import matching
-from lidar_ebm.evaluation.matching import RECALL_STEPS, is_recall_step
-from lidar_ebm.evaluation.objects import Objects
-from lidar_ebm.evaluation.passes import Passes
+from lidar_ebm.evaluation.kitti import matching
+from lidar_ebm.evaluation.kitti.matching import RECALL_STEPS, is_recall_step
+from lidar_ebm.evaluation.kitti.objects import Objects
+from lidar_ebm.evaluation.kitti.passes import Passes
 from lidar_ebm.evaluation.result import RECALLS
 
 

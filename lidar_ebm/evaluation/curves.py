@@ -13,10 +13,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from lidar_ebm.errors import InputError
+from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES
 from lidar_ebm.evaluation.result import Evaluation
-from lidar_ebm.evaluation.rules import DIFFICULTIES
 from lidar_ebm.evaluation.table import metric_name
-from lidar_ebm.files import atomic_write
+from lidar_ebm.system.files import atomic_write
 
 REFINEMENT_OVERLAPS = (0.70, 0.75, 0.80, 0.85)  # refinement shows where overlaps are strict
 

@@ -12,13 +12,13 @@ import numpy as np
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.bootstrap import FrameCounts, draw_frames, frame_counts, resampled_ap
+from lidar_ebm.evaluation.kitti.passes import run_passes
+from lidar_ebm.evaluation.kitti.result_files import find_result_files
+from lidar_ebm.evaluation.kitti.rules import Difficulty, Overlaps, rule_notes
+from lidar_ebm.evaluation.kitti.sources import CLASSES, Loaded, Source, is_folder, load
 from lidar_ebm.evaluation.paired_result import PairedComparison, PairedDifference
-from lidar_ebm.evaluation.passes import run_passes
 from lidar_ebm.evaluation.result import RECALLS
-from lidar_ebm.evaluation.result_files import find_result_files
-from lidar_ebm.evaluation.rules import Difficulty, Overlaps, rule_notes
-from lidar_ebm.evaluation.sources import CLASSES, Loaded, Source, is_folder, load
-from lidar_ebm.progress import progress_bar
+from lidar_ebm.system.progress import progress_bar
 
 _BLOCK = 50  # resamples that one thread computes at a time, or as many as
 _DRAWN = 2_000_000  # counts of frames make

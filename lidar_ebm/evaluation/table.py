@@ -15,10 +15,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lidar_ebm.data.difficulty import DIFFICULTY_NAMES
-from lidar_ebm.evaluation.matching import RECALL_STEPS
+from lidar_ebm.datasets.kitti.difficulty import DIFFICULTY_NAMES
+from lidar_ebm.evaluation.kitti.matching import RECALL_STEPS
 from lidar_ebm.evaluation.result import RECALLS, Curve, Evaluation, OperatingPoint
-from lidar_ebm.files import atomic_write
+from lidar_ebm.system.files import atomic_write
 
 NOTHING = "–"  # in place of a figure that is not there
 FEW_LABELS = RECALL_STEPS + 1  # of fewer not even perfect results have an AP of 100

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from torch import nn
 
-from lidar_ebm.config import Config
+from lidar_ebm.config.config import Config
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write
-from lidar_ebm.training.checkpoint import model_settings, model_tensors, read_model
+from lidar_ebm.runs.run import model_settings, model_tensors, read_model
+from lidar_ebm.runs.tensor_file import DamagedFileError, read_tensors, write_tensors
+from lidar_ebm.system.files import atomic_write
 from lidar_ebm.training.state import TrainingState, parse_state
-from lidar_ebm.training.tensor_file import DamagedFileError, read_tensors, write_tensors
 
 BEST = "best.safetensors"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
-from lidar_ebm.config import StageTrainingConfig
+from lidar_ebm.config.training import StageTrainingConfig
 from lidar_ebm.errors import InputError
+from lidar_ebm.runs.tensor_file import write_tensors
 from lidar_ebm.training.processes import Processes
-from lidar_ebm.training.tensor_file import write_tensors
 from lidar_ebm.types import Batch
 
 SAVED_AT_MOST = 10  # batches of steps that were left out, a run

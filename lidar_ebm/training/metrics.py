@@ -13,7 +13,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from lidar_ebm.errors import OutputError
-from lidar_ebm.files import atomic_write
+from lidar_ebm.system.files import atomic_write
 from lidar_ebm.training.state import Position
 
 LOSS_TERMS = (

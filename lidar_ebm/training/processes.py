@@ -17,8 +17,8 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from lidar_ebm.distributed import USER_ERROR, Group
 from lidar_ebm.errors import InputError, OutputError
+from lidar_ebm.system.processes import USER_ERROR, Group
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 PATIENCE = timedelta(hours=2)  # one process may be busy for long (a validation, a slow disk) while the others wait

@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
-from lidar_ebm.config import StageTrainingConfig
+from lidar_ebm.config.training import StageTrainingConfig
 
 # The one cycle of SA-SSD's training: the rate rises to its maximum over the first 40 % of the steps while Adam's first
 # beta falls from 0.95 to 0.85, then both go back.

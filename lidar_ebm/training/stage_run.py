@@ -12,15 +12,16 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from lidar_ebm.config import Config, StageTrainingConfig
-from lidar_ebm.data.dataset import KittiDataset
-from lidar_ebm.data.label_database import LabelDatabase
-from lidar_ebm.data.loader import TrainingLoader
+from lidar_ebm.config.config import Config
+from lidar_ebm.config.training import StageTrainingConfig
+from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.preparation.label_database import LabelDatabase
 from lidar_ebm.errors import InputError
-from lidar_ebm.model.detector import Detector
-from lidar_ebm.progress import ProgressBar, progress_bar
+from lidar_ebm.runs.model import Detector
+from lidar_ebm.system.progress import ProgressBar, progress_bar
 from lidar_ebm.training.checkpoints import Checkpoints
 from lidar_ebm.training.failures import NonFinite, StepOnHand, memory_advice
+from lidar_ebm.training.loader import TrainingLoader
 from lidar_ebm.training.metrics import MetricsLog, memory_mb
 from lidar_ebm.training.processes import Processes
 from lidar_ebm.training.random_states import random_states

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from lidar_ebm.model.detector import Detector
+from lidar_ebm.runs.model import Detector
 from lidar_ebm.types import Batch
 
 

@@ -11,8 +11,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, distributed
 
-from lidar_ebm.config import StageTrainingConfig
-from lidar_ebm.model.synchronised import synchronise_norms
+from lidar_ebm.config.training import StageTrainingConfig
+from lidar_ebm.system.synchronised import synchronise_norms
 from lidar_ebm.training.ema import MovingAverage
 from lidar_ebm.training.processes import Processes
 from lidar_ebm.training.schedule import make_optimizer, make_schedule

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from lidar_ebm.data.dataset import KittiDataset
-from lidar_ebm.distributed import Group, together
-from lidar_ebm.model.detector import Detector
+from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.runs.model import Detector
+from lidar_ebm.system.processes import Group, together
 
 OTHER_OVERLAP = 0.5  # that a match exceeds in classes for which KITTI has no rule
 DIFFICULTY = "moderate"
@@ -21,9 +21,9 @@ def validation_ap(detector: Detector, frames: KittiDataset, group: Group) -> tup
     share the frames; all of them get the figures.
     """
     # Evaluation reads finished runs with this package, so it is loaded when it is needed and no sooner.
-    from lidar_ebm.evaluation.kitti_ap import evaluate
-    from lidar_ebm.evaluation.predict import predict
-    from lidar_ebm.evaluation.rules import OFFICIAL_OVERLAPS
+    from lidar_ebm.evaluation.kitti.average_precision import evaluate
+    from lidar_ebm.evaluation.kitti.rules import OFFICIAL_OVERLAPS
+    from lidar_ebm.inference.predict import predict
 
     config = detector.config
     names = config.class_names

@@ -11,8 +11,8 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write
-from lidar_ebm.progress import progress_bar
+from lidar_ebm.system.files import atomic_write
+from lidar_ebm.system.progress import progress_bar
 from lidar_ebm.visualization.offscreen import render
 from lidar_ebm.visualization.palette import Theme, theme
 from lidar_ebm.visualization.scene_frames import SceneFrame

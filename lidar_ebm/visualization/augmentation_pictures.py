@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.lines import Line2D
 
-from lidar_ebm.config import AugmentationConfig, ClassConfig
-from lidar_ebm.data.augment import move_frame
-from lidar_ebm.data.augmentation.object_noise import move_objects
-from lidar_ebm.data.augmentation.sampling import ObjectDatabase, add_objects
-from lidar_ebm.types import Frame
+from lidar_ebm.config.augmentation import AugmentationConfig
+from lidar_ebm.config.detector import ClassConfig
+from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.training.augmentation.augment import move_frame
+from lidar_ebm.training.augmentation.object_noise import move_objects
+from lidar_ebm.training.augmentation.sampling import ObjectDatabase, add_objects
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import BoxLayer, View, draw_bev
 

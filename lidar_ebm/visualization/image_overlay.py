@@ -23,8 +23,8 @@ from PIL import Image, UnidentifiedImageError
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.boxes import corners_3d
-from lidar_ebm.geometry.calibration import DEFAULT_IMAGE_SIZE, Calibration
-from lidar_ebm.geometry.frames import project_to_image
+from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE, Calibration
+from lidar_ebm.geometry.projection import project_to_image
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import BoxLayer
 

@@ -15,10 +15,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
-from lidar_ebm.model.box_space import BOX_NAMES
+from lidar_ebm.energy.box_space import BOX_NAMES
+from lidar_ebm.inference.landscape import YAW, Landscape, Slice, unwrapped
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import after_layer, before_layer, draw_bev, label_layer, view_around
-from lidar_ebm.visualization.landscape import YAW, Landscape, Slice, unwrapped
 
 LEVELS = (0.5, 0.9)  # of the credible regions
 LEVEL_STYLES: tuple[Any, ...] = ("solid", (0, (3, 2)))

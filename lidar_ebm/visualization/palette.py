@@ -25,7 +25,7 @@ from matplotlib.legend import Legend
 from matplotlib.patches import Patch
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write
+from lidar_ebm.system.files import atomic_write
 
 
 @dataclass(frozen=True)

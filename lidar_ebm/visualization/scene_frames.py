@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lidar_ebm.data.frame_file import FrameFile, read_frame_file
-from lidar_ebm.data.kitti_files import read_labels, read_split
-from lidar_ebm.data.layout import split_path
-from lidar_ebm.data.raw_frame import boxes_in_space
+from lidar_ebm.datasets.kitti.frame_file import FrameFile, read_frame_file
+from lidar_ebm.datasets.kitti.layout import split_path
+from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
 from lidar_ebm.errors import InputError
-from lidar_ebm.geometry.calibration import Calibration
+from lidar_ebm.formats.kitti.files import read_labels, read_split
+from lidar_ebm.geometry.camera import Calibration
 from lidar_ebm.visualization import palette
 
 KEPT = 8  # frames in memory
@@ -132,7 +132,7 @@ class SceneFrames(Sequence[SceneFrame]):
 
     @cached_property
     def _detector(self):  # type: ignore[no-untyped-def]  # the type would load torch's part of the program
-        from lidar_ebm.detection import load_detector
+        from lidar_ebm.inference.detection import load_detector
 
         assert self.run is not None
         return load_detector(self.run)

@@ -9,9 +9,9 @@ from typing import cast, get_args
 from PIL import Image
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write
-from lidar_ebm.geometry.calibration import Calibration
-from lidar_ebm.progress import progress_bar
+from lidar_ebm.geometry.camera import Calibration
+from lidar_ebm.system.files import atomic_write
+from lidar_ebm.system.progress import progress_bar
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import BoxLayer
 from lidar_ebm.visualization.image_overlay import plot_overlay

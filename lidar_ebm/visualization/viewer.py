@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from lidar_ebm.errors import InputError, OutputError
-from lidar_ebm.files import atomic_write
+from lidar_ebm.system.files import atomic_write
 from lidar_ebm.visualization.open3d_import import check_vulkan, import_open3d, quiet
 from lidar_ebm.visualization.palette import LIGHT, Theme
 from lidar_ebm.visualization.scene_geometry import POSES, SCALES, scale_ends

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lidar_ebm.data.kitti_files import write_labels
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti_ap import evaluate
+from lidar_ebm.evaluation.kitti.average_precision import evaluate
+from lidar_ebm.evaluation.kitti.rules import Difficulty
 from lidar_ebm.evaluation.paired import compare_results
-from lidar_ebm.evaluation.rules import Difficulty
-from lidar_ebm.types import Label
-from tests.evaluation.random_frames import random_frames
+from lidar_ebm.formats.kitti.files import write_labels
+from lidar_ebm.formats.kitti.label import Label
+from tests.evaluation.kitti.random_frames import random_frames
 
 Frames = list[list[Label]]
 

@@ -12,19 +12,10 @@ import numpy as np
 import pytest
 from rich.console import Console, RenderableType
 
-from lidar_ebm.data.kitti_files import write_labels, write_split
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation import (
-    compare,
-    comparison_table,
-    evaluate,
-    score,
-    score_table,
-    to_json,
-    write_comparison_csv,
-)
+from lidar_ebm.evaluation import compare, comparison_table, evaluate, score_table, to_json, write_comparison_csv
 from lidar_ebm.evaluation.curves import REFINEMENT_OVERLAPS
-from lidar_ebm.evaluation.matching import recall_thresholds
+from lidar_ebm.evaluation.kitti.matching import recall_thresholds
 from lidar_ebm.evaluation.result import Evaluation
 from lidar_ebm.evaluation.table import (
     distance_table,
@@ -34,9 +25,11 @@ from lidar_ebm.evaluation.table import (
     write_csv,
     write_json,
 )
-from lidar_ebm.types import Label
+from lidar_ebm.formats.kitti.files import write_labels, write_split
+from lidar_ebm.formats.kitti.label import Label
+from lidar_ebm.workflows import score
+from tests.evaluation.kitti.random_frames import random_frames
 from tests.evaluation.made_evaluations import made_curve, made_evaluation
-from tests.evaluation.random_frames import random_frames
 
 BANDS = ((0.0, 20.0), (20.0, 40.0), (40.0, math.inf))
 

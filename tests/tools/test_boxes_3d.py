@@ -13,9 +13,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "studies"
 from boxes_3d import GROUPS, Head, Place, RememberingDetector
 from voxel_energy import BEYOND, VoxelAndPointDetector, VoxelDetector, dense, places, sample
 
-from lidar_ebm.config import Config, load_config
-from lidar_ebm.data.batch import collate
-from lidar_ebm.data.dataset import KittiDataset
+from lidar_ebm.config.config import Config
+from lidar_ebm.config.loading import load_config
+from lidar_ebm.datasets.collate import collate
+from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.geometry.boxes import corners_3d
 from lidar_ebm.types import SparseFeatures
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from lidar_ebm.cli import main
-from lidar_ebm.config import Config
-from lidar_ebm.data.kitti_files import write_split
-from lidar_ebm.data.simulator import simulate
-from tests.evaluation.test_report import every_file, make_run
+from lidar_ebm.config.config import Config
+from lidar_ebm.formats.kitti.files import write_split
+from lidar_ebm.simulation.simulator import simulate
+from tests.workflows.test_evaluate import every_file, make_run
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = (str(ROOT / "tools" / "evaluate.py"),)

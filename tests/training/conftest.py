@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from lidar_ebm.config import Config
-from lidar_ebm.training.loop import train
+from lidar_ebm.config.config import Config
+from lidar_ebm.workflows.train import train
 
 
 def train_in_child(environment: Mapping[str, str], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from lidar_ebm.config import Config
+from lidar_ebm.config.config import Config
 from lidar_ebm.errors import InputError
-from lidar_ebm.model.detector import Detector
-from lidar_ebm.training.checkpoint import load_weights, save_weights
+from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.run import load_weights, save_weights
 from lidar_ebm.training.checkpoints import Checkpoints
 from lidar_ebm.training.random_states import random_states, restore_random_states
 from lidar_ebm.training.state import Position, TrainingState, restore_optimizer

@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from lidar_ebm.config import Config
+from lidar_ebm.config.config import Config
 from lidar_ebm.errors import InputError
-from lidar_ebm.model.detector import Detector
-from lidar_ebm.training.loop import train
+from lidar_ebm.runs.model import Detector
 from lidar_ebm.training.step import Stepper
+from lidar_ebm.workflows.train import train
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lidar_ebm.config import Config
-from lidar_ebm.training.loop import train
+from lidar_ebm.config.config import Config
+from lidar_ebm.workflows.train import train
 from tests.training.conftest import Children
 
 EPOCHS = 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lidar_ebm.config import Config
+from lidar_ebm.config.config import Config
 from tests.training.conftest import Children
 
 STEPS = 20

@@ -8,10 +8,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from lidar_ebm.config import Config
-from lidar_ebm.data.batch import collate
-from lidar_ebm.data.dataset import KittiDataset
-from lidar_ebm.model.detector import Detector
+from lidar_ebm.config.config import Config
+from lidar_ebm.datasets.collate import collate
+from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.runs.model import Detector
 from lidar_ebm.training.processes import Processes
 from lidar_ebm.training.schedule import make_optimizer
 from lidar_ebm.training.stages import DetectorStage, EnergyStage, Stage

@@ -7,11 +7,11 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from lidar_ebm.config import AugmentationConfig, ObjectNoiseConfig, SamplingConfig
+from lidar_ebm.config.augmentation import AugmentationConfig, ObjectNoiseConfig, SamplingConfig
 from lidar_ebm.errors import OutputError
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.augmentation_pictures import plot_augmentation
-from tests.data.augmentation.scenes import CLASSES, make_frame, make_objects
+from tests.training.augmentation.scenes import CLASSES, make_frame, make_objects
 
 
 def has_color(path: Path, color: str) -> bool:

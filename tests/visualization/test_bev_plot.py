@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from lidar_ebm.data.kitti_files import read_calibration, read_labels, read_points
 from lidar_ebm.errors import OutputError
+from lidar_ebm.formats.kitti.conversion import labels_to_boxes
+from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points
 from lidar_ebm.geometry.boxes import corners_bev
-from lidar_ebm.geometry.frames import crop_to_camera_view, labels_to_boxes
+from lidar_ebm.geometry.projection import crop_to_camera_view
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import (
     BoxLayer,

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lidar_ebm.data.kitti_files import read_labels, read_points, write_labels
-from lidar_ebm.data.raw_frame import boxes_in_space
+from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.kitti.files import read_labels, read_points, write_labels
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.scene_frames import open_frames, result_titles
 

@@ -25,11 +25,11 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from lidar_ebm.data.kitti_files import read_labels
-from lidar_ebm.evaluation.kitti_ap import evaluate, evaluate_objects
-from lidar_ebm.evaluation.objects import pack_objects
-from lidar_ebm.files import atomic_write
-from lidar_ebm.types import Label
+from lidar_ebm.evaluation.kitti.average_precision import evaluate, evaluate_objects
+from lidar_ebm.evaluation.kitti.objects import pack_objects
+from lidar_ebm.formats.kitti.files import read_labels
+from lidar_ebm.formats.kitti.label import Label
+from lidar_ebm.system.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
 VAL_FRAMES = 3769
@@ -226,7 +226,7 @@ class Run:
 def run_command(arguments: Sequence[str], cache: Path) -> Run:
     """Run `lidar-ebm` with numba's compiled code kept in `cache`."""
     with tempfile.NamedTemporaryFile() as output:
-        command = [sys.executable, "-m", "lidar_ebm.cli", *arguments]
+        command = [sys.executable, "-m", "lidar_ebm.cli.command", *arguments]
         launched = subprocess.run(
             [sys.executable, "-c", LAUNCHER, output.name, *command],
             env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
@@ -290,7 +290,7 @@ def measure_compare(folder: Path, cache: Path) -> list[list[str]]:
 def reference_curves(labels: Sequence[Sequence[Label]], results: Sequence[Sequence[Label]]) -> dict[tuple, dict]:
     """AP by (class, metric, difficulty), by the rules written out word by word."""
     sys.path.append(str(ROOT))
-    from tests.evaluation.brute_force import expected_curve, pair_frames
+    from tests.evaluation.kitti.brute_force import expected_curve, pair_frames
 
     frames = pair_frames(labels, results)
     figures = {}

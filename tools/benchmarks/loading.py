@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from training_data import add_arguments, prepared_data
 
-from lidar_ebm.config import load_config
-from lidar_ebm.data.dataset import KittiDataset
-from lidar_ebm.data.label_database import LabelDatabase
-from lidar_ebm.data.loader import TrainingLoader
+from lidar_ebm.config.loading import load_config
+from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.preparation.label_database import LabelDatabase
+from lidar_ebm.training.loader import TrainingLoader
 
 PLACES = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the epoch, at which memory is read
 

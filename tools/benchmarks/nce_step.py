@@ -21,7 +21,7 @@ from published_energy import (
 )
 from torch import Tensor
 
-from lidar_ebm.model.box_features import BevView, BoxContext
+from lidar_ebm.energy.box_features import BevView, BoxContext
 
 FRAMES, LABELS, CANDIDATES = 2, 16, 129
 FEW = 5  # rounds, where one takes half a minute

@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from cuda_ops.point_nearest.op import interpolate, three_nearest
-from lidar_ebm.data.simulator import SimulationSettings, simulate_frame
+from lidar_ebm.simulation.simulator import SimulationSettings, simulate_frame
 
 QUERIES, KNOWN, CHANNELS = 32_000, 33_000, 64
 

@@ -13,7 +13,7 @@ from harness import Comparison, Settings, compare, run
 from torch import Tensor
 
 from cuda_ops.point_ops import op, reference
-from lidar_ebm.data.simulator import SimulationSettings, simulate_frame
+from lidar_ebm.simulation.simulator import SimulationSettings, simulate_frame
 
 POINTS, BOXES, NEAR = 20_000, 100, 96
 LABELS, CANDIDATES = 16, 129

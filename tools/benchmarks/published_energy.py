@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ops.box_sampling.reference import box_grid
-from lidar_ebm.config import load_config
-from lidar_ebm.model.energy_head import BevEnergy, EnergyHead
+from lidar_ebm.config.loading import load_config
+from lidar_ebm.energy.energy_head import BevEnergy, EnergyHead
 from lidar_ebm.types import BevGrid
 
 GRID = BevGrid(origin=(0.2, -39.8), cell_size=(0.4, 0.4), shape=(200, 176))

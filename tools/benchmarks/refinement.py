@@ -13,11 +13,11 @@ from harness import Comparison, Settings, compare, run
 from published_energy import GRID, PublishedEnergy, published_head, random_cars, sample_in_one_call, shared_map
 from torch import Tensor
 
-from lidar_ebm.config import load_config
-from lidar_ebm.data.simulator import SimulationSettings, simulate_frame
-from lidar_ebm.model.box_features import BevView, BoxContext
-from lidar_ebm.model.box_space import box_space
-from lidar_ebm.model.detector import Detector
+from lidar_ebm.config.loading import load_config
+from lidar_ebm.energy.box_features import BevView, BoxContext
+from lidar_ebm.energy.box_space import box_space
+from lidar_ebm.runs.model import Detector
+from lidar_ebm.simulation.simulator import SimulationSettings, simulate_frame
 from lidar_ebm.types import Batch, Boxes
 
 BOXES, STEPS = 100, 10

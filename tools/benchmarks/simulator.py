@@ -9,7 +9,7 @@ import argparse
 import tempfile
 import time
 
-from lidar_ebm.data.simulator import SimulationSettings, simulate, simulate_frame
+from lidar_ebm.simulation.simulator import SimulationSettings, simulate, simulate_frame
 
 
 def main() -> None:

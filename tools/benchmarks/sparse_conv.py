@@ -22,11 +22,11 @@ from harness import Comparison, Settings, compare, run
 from torch import Tensor, nn
 
 from cuda_ops.sparse_conv import output_shape, reference
-from lidar_ebm.config import load_config
-from lidar_ebm.data.simulator import SimulationSettings, simulate_frame
-from lidar_ebm.model.sparse_backbone import POINTWISE, SUBMANIFOLD, SparseBackbone
-from lidar_ebm.model.sparse_ops import Kernel, SparsePlan, plan_sparse_conv
-from lidar_ebm.model.voxelize import voxelize
+from lidar_ebm.config.loading import load_config
+from lidar_ebm.detector.sparse_backbone import POINTWISE, SUBMANIFOLD, SparseBackbone
+from lidar_ebm.detector.sparse_ops import Kernel, SparsePlan, plan_sparse_conv
+from lidar_ebm.detector.voxelize import voxelize
+from lidar_ebm.simulation.simulator import SimulationSettings, simulate_frame
 from lidar_ebm.types import Voxels
 
 ROOT = Path(__file__).resolve().parents[2]

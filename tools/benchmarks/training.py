@@ -21,13 +21,15 @@ from harness import where
 from torch import Tensor
 from training_data import add_arguments, prepared_data
 
-from lidar_ebm.config import Config, StageTrainingConfig, load_config
-from lidar_ebm.data.augment import augment
-from lidar_ebm.data.batch import collate
-from lidar_ebm.data.dataset import KittiDataset, crop_to_range
-from lidar_ebm.data.label_database import LabelDatabase
-from lidar_ebm.model.detector import Detector
-from lidar_ebm.model.voxelize import voxelize
+from lidar_ebm.config.config import Config
+from lidar_ebm.config.loading import load_config
+from lidar_ebm.config.training import StageTrainingConfig
+from lidar_ebm.datasets.collate import collate
+from lidar_ebm.datasets.kitti.dataset import KittiDataset, crop_to_range
+from lidar_ebm.datasets.preparation.label_database import LabelDatabase
+from lidar_ebm.detector.voxelize import voxelize
+from lidar_ebm.runs.model import Detector
+from lidar_ebm.training.augmentation.augment import augment
 from lidar_ebm.training.schedule import make_optimizer
 from lidar_ebm.training.stages import DetectorStage, EnergyStage, Stage
 from lidar_ebm.types import Batch, FrameFeatures

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lidar_ebm.data.label_database import LabelDatabase, load_label_database
-from lidar_ebm.data.layout import prepared_folder
-from lidar_ebm.data.prepare import prepare
-from lidar_ebm.data.simulator import simulate
+from lidar_ebm.datasets.kitti.layout import prepared_folder
+from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_label_database
+from lidar_ebm.datasets.preparation.prepare import prepare
+from lidar_ebm.simulation.simulator import simulate
 
 
 def add_arguments(parser: argparse.ArgumentParser, frames: int) -> None:

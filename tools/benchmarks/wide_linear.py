@@ -8,7 +8,7 @@ import torch
 from harness import Comparison, Settings, compare, run
 from torch import Tensor, nn
 
-from lidar_ebm.model.wide_linear import WideLinear
+from lidar_ebm.energy.wide_linear import WideLinear
 
 INPUTS, OUTPUTS = 7168, 1024
 

@@ -27,22 +27,24 @@ from study import run as run_study
 from torch import nn
 from voxel_energy import VoxelAndPointDetector, VoxelDetector
 
-from lidar_ebm.config import Config, NoiseConfig, load_config
-from lidar_ebm.data.dataset import KittiDataset
-from lidar_ebm.data.loader import TrainingLoader
+from lidar_ebm.config.config import Config
+from lidar_ebm.config.energy import NoiseConfig
+from lidar_ebm.config.loading import load_config
+from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.box_calibration import calibrate
-from lidar_ebm.evaluation.kitti_ap import evaluate
-from lidar_ebm.evaluation.predict import labels_to_score, predict
-from lidar_ebm.model.detector import Detector
-from lidar_ebm.training.checkpoint import load_run_config, load_weights, model_tensors
-from lidar_ebm.training.loop import DETECTOR_PARTS
+from lidar_ebm.evaluation.kitti.average_precision import evaluate
+from lidar_ebm.inference.box_calibration import calibrate
+from lidar_ebm.inference.predict import labels_to_score, predict
+from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.run import load_run_config, load_weights, model_tensors
+from lidar_ebm.runs.tensor_file import read_tensors, write_tensors
+from lidar_ebm.training.loader import TrainingLoader
 from lidar_ebm.training.schedule import make_optimizer, make_schedule
 from lidar_ebm.training.stages import EnergyStage, Work
 from lidar_ebm.training.step import frame_seeds
-from lidar_ebm.training.tensor_file import read_tensors, write_tensors
 from lidar_ebm.types import Batch, FrameFeatures, Proposals
 from lidar_ebm.visualization.palette import CYCLE, LABEL_SIZE, new_figure, style_axes
+from lidar_ebm.workflows.train import DETECTOR_PARTS
 
 OVERLAPS = (0.70, 0.75, 0.80, 0.85)
 SEEDS = (0, 1)

@@ -32,10 +32,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from lidar_ebm.data.worker_pool import in_processes
 from lidar_ebm.errors import InputError, OutputError
-from lidar_ebm.files import atomic_write
-from lidar_ebm.progress import progress_bar
+from lidar_ebm.system.files import atomic_write
+from lidar_ebm.system.progress import progress_bar
+from lidar_ebm.system.worker_pool import in_processes
 from lidar_ebm.visualization.palette import save_figure
 
 Row = dict[str, Any]  # what one row came to, in JSON's types

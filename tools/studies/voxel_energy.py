@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lidar_ebm.config import Config
-from lidar_ebm.model.box_features import BoxContext
-from lidar_ebm.model.detector import Detector
-from lidar_ebm.model.energy_head import EnergyHead
-from lidar_ebm.model.wide_linear import WideLinear
+from lidar_ebm.config.config import Config
+from lidar_ebm.energy.box_features import BoxContext
+from lidar_ebm.energy.energy_head import EnergyHead
+from lidar_ebm.energy.wide_linear import WideLinear
+from lidar_ebm.runs.model import Detector
 from lidar_ebm.types import Batch, BevFeatures, FrameFeatures, SparseFeatures
 
 GRID = (7, 4, 3)  # places along l, w and h

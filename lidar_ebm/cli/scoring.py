@@ -1,0 +1,154 @@
+"""The verbs of the command that read result files, of this program or of any other: score, compare, submit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from lidar_ebm.cli import options as options
+from lidar_ebm.errors import InputError
+from lidar_ebm.system.terminal import print_line, print_tables
+
+Results = Annotated[Path, typer.Argument(help="Folder of KITTI result files, or one with a folder data/ in it.")]
+DEFAULT_CLASSES = "Car,Pedestrian,Cyclist"  # as in evaluation.sources, which takes long to import
+
+
+def score(
+    labels: options.Labels,
+    results: Results,
+    classes: options.Classes = DEFAULT_CLASSES,
+    iou: options.Iou = None,
+    recall: options.Recall = "40",
+    distance: Annotated[
+        str | None,
+        typer.Option(
+            help="Score distance bands apart too: their limits in m, for example 0,20,40,80. A false alarm belongs to "
+            "the band that it lies in."
+        ),
+    ] = None,
+    json: Annotated[Path | None, options.output("Write every figure and curve to this JSON file.")] = None,
+    csv: Annotated[Path | None, options.output("Write every AP to this CSV file.")] = None,
+    plots: Annotated[
+        Path | None, options.output("Write pictures of the precision-recall and orientation curves to this folder.")
+    ] = None,
+    split: options.Split = None,
+    difficulty: options.Difficulties = None,
+    project: options.Project = False,
+    lidar_only: options.LidarOnly = False,
+    calib: options.Calib = None,
+    velodyne: options.Velodyne = None,
+) -> None:
+    """Score result files of any program by KITTI's rules."""
+    recalls = options.read_recall(recall)
+    rules = options.read_rules(classes, iou, difficulty)
+    bands = () if distance is None else options.read_numbers(distance, "--distance")
+    options.check_apart({"--json": json, "--csv": csv, "--plots": plots})
+
+    from lidar_ebm.evaluation.table import distance_table, matches_table, score_table
+    from lidar_ebm.workflows.score import score as score_folders
+
+    found = score_folders(
+        labels,
+        results,
+        json=json,
+        csv=csv,
+        plots=plots,
+        distances=bands,
+        split=split,
+        project=project,
+        lidar_only=lidar_only,
+        calib=calib,
+        velodyne=velodyne,
+        **rules,
+    )
+    print_tables(score_table(found, recalls), distance_table(found, recalls), matches_table(found))
+
+
+def compare(
+    labels: options.Labels,
+    a: Annotated[Path, typer.Argument(help="Result files, as for `score`.")],
+    b: Annotated[Path, typer.Argument(help="Other result files of the same frames.")],
+    classes: options.Classes = DEFAULT_CLASSES,
+    iou: options.Iou = None,
+    recall: options.Recall = "40",
+    resamples: Annotated[int, typer.Option(help="How often the frames are drawn anew.")] = 1000,
+    confidence: Annotated[
+        float, typer.Option(help="Share of the drawn differences that the interval holds, in percent.")
+    ] = 95.0,
+    seed: Annotated[int, typer.Option(help="Which frames are drawn: the same seed, the same intervals.")] = 0,
+    json: Annotated[Path | None, options.output("Write every difference to this JSON file.")] = None,
+    csv: Annotated[Path | None, options.output("Write every difference to this CSV file.")] = None,
+    plot: Annotated[
+        Path | None, options.output("Write a picture of the differences with their intervals to this file (.png).")
+    ] = None,
+    split: options.Split = None,
+    difficulty: options.Difficulties = None,
+    project: options.Project = False,
+    lidar_only: options.LidarOnly = False,
+    calib: options.Calib = None,
+    velodyne: options.Velodyne = None,
+) -> None:
+    """Tell the difference of two result sets from chance: B less A, with the interval of a paired bootstrap."""
+    recalls = options.read_recall(recall)
+    rules = options.read_rules(classes, iou, difficulty)
+    _check_draws(resamples, confidence, seed)
+    options.check_apart({"--json": json, "--csv": csv, "--plot": plot})
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise InputError(f"--plot {plot}: the picture is a PNG image. Give a name that ends in .png.")
+
+    from lidar_ebm.evaluation.paired import compare_results
+    from lidar_ebm.evaluation.paired_table import paired_table, write_paired_csv, write_paired_json
+
+    found = compare_results(
+        labels,
+        a,
+        b,
+        resamples=resamples,
+        confidence=confidence / 100,
+        seed=seed,
+        split=split,
+        project=project,
+        lidar_only=lidar_only,
+        calib=calib,
+        velodyne=velodyne,
+        **rules,
+    )
+    if json is not None:
+        write_paired_json(json, found)
+    if csv is not None:
+        write_paired_csv(csv, found)
+    if plot is not None:
+        from lidar_ebm.visualization.score_plots import plot_paired
+
+        plot_paired(found, plot, recalls)
+    print_tables(paired_table(found, recalls))
+
+
+def submit(
+    results: Results,
+    out: Annotated[Path, options.output("Zip file to write.")],
+) -> None:
+    """Check results of KITTI's test set, all 7,518 frames, and pack them for the benchmark's server."""
+    from lidar_ebm.evaluation.kitti.submission import list_problems
+    from lidar_ebm.evaluation.kitti.submission import submit as pack
+
+    report = pack(results, out)
+    for line in list_problems(report.warnings):
+        print_line(f"[yellow]Warning:[/] {escape(line)}")
+    objects = ", ".join(f"{count:,} {name}" for name, count in report.object_counts.items())
+    print_line(escape(f"{out}: {report.frame_count:,} frames ({report.empty_count:,} empty) with {objects}"))
+
+
+def _check_draws(resamples: int, confidence: float, seed: int) -> None:
+    """Raises InputError where the options of a comparison make no sense."""
+    if resamples < 1:
+        raise InputError(f"--resamples {resamples}: give 1 or more; some hundreds make an interval.")
+    if 0 < confidence < 1:
+        raise InputError(f"--confidence {confidence:g}: this is in percent. Did you mean {100 * confidence:g}?")
+    if not 1 <= confidence < 100:  # NaN is neither
+        raise InputError(f"--confidence {confidence:g}: give a number of percent from 1 to below 100, for example 95.")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: give 0 or more.")

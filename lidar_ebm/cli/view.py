@@ -1,0 +1,87 @@
+"""The verb of the command that shows frames in space: view."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lidar_ebm.cli import options as options
+
+
+def view(
+    paths: Annotated[list[Path], typer.Argument(help="A folder in KITTI's layout, or .bin, .npy, .pcd, .ply files.")],
+    screenshot: Annotated[
+        Path | None, options.output("Folder for pictures, drawn without a display in place of a window.")
+    ] = None,
+    frame: Annotated[
+        list[str] | None,
+        typer.Option(help="Name of a frame: the window begins there; a picture is made of each, or of the first."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Name of a file in ImageSets.")] = None,
+    labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Show labels where they are known.")] = True,
+    results: Annotated[
+        list[Path] | None, typer.Option(help="Folder of KITTI result files of any program, once for each.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Run that detects, before and after refinement.")] = None,
+    color: Annotated[str, typer.Option(help="Points by height, reflectance, distance or boxes.")] = "height",
+    class_name: Annotated[
+        list[str] | None, typer.Option("--class", help="Boxes of this class alone, once for each.")
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="Boxes with at least this score, where they have one.", show_default="any")
+    ] = None,
+    max_distance: Annotated[float, typer.Option(help="Boxes as near as this to the sensor, m.")] = math.inf,
+    theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
+    seen: Annotated[
+        str,
+        typer.Option("--from", help="Of pictures: behind (the sensor), above, image (boxes in the camera's image)."),
+    ] = "behind",
+    pose: Annotated[
+        str | None, typer.Option(help="Of pictures: x,y,z of the eye and x,y,z of what it looks at, LiDAR frame, m.")
+    ] = None,
+    animate: Annotated[
+        str | None, typer.Option(help="Of pictures: a GIF of a turntable, of a flight (fly), or of the refinement.")
+    ] = None,
+) -> None:
+    """Frames in space with labels, any number of result sets and a run: in a window, or as pictures.
+
+    The window lists its keys; pictures are drawn by Open3D too, on machines without a display or a GPU.
+    """
+    from lidar_ebm.datasets.kitti.frame_file import check_names
+    from lidar_ebm.visualization.palette import find_theme
+    from lidar_ebm.visualization.scene_frames import BoxFilter, open_frames
+    from lidar_ebm.visualization.scene_geometry import Pose
+    from lidar_ebm.visualization.scene_pictures import check_coloring, choose_frames, write_pictures
+
+    look = find_theme(theme)
+    if screenshot is None:
+        from lidar_ebm.visualization.viewer import check_display
+
+        check_display()
+    frames = open_frames(paths, split=split, labels=labels, results=results or [], run=run, theme=look)
+    chosen = BoxFilter(
+        tuple(class_name) if class_name else None, -math.inf if min_score is None else min_score, max_distance
+    )
+    places = choose_frames(frames, frame, paths[0].is_dir())
+    if screenshot is None:
+        from lidar_ebm.visualization.viewer import open_window
+        from lidar_ebm.visualization.viewer_state import ViewerState
+
+        open_window(ViewerState(frames, places[0], check_coloring(color), chosen), theme=look)
+        return
+    check_names([frames.paths[index] for index in places])
+    place = None if pose is None else Pose.read(pose)
+    for path in write_pictures(
+        frames.subset(places),
+        screenshot,
+        seen=seen,
+        pose=place,
+        color=color,
+        chosen=chosen,
+        theme=look,
+        animate=animate,
+    ):
+        typer.echo(path)

@@ -1,0 +1,1 @@
+"""Configurations: their settings, one module a room, and how they are read, checked and explained."""

@@ -1,0 +1,120 @@
+"""Settings of the detector: classes and anchors, voxels, networks, and what becomes a detection."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from lidar_ebm.config.base import (
+    Count,
+    NonNegative,
+    Settings,
+    Share,
+    Size,
+)
+
+
+class ClassConfig(Settings):
+    """One class to detect, and its anchors."""
+
+    name: str = "Car"  # one of KITTI's types, as every label type here
+    merge: tuple[str, ...] = ()  # label types that count as this class in training
+    anchor_size: Size = (3.9, 1.6, 1.56)  # l, w, h, m
+    anchor_center_z: float = -1.0  # geometric centre, LiDAR frame, m
+    anchor_yaws: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 1.5707963267948966)  # rad
+    positive_iou: Share = 0.6  # nearest axis-aligned BEV IoU at which an anchor becomes positive
+    negative_iou: Share = 0.45  # and below which it is background
+
+
+class VoxelConfig(Settings):
+    """How points become voxels."""
+
+    range: tuple[float, float, float, float, float, float] = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)  # low x y z, high, m
+    size: Size = (0.05, 0.05, 0.1)  # dx, dy, dz, m
+    max_points_per_voxel: Count = 5
+    max_voxels: Count = 20_000  # a frame
+
+    @property
+    def grid_shape(self) -> tuple[int, int, int]:
+        """Voxels along (z, y, x)."""
+        low, high = self.range[:3], self.range[3:]
+        x, y, z = (round((b - a) / s) for a, b, s in zip(low, high, self.size, strict=True))
+        return z, y, x
+
+    @model_validator(mode="after")
+    def _whole_cells(self) -> VoxelConfig:
+        for axis, low, high, size in zip("xyz", self.range[:3], self.range[3:], self.size, strict=True):
+            cells = (high - low) / size
+            if cells < 1 or abs(cells - round(cells)) > 1e-4:
+                raise ValueError(f"range along {axis}, {low} to {high}, is not a whole number of voxels of {size} m")
+        return self
+
+
+class StageConfig(Settings):
+    """A strided sparse convolution (kernel 3, padding 1) and the sub-manifold convolutions after it."""
+
+    channels: Count
+    layers: Annotated[int, Field(ge=0)]
+    stride: tuple[Count, Count, Count] = (2, 2, 2)  # z, y, x
+
+
+class BackboneConfig(Settings):
+    """The sparse 3-D backbone."""
+
+    backend: Literal["auto", "spconv", "builtin"] = "auto"
+    stem_channels: Count = 16
+    stem_layers: Count = 2
+    stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] = (
+        StageConfig(channels=32, layers=2),
+        StageConfig(channels=64, layers=3),
+        StageConfig(channels=64, layers=3),
+    )
+    out_channels: Count = 64
+
+
+class BevConfig(Settings):
+    """The bird's-eye-view network; its last 3×3 convolution gives the shared feature map."""
+
+    channels: Count = 256
+    layers: Count = 7
+
+
+class PointHeadConfig(Settings):
+    """The auxiliary point head (training only)."""
+
+    enabled: bool = True
+    channels: Count = 64
+    weight: NonNegative = 1.0
+
+
+class AnchorHeadConfig(Settings):
+    """Weights of the anchor head's losses."""
+
+    class_weight: NonNegative = 1.0
+    box_weight: NonNegative = 2.0
+    direction_weight: NonNegative = 0.2
+    focal_alpha: Share = 0.25
+    focal_gamma: NonNegative = 2.0
+
+
+class PartScoreConfig(Settings):
+    """The part-sensitive score."""
+
+    enabled: bool = True
+    grid: tuple[Count, Count] = (4, 7)  # points across the width, along the length
+    score_threshold: Share = 0.1  # boxes that the anchor head scores above this are trained on, and scored in use
+    positive_iou: Share = 0.7  # rotated 3-D IoU
+    weight: NonNegative = 1.0
+    max_training_boxes: Count = 512  # a frame
+
+
+class DetectionConfig(Settings):
+    """From anchor scores to detections."""
+
+    score_threshold: Share = 0.3
+    nms_iou: Share = 0.1  # rotated BEV
+    max_proposals: Count = 100  # a frame, before NMS

@@ -1,0 +1,87 @@
+"""Reading, checking and writing configurations."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import (
+    ValidationError,
+)
+from yaml import YAMLError
+
+from lidar_ebm.config.config import Config
+from lidar_ebm.errors import InputError
+from lidar_ebm.system.files import atomic_write
+
+
+def configuration_folder() -> Path:
+    """Where the presets lie: `configs/` of the checkout, or their copy in the installed package."""
+    packaged = Path(__file__).resolve().parents[1] / "configs"
+    return packaged if packaged.is_dir() else packaged.parents[1] / "configs"
+
+
+def load_config(source: str | Path | None = None, overrides: list[str] | None = None) -> Config:
+    """Read a configuration.
+
+    Args:
+        source: path of a YAML file, or the name of a preset in `configs/`; None for the defaults.
+        overrides: `dotted.key=value` strings that replace single settings; lists are replaced whole.
+
+    Raises:
+        InputError: the file is missing or is no YAML, a key is unknown, or a value is out of its range.
+    """
+    name = "defaults" if source is None else str(source)
+    data: Any = {}
+    try:
+        if source is not None:
+            path = Path(source)
+            if not path.is_file():
+                path = configuration_folder() / f"{source}.yaml"
+            if not path.is_file():
+                presets = ", ".join(sorted(item.stem for item in configuration_folder().glob("*.yaml")))
+                raise InputError(
+                    f"{source}: no such configuration. Give a YAML file, or one of the presets: {presets}."
+                )
+            data = OmegaConf.load(path)
+            if not OmegaConf.is_dict(data):
+                raise InputError(f"{path}: holds no settings. Expected `key: value` lines in YAML.")
+        for item in overrides or []:
+            if "=" not in item:
+                raise InputError(f"{item!r}: an override is written key=value, for example training.detector.epochs=5.")
+        merged = OmegaConf.merge(data, OmegaConf.from_dotlist(list(overrides or [])))
+        values = OmegaConf.to_container(merged, resolve=True)
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError, TypeError) as error:
+        raise InputError(f"{name}: is not a readable configuration: {error}") from error
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise InputError("\n".join(_explain(name, problem) for problem in error.errors())) from error
+
+
+def _explain(name: str, problem: Any) -> str:
+    """One line for one of pydantic's problems."""
+    key = ".".join(str(part) for part in problem["loc"] if part not in ("one", "seven"))
+    if problem["type"] == "extra_forbidden":
+        model: Any = Config
+        for part in problem["loc"][:-1]:
+            if isinstance(part, int):
+                continue
+            annotation = model.model_fields[part].annotation
+            model = next((a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")), annotation)
+            if hasattr(annotation, "model_fields"):
+                model = annotation
+        known = list(getattr(model, "model_fields", {}))
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known there: {', '.join(known)}."
+        return f"{name}: unknown setting {key!r}; {hint}"
+    return f"{name}: {key or 'settings'} = {problem.get('input')!r}: {problem['msg']}."
+
+
+def save_config(config: Config, path: str | Path) -> None:
+    """Write every setting, defaults too, as YAML."""
+    with atomic_write(path, "w") as file:
+        file.write(OmegaConf.to_yaml(OmegaConf.create(config.model_dump(mode="json"))))

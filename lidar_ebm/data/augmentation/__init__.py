@@ -1,1 +1,0 @@
-"""The parts of the augmentation; `lidar_ebm.data.augment` puts them together."""

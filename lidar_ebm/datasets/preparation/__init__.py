@@ -1,0 +1,1 @@
+"""Preparing a data set: every file checked, frames cached, labelled objects cut out."""

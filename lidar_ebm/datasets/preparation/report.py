@@ -1,0 +1,108 @@
+"""What `prepare` found and did, and how a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from lidar_ebm.datasets.kitti.difficulty import DIFFICULTY_NAMES
+from lidar_ebm.datasets.preparation.findings import Finding
+
+SHOWN = 5  # findings of a kind in a terminal; the file has all of them
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What is in a data set, what is wrong with it, and what was done."""
+
+    root: Path
+    version: str  # of lidar_ebm
+    lidar_only: bool
+    splits: Mapping[str, int]  # frames by split
+    made: int  # frames prepared by this call
+    kept: int  # frames that were prepared already
+    failed: int  # frames with errors, which cannot be prepared
+    points_read: int  # of the prepared frames
+    points_kept: int  # of these: in the camera's view
+    objects: Mapping[str, int]  # labels by type, of the prepared frames
+    without_objects: int  # prepared frames with no label but DontCare
+    database: Mapping[str, tuple[int, ...]]  # objects in the label database: type → how many of each difficulty
+    findings: tuple[Finding, ...]
+    seconds: float
+
+    @property
+    def frames(self) -> int:
+        """Frames that were looked at."""
+        return self.made + self.kept + self.failed
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What keeps a frame or split from being used."""
+        return tuple(finding for finding in self.findings if finding.is_error)
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What is odd, and used as it is."""
+        return tuple(finding for finding in self.findings if not finding.is_error)
+
+    def groups(self) -> dict[str, tuple[Finding, ...]]:
+        """The findings by kind, errors first, each in the order of frames."""
+        groups: dict[str, list[Finding]] = {}
+        for finding in (*self.errors, *self.warnings):
+            groups.setdefault(f"{finding.severity}: {finding.kind}", []).append(finding)
+        return {kind: tuple(found) for kind, found in groups.items()}
+
+
+def report_text(report: PrepareReport) -> str:
+    """The whole report as plain text; the same data give the same text."""
+    lines = [f"{title}: {value}" for title, value in _facts(report)]
+    lines += ["", _verdict(report)]
+    for kind, found in report.groups().items():
+        lines += ["", f"{kind} ({len(found)})", *(f"  {finding}" for finding in found)]
+    return "\n".join(lines) + "\n"
+
+
+def report_table(report: PrepareReport, shown: int = SHOWN) -> Group:
+    """The report for a terminal, with the first `shown` findings of each kind."""
+    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for title, value in _facts(report):
+        facts.add_row(title, escape(value))
+    facts.add_row("this run", f"{report.made} frames prepared, {report.kept} were, in {report.seconds:.1f} s")
+    parts: list[RenderableType] = [facts, Text()]
+    for kind, found in report.groups().items():
+        parts.append(Text(f"{kind} ({len(found)})", style="red" if found[0].is_error else "yellow"))
+        parts += [Text(f"  {finding}") for finding in found[:shown]]
+        if len(found) > shown:
+            parts.append(Text(f"  … and {len(found) - shown} more in {report.root / 'prepared' / 'report.txt'}"))
+    parts += [*([Text()] if report.findings else []), Text(_verdict(report), style="red" if report.errors else "green")]
+    return Group(*parts)
+
+
+def _facts(report: PrepareReport) -> Iterator[tuple[str, str]]:
+    ready = report.frames - report.failed
+    yield "data set", str(report.root)
+    yield "checked by", f"lidar-ebm {report.version}"
+    kind = "LiDAR-only: nominal calibration, point clouds not cropped" if report.lidar_only else "LiDAR and camera"
+    yield "kind", kind
+    yield "splits", ", ".join(f"{name} {count:,}" for name, count in report.splits.items()) or "none"
+    yield "frames", f"{report.frames:,}, {ready:,} of them prepared, {report.failed:,} with errors"
+    if ready:
+        share = f" ({report.points_kept / report.points_read:.0%})" if report.points_read else ""
+        yield "points a frame", f"{report.points_read / ready:,.0f}, kept {report.points_kept / ready:,.0f}{share}"
+        yield "labels", ", ".join(f"{name} {count:,}" for name, count in report.objects.items()) or "none"
+        yield "frames without objects", f"{report.without_objects:,}"
+    for name, counts in report.database.items():
+        levels = ", ".join(f"{level} {count:,}" for level, count in zip(DIFFICULTY_NAMES, counts, strict=True))
+        yield f"label database: {name}", f"{sum(counts):,} ({levels})"
+
+
+def _verdict(report: PrepareReport) -> str:
+    if report.errors:
+        return f"{len(report.errors)} errors, {len(report.warnings)} warnings. Frames with errors cannot be used."
+    return f"No errors, {len(report.warnings)} warnings." if report.warnings else "Nothing wrong was found."

@@ -1,0 +1,1 @@
+"""From points to proposals and bird's-eye-view maps; no energy."""

@@ -1,0 +1,1 @@
+"""Detection heads: from a bird's-eye-view map to scored boxes."""

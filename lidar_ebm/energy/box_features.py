@@ -1,0 +1,107 @@
+"""What of a frame an energy may see of a box: the shared map where the box lies, and the raw points near it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from cuda_ops.box_sampling.op import sample_boxes
+from cuda_ops.plain import is_plain
+from cuda_ops.point_ops.op import box_frame_features_ragged, gather_near_boxes
+from lidar_ebm.config.energy import PointEnergyConfig
+from lidar_ebm.types import Batch, BevGrid
+
+
+@dataclass(frozen=True)
+class BevView:
+    """The shared map, and which of its frames each of N boxes reads."""
+
+    shared: Tensor  # [B, C, H, W]
+    grid: BevGrid
+    batch_index: Tensor  # [N] int64
+
+    def features(self, boxes: Tensor, grid_size: tuple[int, int]) -> Tensor:
+        """The map at the grid of each candidate: boxes [N, S, 7] -> [N, S, C * across * along]."""
+        values = sample_boxes(
+            self.shared,
+            boxes.flatten(0, 1),
+            self.batch_index.repeat_interleave(boxes.shape[1]),
+            grid_size=grid_size,
+            origin=self.grid.origin,
+            cell_size=self.grid.cell_size,
+        )  # [N * S, C, across, along]
+        return values.flatten(1).unflatten(0, boxes.shape[:2])
+
+
+@dataclass(frozen=True)
+class PointView:
+    """The points near each of N boxes, one box after the other without padding."""
+
+    points: Tensor  # [V, 4] x, y, z in m, reflectance
+    box_index: Tensor  # [V] int64 rising, the box that each point is near
+    lengths: Tensor  # [N] int64, how many of `points` are each box's, at most K
+    counts: Tensor  # [N] int64, how many points there are near each box
+
+    def features(self, boxes: Tensor) -> Tensor:
+        """Each point as each candidate for its box sees it: boxes [N, S, 7] -> [V, S, 16] (`box_frame_features`)."""
+        return box_frame_features_ragged(self.points, self.box_index, boxes)
+
+    def pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Maximum, at least 0, and mean over each box's points: x [V, S, C] -> [N, S, C] each, 0 without points."""
+        zeros = x.new_zeros(len(self.lengths), *x.shape[1:])
+        if is_plain():  # the faster way cannot be differentiated twice
+            most = zeros.scatter_reduce(0, self.box_index[:, None, None].expand_as(x), x, "amax")
+        else:
+            # Without `unsafe` it would look at the lengths on the host, in every step of a climb.
+            most = torch.segment_reduce(x, "max", lengths=self.lengths, axis=0, initial=0.0, unsafe=True)
+        total = zeros.index_add(0, self.box_index, x)
+        return most, total / self.lengths.clamp(min=1)[:, None, None]
+
+
+@dataclass(frozen=True)
+class BoxContext:
+    """What f(x, y) sees of the frame x around each of N boxes. It is fixed once, so that f is continuous in y."""
+
+    bev: BevView | None
+    points: PointView | None
+
+    def frozen(self) -> BoxContext:
+        """The same context, to whose map no gradient goes."""
+        if self.bev is None or not self.bev.shared.requires_grad:
+            return self
+        return replace(self, bev=replace(self.bev, shared=self.bev.shared.detach()))
+
+
+def points_near_boxes(
+    batch: Batch, boxes: Tensor, batch_index: Tensor, config: PointEnergyConfig, seed: int | Sequence[int]
+) -> PointView:
+    """The neighbourhoods of boxes [N, 7] in the frames batch_index [N].
+
+    The seed is that of the choice among many points: one for all frames, or one for each.
+    """
+
+    def gather(points: Tensor, frame: Tensor, rows: Tensor | slice, seed: int) -> tuple[Tensor, Tensor]:
+        return gather_near_boxes(
+            points,
+            frame,
+            boxes[rows],
+            batch_index[rows],
+            margin=config.margin,
+            max_points=config.max_points,
+            seed=seed,
+        )
+
+    if isinstance(seed, int):
+        chosen, counts = gather(batch.points, batch.point_batch_index, slice(None), seed)  # [N, K, 4], [N]
+    else:
+        chosen = batch.points.new_zeros(len(boxes), config.max_points, batch.points.shape[1])
+        counts = torch.zeros_like(batch_index)
+        for frame, own_seed in enumerate(seed):
+            points, rows = batch.point_batch_index == frame, batch_index == frame
+            chosen[rows], counts[rows] = gather(batch.points[points], batch.point_batch_index[points], rows, own_seed)
+    lengths = counts.clamp(max=config.max_points)
+    held = torch.arange(config.max_points, device=boxes.device) < lengths.unsqueeze(1)  # [N, K]
+    return PointView(chosen[held], torch.repeat_interleave(lengths), lengths, counts)

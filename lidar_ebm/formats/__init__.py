@@ -1,0 +1,1 @@
+"""Files of boxes, points and cameras, one module a format."""

@@ -1,0 +1,1 @@
+"""Boxes of whole frames and splits: detection, refinement, uncertainty."""

@@ -1,0 +1,62 @@
+"""Detections and the labels that they belong to, with the energy around them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from cuda_ops.box_overlap.op import box_iou_3d
+from lidar_ebm.ebm.energy import Energy
+from lidar_ebm.energy.uncertainty import YAW
+from lidar_ebm.geometry.boxes import wrap_angle
+from lidar_ebm.runs.model import Detector
+from lidar_ebm.types import Batch
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedBoxes:
+    """Detections that found a label."""
+
+    energy: Energy  # f(x, y) around each of them
+    boxes: Tensor  # [N, 7] as detected and refined
+    targets: Tensor  # [N, 7] the labels; with the yaw turned by π, the same box in space, where that is nearer
+    flipped: Tensor  # [N] bool, where it was
+    overlap: Tensor  # [N] 3-D IoU of box and label
+
+
+@torch.no_grad()
+def match_boxes(detector: Detector, batch: Batch, *, steps: int | None = None, iou: float = 0.5) -> MatchedBoxes:
+    """Detect in a batch with labels, and find each detection's label.
+
+    By falling score each detection takes the label of its class that it overlaps most, of those that are left.
+
+    Args:
+        detector: in evaluation mode, on the batch's device.
+        steps: refinement steps T; the configuration's where None.
+        iou: 3-D IoU from which on box and label belong together.
+    """
+    features = detector.encode(batch)
+    proposals = detector.propose(features)
+    boxes = detector.refine(batch, features, proposals, steps).y
+    labels = batch.boxes
+    same = (proposals.batch_index.unsqueeze(1) == labels.batch_index) & (proposals.labels.unsqueeze(1) == labels.labels)
+    table = torch.where(same, box_iou_3d(boxes, labels.boxes), -1.0).cpu()  # [N, L]
+    pairs = []
+    for row in proposals.scores.argsort(descending=True, stable=True).tolist() if table.shape[1] else ():
+        best, column = table[row].max(dim=0)
+        if best >= iou:
+            pairs.append((row, int(column)))
+            table[:, column] = -1.0
+    own, theirs = torch.tensor(sorted(pairs), dtype=torch.int64).reshape(-1, 2).to(boxes.device).unbind(1)
+
+    chosen, boxes, targets = proposals.select(own), boxes[own], labels.boxes[theirs]
+    overlap = box_iou_3d(boxes, targets, aligned=True)
+    flipped = wrap_angle(targets[:, YAW] - boxes[:, YAW]).abs() > math.pi / 2
+    turned = wrap_angle(targets[:, YAW] + math.pi * flipped)
+    targets = torch.cat([targets[:, :YAW], turned.unsqueeze(1)], dim=1)
+    context = detector.energy.context(batch, features.bev, chosen.boxes, chosen.batch_index)
+    return MatchedBoxes(partial(detector.energy, context), boxes, targets, flipped, overlap)

@@ -1,0 +1,304 @@
+"""f around one detection: over (x, y), (l, w), (z, h) and over yaw, the rest held at the refined box.
+
+detector = load_detector("runs/a")
+plot_landscape(landscape(detector, points, box=0, labels=labels), "landscape.png")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from cuda_ops.box_overlap.op import box_iou_3d
+from lidar_ebm.ebm.chunks import value_in_chunks
+from lidar_ebm.energy.box_space import BOX_NAMES
+from lidar_ebm.errors import InputError
+from lidar_ebm.geometry.arrays import as_tensor
+from lidar_ebm.geometry.boxes import wrap_angle
+from lidar_ebm.inference.detection import LoadedDetector, check_steps
+from lidar_ebm.types import Batch
+
+PLANES = (("x", "y"), ("l", "w"), ("z", "h"))
+YAW = BOX_NAMES.index("yaw")
+RESOLUTION = 61  # values of an axis
+LEAST_REACH, MOST_REACH = 0.25, 2.0  # m that a plane reaches from the refined box, whatever is there to be shown
+LEAST_TURN, MOST_TURN = np.radians(8.0), np.radians(60.0)  # the same of the curve over yaw
+_TURN = np.radians(np.linspace(-90.0, 270.0, 181))  # a whole turn, so that the box and its flip stand well inside
+_ROOM = 1.25  # times the distance of what is to be shown
+_DENSER, _BUMP = 6.0, 0.07  # how much closer an axis's values lie near the refined box and the peak; how far that goes
+_EDGE_MASS = 1e-3  # more of the density than this at the edge of a slice, and the slice is drawn wider
+_PROBE = 21  # values of an axis that this is found out with
+_CHUNK = 512  # candidates at a time: on a CPU the layers' values then stay in its caches
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """f on the grid that one or two of a box's numbers span, the others being those of the refined box."""
+
+    names: tuple[str, ...]  # of BOX_NAMES
+    axes: tuple[np.ndarray, ...]  # of each of them its rising values [A], m or rad; yaw may leave [-π, π)
+    f: np.ndarray  # [A] or [A, B]
+
+    def density(self, temperature: float) -> np.ndarray:
+        """The share of exp(f / temperature) that each grid point stands for: [A] or [A, B], of sum 1."""
+        share = np.exp((self.f - self.f.max()) / temperature)
+        for number, axis in enumerate(self.axes):
+            widths = np.gradient(axis)
+            widths[[0, -1]] /= 2  # the trapezoid rule: the first and the last stand for what is inside alone
+            share = share * np.expand_dims(widths, [k for k in range(self.f.ndim) if k != number])
+        return share / share.sum()
+
+    def threshold(self, level: float, temperature: float) -> float:
+        """The f from which on the grid points hold `level` (0..1) of the density: the credible region's edge."""
+        order = np.argsort(-self.f, axis=None, kind="stable")
+        held = np.cumsum(self.density(temperature).ravel()[order])
+        return float(self.f.ravel()[order][min(int(np.searchsorted(held, level)), len(order) - 1)])
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """What f says around one detection. Boxes are (x, y, z, l, w, h, yaw), LiDAR frame, m and rad."""
+
+    index: int  # row of the frame's detections, by falling score
+    class_name: str
+    score: float
+    temperature: float  # that f is divided by to make a density
+    box: np.ndarray  # [7] refined
+    proposal: np.ndarray  # [7] where the ascent began
+    path: np.ndarray  # [1 + T, 7] from the proposal to the refined box
+    path_f: np.ndarray  # [1 + T] f along it
+    label: np.ndarray | None  # [7] that overlaps it most; None where none is known, or none does
+    overlaps: tuple[float, float] | None  # 3-D IoU with the label before and after refinement
+    planes: tuple[Slice, ...]  # one of each of PLANES
+    yaw: Slice  # near the refined yaw
+    turn: Slice  # a whole turn, from a quarter before it on
+    points: np.ndarray  # [N, 4] float32, the frame's points within some metres of the box
+
+    @property
+    def f(self) -> float:
+        """f at the refined box."""
+        return float(self.path_f[-1])
+
+
+def landscape(
+    detector: LoadedDetector,
+    points: ArrayLike,
+    box: int = 0,
+    *,
+    labels: ArrayLike | None = None,
+    steps: int | None = None,
+    resolution: int = RESOLUTION,
+) -> Landscape:
+    """f around the `box`-th detection of a frame; arguments as for `landscapes`."""
+    return landscapes(detector, points, [box], labels=labels, steps=steps, resolution=resolution)[0]
+
+
+@torch.inference_mode(False)  # a climb needs gradients, and a caller's inference mode would forbid them
+@torch.no_grad()
+def landscapes(
+    detector: LoadedDetector,
+    points: ArrayLike,
+    boxes: Sequence[int] | None = None,
+    *,
+    labels: ArrayLike | None = None,
+    steps: int | None = None,
+    resolution: int = RESOLUTION,
+) -> list[Landscape]:
+    """f around several detections of one frame, which is looked at once.
+
+    Args:
+        detector: a trained run.
+        points: [N, 4] x, y, z (LiDAR frame, m) and reflectance 0..1, what `detector.detect` would be given.
+        boxes: rows of the detections, which come by falling score; None for all of them.
+        labels: [L, 7] boxes that are known to be there, if any.
+        steps: refinement steps T; the configuration's where None.
+        resolution: grid points of an axis, 9 or more.
+
+    Raises:
+        InputError: the points have another shape or are not finite, `steps` is negative, or a box is not there.
+    """
+    if resolution < 9:
+        raise ValueError(f"resolution: {resolution} values of an axis show nothing; give 9 or more")
+    check_steps(steps)
+    model, batch = detector.model, detector.to_batch(points)
+    features = model.encode(batch)
+    proposals = model.propose(features)
+    count = len(proposals.boxes)
+    chosen = list(range(count)) if boxes is None else list(boxes)
+    for row in chosen:
+        if not 0 <= row < count:
+            have = f"its boxes are 0 to {count - 1}, by falling score" if count else "nothing was detected in it"
+            raise InputError(f"box {row}: the frame has no such detection; {have}.")
+    ascent = model.refine(batch, features, proposals, steps, record=True)
+    assert ascent.trajectory is not None
+    known = np.zeros((0, 7)) if labels is None else np.asarray(labels, np.float64).reshape(-1, 7)
+    found = []
+    for row in chosen:
+        one = proposals.select(torch.tensor([row], device=proposals.boxes.device))
+        context = model.energy.context(batch, features.bev, one.boxes, one.batch_index)
+        energy = _energy_of_arrays(partial(model.energy, context), one.boxes)
+        path = ascent.trajectory[:, row].cpu().double().numpy()  # [1 + T, 7]
+        label, overlaps = _find_label(path, known)
+        found.append(
+            Landscape(
+                index=row,
+                class_name=detector.config.class_names[int(one.labels[0])],
+                score=float(one.scores[0]),
+                temperature=detector.temperature,
+                box=path[-1],
+                proposal=path[0],
+                path=path,
+                path_f=energy(path),
+                label=label,
+                overlaps=overlaps,
+                planes=tuple(
+                    _plane(
+                        energy, names, path, label, detector.temperature, detector.config.energy.min_size, resolution
+                    )
+                    for names in PLANES
+                ),
+                yaw=_yaw_curve(energy, path, label, detector.temperature, resolution),
+                turn=_slice(energy, path[-1], ("yaw",), (path[-1, YAW] + _TURN,)),
+                points=_points_near(batch, path[-1]),
+            )
+        )
+    return found
+
+
+def boxes_of(box: np.ndarray, names: Sequence[str], axes: Sequence[np.ndarray]) -> np.ndarray:
+    """The boxes [A, 7] or [A, B, 7] that a slice's grid points stand for: `box` [7] with the named numbers replaced."""
+    grid = np.meshgrid(*axes, indexing="ij")
+    boxes = np.broadcast_to(box, (*grid[0].shape, 7)).copy()
+    for name, values in zip(names, grid, strict=True):
+        boxes[..., BOX_NAMES.index(name)] = values
+    boxes[..., YAW] = wrap_angle(boxes[..., YAW])
+    return boxes
+
+
+def unwrapped(yaw: np.ndarray, low: float) -> np.ndarray:
+    """Angles [...] as they lie within the turn from the angle `low` on, rad."""
+    return low + np.mod(np.asarray(yaw, np.float64) - low, 2 * np.pi)
+
+
+def _energy_of_arrays(energy: Callable[[Tensor], Tensor], like: Tensor) -> Callable[[np.ndarray], np.ndarray]:
+    """f [...] float64 of boxes [..., 7] around one proposal, from an energy of tensors [1, S, 7]."""
+
+    def evaluate(boxes: np.ndarray) -> np.ndarray:
+        candidates = torch.as_tensor(boxes.reshape(1, -1, 7), dtype=like.dtype, device=like.device)
+        return value_in_chunks(energy, candidates, _CHUNK)[0].cpu().double().numpy().reshape(boxes.shape[:-1])
+
+    return evaluate
+
+
+def _slice(
+    energy: Callable[[np.ndarray], np.ndarray], box: np.ndarray, names: tuple[str, ...], axes: tuple[np.ndarray, ...]
+) -> Slice:
+    return Slice(names, axes, energy(boxes_of(box, names, axes)))
+
+
+def _plane(
+    energy: Callable[[np.ndarray], np.ndarray],
+    names: tuple[str, str],
+    path: np.ndarray,
+    label: np.ndarray | None,
+    temperature: float,
+    min_size: float,
+    resolution: int,
+) -> Slice:
+    """A plane that holds the path, the label and the credible region, as far as the farthest reach allows."""
+    columns, box = [BOX_NAMES.index(name) for name in names], path[-1]
+    shown = path if label is None else np.concatenate([path, label[None]])
+
+    def draw(reach: float, peak: Sequence[float], count: int) -> Slice:
+        axes = []
+        for name, k, other in zip(names, columns, peak, strict=True):
+            low = reach if name in "xyz" else min(reach, max(box[k] - min_size, 0.01))
+            axes.append(_axis(box[k], box[k] - low, box[k] + reach, other, count))
+        return _slice(energy, box, names, tuple(axes))
+
+    farthest = float(np.abs(shown - box)[:, columns].max())
+    return _draw_wide_enough(draw, box[columns], farthest, LEAST_REACH, MOST_REACH, temperature, resolution)
+
+
+def _yaw_curve(
+    energy: Callable[[np.ndarray], np.ndarray],
+    path: np.ndarray,
+    label: np.ndarray | None,
+    temperature: float,
+    resolution: int,
+) -> Slice:
+    """f over yaw with the path and the credible region; also the label, unless it faces elsewhere altogether."""
+    box = path[-1]
+
+    def draw(reach: float, peak: Sequence[float], count: int) -> Slice:
+        axis = _axis(box[YAW], box[YAW] - reach, box[YAW] + reach, peak[0], 2 * count)
+        return _slice(energy, box, ("yaw",), (axis,))
+
+    yaws = path[:, YAW] if label is None else np.append(path[:, YAW], label[YAW])
+    distances = np.abs(wrap_angle(yaws - box[YAW]))
+    farthest = float(distances[distances <= MOST_TURN].max())  # the refined box's own is 0
+    return _draw_wide_enough(draw, box[[YAW]], farthest, LEAST_TURN, MOST_TURN, temperature, resolution)
+
+
+def _draw_wide_enough(
+    draw: Callable[[float, Sequence[float], int], Slice],
+    center: np.ndarray,
+    farthest: float,
+    least: float,
+    most: float,
+    temperature: float,
+    resolution: int,
+) -> Slice:
+    """A slice that holds what is `farthest` from its center and the credible region, and is fine where f is highest.
+
+    Args:
+        draw: makes a slice of its reach, the place of its peak, and the number of values of an axis.
+        center: [1 or 2] numbers of the refined box.
+        farthest: distance of what is to be shown, m or rad.
+        least: bound of the reach.
+        most: bound of the reach.
+        temperature: that f is divided by.
+        resolution: values of an axis.
+    """
+    reach = float(np.clip(_ROOM * farthest, least, most))
+    while True:
+        rough = draw(reach, center.tolist(), _PROBE)
+        inside = rough.density(temperature)[(slice(1, -1),) * rough.f.ndim].sum()
+        if 1.0 - inside < _EDGE_MASS or reach >= most:
+            break
+        reach = min(1.5 * reach, most)
+    highest = np.unravel_index(int(rough.f.argmax()), rough.f.shape)
+    return draw(reach, [float(axis[k]) for axis, k in zip(rough.axes, highest, strict=True)], resolution)
+
+
+def _axis(value: float, low: float, high: float, peak: float, count: int) -> np.ndarray:
+    """`count` rising values from `low` to `high`, close together around `value`, which is one of them, and `peak`."""
+    fine = np.linspace(low, high, 40 * count)
+    near = [np.exp(-(((fine - center) / (_BUMP * (high - low))) ** 2)) for center in (value, peak)]
+    share = np.cumsum(1.0 + _DENSER * np.maximum(*near))
+    axis = np.interp(np.linspace(share[0], share[-1], count), share, fine)
+    axis[np.abs(axis - value).argmin()] = value
+    return axis
+
+
+def _find_label(path: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray | None, tuple[float, float] | None]:
+    """The label that the refined box, or else the proposal, overlaps most, and the overlaps of both with it."""
+    if not len(labels):
+        return None, None
+    overlap = box_iou_3d(as_tensor(path[[0, -1]]), as_tensor(labels)).numpy()  # [2, L]
+    best = int(np.argmax(overlap[1] if overlap[1].any() else overlap[0]))
+    if not overlap[:, best].any():
+        return None, None
+    return labels[best], (float(overlap[0, best]), float(overlap[1, best]))
+
+
+def _points_near(batch: Batch, box: np.ndarray) -> np.ndarray:
+    points = batch.points.cpu().numpy()
+    reach = float(np.hypot(box[3], box[4])) / 2 + 3.0
+    return points[(np.abs(points[:, :2] - box[:2]) <= reach).all(axis=1)]

@@ -1,0 +1,1 @@
+"""Labelled LiDAR streets."""

@@ -1,0 +1,103 @@
+"""Objects of other frames, from the label database, put into a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from cuda_ops.point_ops import points_in_boxes
+from lidar_ebm.config.augmentation import SamplingConfig
+from lidar_ebm.config.detector import ClassConfig
+from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.kitti.difficulty import DIFFICULTY_NAMES
+from lidar_ebm.geometry.arrays import as_tensor
+from lidar_ebm.geometry.rectangles import choose_apart, footprints
+from lidar_ebm.training.augmentation.ground import ground_heights
+
+
+class ObjectDatabase(Protocol):
+    """Labelled objects and the points inside them, as a `LabelDatabase` holds them."""
+
+    @property
+    def types(self) -> np.ndarray:
+        """[K] str, KITTI's types."""
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """[K, 7] float32, LiDAR frame."""
+
+    @property
+    def difficulty(self) -> np.ndarray:
+        """[K] int, index into `DIFFICULTY_NAMES`."""
+
+    @property
+    def point_counts(self) -> np.ndarray:
+        """[K] int."""
+
+    def points(self, index: int) -> np.ndarray:
+        """[n, 4] float32 of one object, where it was: x, y, z (m), reflectance 0..1."""
+
+
+def add_objects(
+    frame: Frame,
+    rng: np.random.Generator,
+    settings: SamplingConfig,
+    database: ObjectDatabase,
+    classes: Sequence[ClassConfig],
+) -> Frame:
+    """The frame with objects of other frames put in where they were, class by class; the given one stays as it is.
+
+    As many objects of a class are drawn, each at most once, as the frame lacks to the class's count. One whose box
+    overlaps, seen from above, a box of the frame or one put in before is left out, so a crowded frame stays below the
+    count. The others are set on the frame's ground (by their own height over the sensor where none is seen around
+    them), and what the frame had measured inside their boxes is removed.
+
+    Args:
+        frame: LiDAR frame.
+        rng: the only source of chance.
+        settings: `config.augmentation.sampling`.
+        database: objects to draw from; those of a class's merged types are not drawn.
+        classes: `config.classes`, which `frame.labels` count.
+    """
+    rows, labels = _draw(frame, rng, settings, database, classes)
+    free = choose_apart(footprints(frame.boxes), footprints(database.boxes[rows]))
+    rows, labels = rows[free], labels[free]
+    if not len(rows):
+        return frame
+    boxes = np.array(database.boxes[rows], dtype=np.float32)
+    bottoms = boxes[:, 2] - boxes[:, 5] / 2
+    lifts = np.nan_to_num(ground_heights(frame.points, boxes) - bottoms).astype(np.float32)
+    boxes[:, 2] += lifts
+    objects = [np.array(database.points(int(row)), dtype=np.float32) for row in rows]
+    for points, lift in zip(objects, lifts, strict=True):
+        points[:, 2] += lift
+    covered = points_in_boxes(as_tensor(frame.points), as_tensor(boxes), first=True).numpy() >= 0  # [N]
+    return Frame(
+        frame_id=frame.frame_id,
+        # The objects first: voxels that are full leave out what comes last.
+        points=np.concatenate([*objects, frame.points[~covered]]),
+        boxes=np.concatenate([frame.boxes, boxes]),
+        labels=np.concatenate([frame.labels, labels]),
+    )
+
+
+def _draw(
+    frame: Frame,
+    rng: np.random.Generator,
+    settings: SamplingConfig,
+    database: ObjectDatabase,
+    classes: Sequence[ClassConfig],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the database to try, in order, and the classes' indices: [K] int64 each."""
+    allowed = np.isin(database.difficulty, [DIFFICULTY_NAMES.index(name) for name in settings.difficulties])
+    allowed &= database.point_counts >= settings.min_points
+    rows, labels = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for label, item in enumerate(classes):
+        candidates = np.flatnonzero(allowed & (database.types == item.name))
+        lacking = settings.counts.get(item.name, 0) - int(np.count_nonzero(frame.labels == label))
+        count = min(max(lacking, 0), len(candidates))
+        rows.append(rng.choice(candidates, size=count, replace=False))
+        labels.append(np.full(count, label, dtype=np.int64))
+    return np.concatenate(rows), np.concatenate(labels)

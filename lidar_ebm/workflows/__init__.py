@@ -1,0 +1,1 @@
+"""One function a verb, which a notebook could call."""

@@ -1,0 +1,46 @@
+"""Scoring result files of any tool: what the command `lidar-ebm score` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lidar_ebm.evaluation.kitti.average_precision import evaluate
+from lidar_ebm.evaluation.kitti.sources import PathLike
+from lidar_ebm.evaluation.result import Evaluation
+from lidar_ebm.evaluation.table import write_csv, write_json
+
+
+def score(
+    labels: PathLike,
+    results: PathLike,
+    *,
+    json: PathLike | None = None,
+    csv: PathLike | None = None,
+    plots: PathLike | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Score a folder of result files against a folder of label files and write the figures where asked to.
+
+    Args:
+        labels: KITTI's `label_2`.
+        results: folder with FRAME.txt, or with `data/FRAME.txt`.
+        json: file to write all figures to.
+        csv: likewise, as a table.
+        plots: folder for precision-recall and orientation curves, as PNG.
+        options: as in `kitti_ap.evaluate`.
+
+    Raises:
+        InputError: something given cannot be used; see `kitti_ap.evaluate`.
+        OutputError: a file cannot be written.
+    """
+    evaluation = evaluate(labels, results, **options)
+    if json is not None:
+        write_json(json, evaluation)
+    if csv is not None:
+        write_csv(csv, evaluation)
+    if plots is not None:
+        from lidar_ebm.visualization.score_plots import plot_scores  # matplotlib takes as long as all the rest
+
+        plot_scores(evaluation, Path(plots))
+    return evaluation

@@ -1,0 +1,194 @@
+"""Training, in one command: the detector, then the frozen detector's energy head; or both at once."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from lidar_ebm.config.config import Config
+from lidar_ebm.config.loading import save_config
+from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.kitti.layout import prepared_folder
+from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_label_database
+from lidar_ebm.errors import InputError
+from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.run import describe_difference, flat_settings, load_run_config, load_weights, save_weights
+from lidar_ebm.training.checkpoints import Checkpoints
+from lidar_ebm.training.failures import NonFinite
+from lidar_ebm.training.metrics import MetricsLog
+from lidar_ebm.training.processes import Processes, launch
+from lidar_ebm.training.random_states import restore_random_states
+from lidar_ebm.training.signals import StopSignals
+from lidar_ebm.training.stage_run import Run, StageRun
+from lidar_ebm.training.stages import DetectorStage, EnergyStage
+from lidar_ebm.training.state import Position, TrainingState
+
+DETECTOR_PARTS = ("backbone", "bev", "point_head", "anchor_head", "part_score")
+# Settings that a resumed run may have otherwise: they change nothing that is learnt.
+FREE_SETTINGS = ("training.workers", "training.checkpoints.", "training.log_every")
+
+
+def train(
+    config: Config,
+    data: str | Path,
+    run: str | Path,
+    *,
+    resume: bool = False,
+    detector_run: str | Path | None = None,
+    accelerator: str = "auto",
+    devices: int | None = None,
+    num_nodes: int | None = None,
+    skip_nonfinite: bool = False,
+) -> None:
+    """Train a detector and its energy head on a KITTI-layout data set's `train` split.
+
+    The run folder then holds config.yaml, model.safetensors, metrics.csv and TensorBoard's logs: all that evaluation
+    and detection need; and in checkpoints/ the newest few and, by validation, the best. A finished run is left as it is
+    when it is resumed. Started by torchrun, every process calls this, and all see the same folders. SIGTERM and Ctrl-C
+    end it after the step in hand, with that step saved.
+
+    Args:
+        resume: go on from the run's newest whole checkpoint; without one, begin.
+        detector_run: take the detector of this run as it is and train only an energy head on it.
+        accelerator: Lightning Fabric's name of what to train on.
+        devices: processes on each machine; None for torchrun's, or one.
+        num_nodes: machines; None for torchrun's, or one.
+        skip_nonfinite: leave out steps in which a loss or the gradient is not finite, and count them.
+
+    Raises:
+        InputError: the data set cannot be used, the run exists and `resume` is not given, its checkpoints do not fit, a
+            loss is not finite, or the GPU's memory is too small.
+        KeyboardInterrupt: Ctrl-C.
+        SystemExit: SIGTERM; with status 143.
+    """
+    run = Path(run)
+    if detector_run is not None and config.training.mode == "joint":
+        raise InputError(
+            f"{detector_run}: only an energy head is trained on its detector. Set training.mode=two_stage."
+        )
+    fabric = launch(accelerator, devices, num_nodes, config.training.precision)
+    processes = Processes(fabric)
+    with processes.failing_together():
+        _check_folder(run, config, resume)
+        _check_shares(config, processes)
+        if resume and (run / "model.safetensors").exists():
+            load_weights(Detector(config), config, run / "model.safetensors")
+            return
+        fabric.seed_everything(config.seed, verbose=False)
+        frames = KittiDataset(data, "train", config, cache=config.training.workers == 0, cropped=False)
+        validation = KittiDataset(data, "val", config) if config.training.validate_every else None
+        database = _label_database(data, config)
+        detector = Detector(config)
+        checkpoints = Checkpoints(run / "checkpoints", config)
+        state = _starting_point(detector, checkpoints, frames, detector_run, processes) if resume else None
+        if state is None:
+            state = _beginning(detector, frames, detector_run)
+    # Nobody writes what another still reads: all have come here.
+    position = state.position
+    with ExitStack() as stack:
+        log = None
+        if processes.first:
+            save_config(config, run / "config.yaml")
+            checkpoints.tidy(position.total_step)
+            log = MetricsLog(run, position)
+            stack.callback(log.close)
+        together = Run(
+            config=config,
+            fabric=fabric,
+            processes=processes,
+            detector=detector,
+            frames=frames,
+            validation=validation,
+            database=database,
+            checkpoints=checkpoints,
+            log=log,
+            nonfinite=NonFinite(run, processes, skip=skip_nonfinite, count=position.skipped),
+            signals=stack.enter_context(StopSignals()),
+            skip_nonfinite=skip_nonfinite,
+        )
+        if position.stage == "detector":
+            stage = DetectorStage(detector, joint=config.training.mode == "joint")
+            position = StageRun(together, stage, config.training.detector, state).to_the_end()
+            state = TrainingState(replace(position, stage="energy", step=0, validated=0, averaged=0))
+        if config.training.mode == "two_stage":
+            StageRun(together, EnergyStage(detector), config.training.energy, state).to_the_end()
+    if processes.first:
+        save_weights(detector, config, run / "model.safetensors")
+    processes.wait_for_all()  # whoever returns finds the run finished
+
+
+def _check_folder(run: Path, config: Config, resume: bool) -> None:
+    if not (run / "config.yaml").exists():
+        return
+    if not resume:
+        raise InputError(f"{run}: a run is there already. Give --resume to go on with it, or another folder.")
+    there, here = (
+        {key: value for key, value in flat_settings(item).items() if not key.startswith(FREE_SETTINGS)}
+        for item in (load_run_config(run), config)
+    )
+    difference = describe_difference(there, here)
+    if difference is not None:
+        raise InputError(
+            f"{run}: the run there has another configuration: {difference}. Resume with {run / 'config.yaml'}, or "
+            "choose another folder."
+        )
+    if (run / "checkpoint.safetensors").exists():
+        raise InputError(
+            f"{run / 'checkpoint.safetensors'}: was written by an earlier version of lidar_ebm. Finish the run with "
+            "that version, or train anew in another folder."
+        )
+
+
+def _check_shares(config: Config, processes: Processes) -> None:
+    """Every pass of every process needs a frame, and all of them as many: then the sum of all is the one batch."""
+    stages = {"detector": config.training.detector}
+    if config.training.mode == "two_stage":
+        stages["energy"] = config.training.energy
+    for name, settings in stages.items():
+        if settings.batch_size % (processes.size * settings.accumulation):
+            raise InputError(
+                f"training.{name}.batch_size={settings.batch_size}: is not a multiple of {processes.size} processes × "
+                f"{settings.accumulation} passes (training.{name}.accumulation). Set one that is."
+            )
+
+
+def _label_database(data: str | Path, config: Config) -> LabelDatabase | None:
+    """The objects that augmentation puts into frames; None where it puts in none."""
+    sampling = config.augmentation.sampling
+    wanted = sampling.enabled and any(sampling.counts.get(name, 0) for name in config.class_names)
+    return load_label_database(prepared_folder(Path(data))) if wanted else None
+
+
+def _starting_point(
+    detector: Detector,
+    checkpoints: Checkpoints,
+    frames: KittiDataset,
+    detector_run: str | Path | None,
+    processes: Processes,
+) -> TrainingState | None:
+    """Where the run's newest whole checkpoint stands; None where there is none."""
+    state = checkpoints.load_newest(detector, warn=processes.first)
+    if state is None:
+        return None
+    if state.position.frames != len(frames):
+        raise InputError(
+            f"{frames.split_path}: names {len(frames)} frames, and the run began with {state.position.frames}. Restore "
+            "the split, or train anew in another folder."
+        )
+    if detector_run is not None and state.position.stage == "detector":
+        raise InputError(
+            f"{checkpoints.folder}: the run there trains a detector of its own. Resume it without one, or choose "
+            "another folder."
+        )
+    if processes.rank < len(state.random):
+        restore_random_states(state.random[processes.rank])
+    return state
+
+
+def _beginning(detector: Detector, frames: KittiDataset, detector_run: str | Path | None) -> TrainingState:
+    if detector_run is None:
+        return TrainingState(Position(frames=len(frames)))
+    parts = tuple(part for part in DETECTOR_PARTS if getattr(detector, part) is not None)
+    load_weights(detector, detector.config, Path(detector_run) / "model.safetensors", parts=parts)
+    return TrainingState(Position(stage="energy", frames=len(frames)))

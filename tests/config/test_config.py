@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lidar_ebm.config.config import Config
+from lidar_ebm.config.detector import VoxelConfig
+from lidar_ebm.config.loading import configuration_folder, load_config, save_config
+from lidar_ebm.errors import InputError
+
+
+def test_defaults_are_the_published_grid() -> None:
+    config = Config()
+    assert config.voxels.grid_shape == (40, 1600, 1408)
+    assert config.bev_shape == (5, 200, 176)
+    assert config.bev_grid.cell_size == pytest.approx((0.4, 0.4))
+    assert config.bev_grid.origin == pytest.approx((0.2, -39.8))
+
+
+def test_defaults_are_the_published_noise() -> None:
+    scales = ((0.05, 0.025, 0.0125), (0.1, 0.05, 0.025), (0.2, 0.1, 0.05))
+    for row, (plane, rest, yaw) in zip(Config().energy.noise.stds, scales, strict=True):
+        assert row == pytest.approx([1.25 * s for s in (plane, plane, rest, rest, rest, rest, yaw)])
+
+
+@pytest.mark.parametrize("path", sorted(configuration_folder().glob("*.yaml")), ids=lambda path: path.stem)
+def test_presets_load_and_say_what_they_are_for(path: Path) -> None:
+    assert load_config(path.stem) == load_config(path)
+    assert path.read_text().startswith("# ")
+
+
+def test_saved_configuration_reads_back(tmp_path: Path) -> None:
+    config = load_config("demo", ["seed=3", "energy.features=[bev,points]"])
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_overrides_replace_single_settings() -> None:
+    config = load_config("demo", ["training.detector.epochs=7", "voxels.size=[0.2,0.2,0.4]"])
+    assert config.training.detector.epochs == 7
+    assert config.voxels.size == (0.2, 0.2, 0.4)
+    assert config.bev.channels == load_config("demo").bev.channels
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("voxels.sizes=[1,1,1]", ["voxels.sizes", "did you mean 'size'"]),
+        ("trainings.seed=1", ["trainings", "did you mean 'training'"]),
+        ("backbone.stages=[{channels: 8, layers: 1, strides: [2,2,2]}]", ["strides", "did you mean 'stride'"]),
+        ("training.detector.epochs=-1", ["training.detector.epochs", "-1", "greater"]),
+        ("energy.features=[map]", ["energy.features", "map"]),
+        ("voxels.size=[0.3,0.1,0.1]", ["voxels", "whole number of voxels"]),
+        ("energy.noise.stds=[[1,1]]", ["energy.noise", "7 values"]),
+        ("no_value", ["key=value"]),
+        ("seed=5000000000", ["seed", "5000000000"]),
+        ("refinement.step_length=.inf", ["refinement.step_length", "finite"]),
+        (
+            "refinement.step_length=[1,2]",
+            ["refinement.step_length = [1, 2]", "7 values (x, y, z, l, w, h, yaw)"],
+        ),
+        ("refinement.step_length=[1,1,1,1,1,1,-1]", ["refinement.step_length.6 = -1", "greater"]),
+        ("refinement.rule=newton", ["refinement.rule", "'momentum'"]),
+        ("refinement.starts=0", ["refinement.starts", "greater"]),
+        ("energy.training.method=nce-plus", ["energy.training.method", "'nce+'", "'learned-ml-is'"]),
+        ("energy.training.method=sm", ["energy = ", "energy.activation=silu"]),
+        ("energy.training.label_stds=[1]", ["energy.training.label_stds", "7 values"]),
+        ("energy.training.langevin_step_length=0", ["energy.training.langevin_step_length", "greater than 0"]),
+        ("energy.training.label_noise=0", ["energy.training.label_noise", "greater than 0"]),
+        ("energy.noise.boundary=wrapped", ["energy.noise.boundary", "'clamped'"]),
+        ("energy.noise.flip_share=1", ["energy.noise.flip_share", "less than 1"]),
+        ("classes=[{name: Car}, {name: Van, merge: [Car]}]", ["'Car' belongs to two classes"]),
+        ("classes=[{name: Bus}]", ["'Bus'", "Cyclist"]),
+    ],
+)
+def test_bad_settings_are_named(override: str, words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        load_config(None, [override])
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "method", ["nce", "nce+", "ml-is", "kld-is", "ml-mcmc", "sm", "dsm", "learned-nce", "learned-ml-is"]
+)
+def test_every_training_method_is_one_line(method: str, tmp_path: Path) -> None:
+    smooth = ["energy.activation=silu"] if method == "sm" else []
+    config = load_config("demo", [f"energy.training.method={method}", *smooth])
+    assert config.energy.training.method == method
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_step_lengths_are_one_or_seven() -> None:
+    assert load_config(None, ["refinement.step_length=1e-3"]).refinement.step_length == 1e-3
+    seven = load_config(None, ["refinement.step_length=[1,1,1,1,1,1,0]"]).refinement.step_length
+    assert seven == (1, 1, 1, 1, 1, 1, 0)
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("voxels: [1, 2")
+    with pytest.raises(InputError, match=r"broken\.yaml"):
+        load_config(broken)
+    broken.write_bytes(b"seed: \xff")
+    with pytest.raises(InputError, match=r"broken\.yaml"):
+        load_config(broken)
+    with pytest.raises(InputError, match=r"presets: .*demo"):
+        load_config("no_such_preset")
+
+
+def test_settings_cannot_change_after_loading() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().seed = 1  # type: ignore[misc]
+
+
+def test_grid_shape_survives_decimal_fractions() -> None:
+    assert VoxelConfig(range=(0, -20, -3, 48, 20, 1), size=(0.1, 0.1, 0.2)).grid_shape == (20, 400, 480)

@@ -1,0 +1,85 @@
+"""A frame from its files, wherever they lie."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lidar_ebm.datasets.kitti.frame_file import check_names, read_frame_file
+from lidar_ebm.errors import InputError
+from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE
+
+
+@pytest.fixture
+def training(tmp_path: Path, simulated: Path) -> Path:
+    """A folder with one frame, b, whose points lie all around the sensor."""
+    folder = tmp_path / "training"
+    for part in ("velodyne", "calib", "label_2", "image_2"):
+        (folder / part).mkdir(parents=True)
+    source = next((simulated / "training" / "calib").glob("*.txt"))
+    shutil.copy(source, folder / "calib" / "b.txt")
+    angles = np.linspace(0, 2 * np.pi, 100, endpoint=False)
+    points = np.stack([20 * np.cos(angles), 20 * np.sin(angles), 0 * angles - 1, 0 * angles], axis=1)
+    points.astype("<f4").tofile(folder / "velodyne" / "b.bin")
+    return folder
+
+
+def test_what_stands_beside_is_found(training: Path) -> None:
+    path = training / "velodyne" / "b.bin"
+    frame = read_frame_file(path)
+    assert frame.name == "b" and len(frame.points) == 100
+    assert frame.labels is None and frame.image is None and frame.image_size() == DEFAULT_IMAGE_SIZE
+    seen = frame.points_in_view()
+    assert 0 < len(seen) < 50
+    assert (seen[:, 0] > 0).all()
+    Image.new("RGB", (600, 375)).save(training / "image_2" / "b.png")
+    (training / "label_2" / "b.txt").write_text("")
+    narrow = read_frame_file(path)
+    assert narrow.labels == training / "label_2" / "b.txt" and narrow.image_size() == (600, 375)
+    assert len(narrow.points_in_view()) < len(seen)
+
+
+def test_without_a_calibration_all_points_are_looked_at(training: Path, tmp_path: Path) -> None:
+    alone = Path(shutil.copy(training / "velodyne" / "b.bin", tmp_path / "alone.bin"))
+    frame = read_frame_file(alone)
+    assert frame.calibration is None
+    assert frame.points_in_view() is frame.points
+    for given in (training / "calib" / "b.txt", training / "calib"):
+        shutil.copy(training / "calib" / "b.txt", training / "calib" / "alone.txt")
+        assert len(read_frame_file(alone, calibration=given).points_in_view()) < 50
+
+
+def test_a_given_calibration_has_to_be_there(training: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere"):
+        read_frame_file(training / "velodyne" / "b.bin", calibration=tmp_path / "nowhere.txt")
+    with pytest.raises(InputError, match=r"b\.txt"):
+        read_frame_file(training / "velodyne" / "b.bin", calibration=tmp_path)
+
+
+def test_links_are_followed_for_points_alone(training: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "another disk"
+    shutil.move(training / "velodyne", disk / "velodyne")
+    (training / "velodyne").symlink_to(disk / "velodyne")
+    assert read_frame_file(training / "velodyne" / "b.bin").calibration is not None
+    (training / "velodyne").unlink()
+    (training / "velodyne").mkdir()
+    (training / "velodyne" / "b.bin").symlink_to(disk / "velodyne" / "b.bin")
+    assert read_frame_file(training / "velodyne" / "b.bin").calibration is not None
+
+
+def test_an_image_without_pixels_is_damaged(training: Path) -> None:
+    image = training / "image_2" / "b.png"
+    Image.new("RGB", (600, 375)).save(image)
+    image.write_bytes(image.read_bytes()[:16] + bytes(8) + image.read_bytes()[24:])
+    with pytest.raises(InputError, match=r"b\.png: an image of 0 x 0 pixels"):
+        read_frame_file(training / "velodyne" / "b.bin").points_in_view()
+
+
+def test_files_that_would_write_one_file_are_refused() -> None:
+    check_names(["a/x.bin", "a/y.bin"])
+    with pytest.raises(InputError, match=r"x: two of the given files"):
+        check_names(["a/x.bin", "a/y.bin", "b/x.npy"])

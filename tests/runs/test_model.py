@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cuda_ops.box_overlap.op import box_iou_bev
+from lidar_ebm.config.config import Config
+from lidar_ebm.config.detector import ClassConfig
+from lidar_ebm.datasets.collate import collate
+from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.runs.model import Detector
+from lidar_ebm.types import Batch, Detections
+
+
+def empty_frame() -> Frame:
+    return Frame("empty", np.zeros((0, 4), np.float32), np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
+
+
+def batch_of(simulated: Path, config: Config, indices: tuple[int | None, ...]) -> Batch:
+    """Frames of the training split, None for one without points."""
+    frames = KittiDataset(simulated, "train", config)
+    return collate([empty_frame() if index is None else frames[index] for index in indices])
+
+
+def detect(config: Config, batch: Batch, steps: int | None = None) -> list[Detections]:
+    torch.manual_seed(0)
+    return Detector(config).eval().detect(batch, steps)
+
+
+@pytest.mark.parametrize("indices", [(None,), (0, None), (None, 0), (None, None)])
+def test_empty_frames_have_no_detections_wherever_they_stand(
+    simulated: Path, eager_config: Config, indices: tuple[int | None, ...]
+) -> None:
+    found = detect(eager_config, batch_of(simulated, eager_config, indices))
+    assert [len(item.boxes) > 0 for item in found] == [index is not None for index in indices]
+
+
+def test_a_frame_is_detected_alike_alone_and_in_a_batch(simulated: Path, eager_config: Config) -> None:
+    together = detect(eager_config, batch_of(simulated, eager_config, (0, 1, 2)))
+    for index, found in enumerate(together):
+        alone = detect(eager_config, batch_of(simulated, eager_config, (index,)))[0]
+        torch.testing.assert_close(found.boxes, alone.boxes, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(found.f, alone.f, rtol=1e-4, atol=1e-5)
+
+
+def test_no_steps_are_the_proposals_and_steps_never_lower_f(simulated: Path, eager_config: Config) -> None:
+    batch = batch_of(simulated, eager_config, (0, 1))
+    torch.manual_seed(0)
+    detector = Detector(eager_config).eval()
+    with torch.no_grad():
+        proposals = detector.propose(detector.encode(batch))
+    before, after = detector.detect(batch, 0), detector.detect(batch, 4)
+    assert torch.equal(torch.cat([item.boxes for item in before]), proposals.boxes)
+    for first, last in zip(before, after, strict=True):
+        assert bool((last.f >= first.f).all())
+        assert torch.equal(first.scores, last.scores)
+
+
+def test_several_starts_leave_rows_and_first_values_as_they_are(simulated: Path, eager_config: Config) -> None:
+    batch = batch_of(simulated, eager_config, (0, None, 1))
+    several = eager_config.refinement.model_copy(update={"starts": 4, "rule": "adam", "step_length": (0.01,) * 7})
+    config = eager_config.model_copy(update={"refinement": several})
+    torch.manual_seed(0)
+    before, after = Detector(config).eval().detect_before_after(batch)
+    for first, last, alone in zip(before, after, detect(eager_config, batch, 0), strict=True):
+        assert torch.equal(first.boxes, alone.boxes)
+        torch.testing.assert_close(first.f, alone.f)
+        assert torch.equal(first.scores, last.scores)
+        assert bool((last.f >= first.f).all())
+
+
+def test_kept_boxes_do_not_overlap_within_a_frame(simulated: Path, eager_config: Config) -> None:
+    for found in detect(eager_config, batch_of(simulated, eager_config, (0, 1)), 0):
+        overlaps = box_iou_bev(found.boxes, found.boxes).fill_diagonal_(0.0)
+        assert float(overlaps.max()) <= eager_config.detection.nms_iou + 1e-5
+        assert bool((found.scores.diff() <= 0).all())
+
+
+@pytest.mark.parametrize("parts", [{"part_score": False}, {"point_head": False}, {}])
+def test_every_part_gets_a_gradient(simulated: Path, tiny_config: Config, parts: dict[str, bool]) -> None:
+    config = tiny_config.model_copy(
+        update={name: getattr(tiny_config, name).model_copy(update={"enabled": on}) for name, on in parts.items()}
+    )
+    detector = Detector(config).train()
+    batch = batch_of(simulated, config, (0, 1, 2, 3))
+    features = detector.encode(batch)
+    losses = detector.detector_losses(batch, features)
+    assert ("part_score" in losses) == parts.get("part_score", True)
+    assert ("point_offset" in losses) == parts.get("point_head", True)
+    losses["energy"] = detector.energy.loss(batch, features.bev)
+    torch.stack(list(losses.values())).sum().backward()
+    without = [name for name, parameter in detector.named_parameters() if parameter.grad is None]
+    assert without == []
+
+
+def test_several_classes_train_and_detect(simulated: Path, eager_config: Config) -> None:
+    person = ClassConfig(
+        name="Pedestrian",
+        merge=("Person_sitting",),
+        anchor_size=(0.8, 0.6, 1.73),
+        anchor_center_z=-0.8,
+        positive_iou=0.5,
+        negative_iou=0.35,
+    )
+    config = eager_config.model_copy(update={"classes": (*eager_config.classes, person)})
+    batch = batch_of(simulated, config, (0, 1, 2, 3))
+    assert set(batch.boxes.labels.tolist()) == {0, 1}
+    detector = Detector(config)
+    losses = detector.detector_losses(batch, detector.encode(batch))
+    assert all(bool(torch.isfinite(value)) for value in losses.values())
+    labels = torch.cat([item.labels for item in detect(config, batch)])
+    assert set(labels.tolist()) == {0, 1}

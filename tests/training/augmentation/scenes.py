@@ -1,0 +1,108 @@
+"""Frames and a label database in memory for the augmentation's tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from shapely import Polygon
+
+from lidar_ebm.config.detector import ClassConfig
+from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.geometry.boxes import corners_bev
+
+CLASSES = (ClassConfig(merge=("Van",)), ClassConfig(name="Pedestrian"), ClassConfig(name="Cyclist"))
+SIZES = {"Car": (3.9, 1.6, 1.56), "Van": (5.0, 1.9, 2.2), "Pedestrian": (0.8, 0.6, 1.73), "Cyclist": (1.76, 0.6, 1.73)}
+GROUND = -1.7  # m
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What a label database is to the augmentation."""
+
+    types: np.ndarray
+    boxes: np.ndarray
+    difficulty: np.ndarray
+    point_counts: np.ndarray
+    clouds: tuple[np.ndarray, ...]
+
+    def points(self, index: int) -> np.ndarray:
+        return self.clouds[index]
+
+
+def slope(x: np.ndarray | float, y: np.ndarray | float) -> np.ndarray:
+    """Height of the ground of `make_frame` when it is not level, m."""
+    return GROUND + 0.03 * np.asarray(x) - 0.02 * np.asarray(y)
+
+
+def boxes_on_ground(rng: np.random.Generator, types: Sequence[str], *, apart: bool = True) -> np.ndarray:
+    """Boxes [M, 7] float32 standing on z = GROUND; with `apart` no two overlap seen from above."""
+    boxes: list[np.ndarray] = []
+    shapes: list[Polygon] = []
+    while len(boxes) < len(types):
+        length, width, height = np.array(SIZES[types[len(boxes)]]) * rng.uniform(0.9, 1.1, 3)
+        x, y, yaw = rng.uniform((5, -25, -math.pi), (60, 25, math.pi))
+        box = np.array([x, y, GROUND + height / 2, length, width, height, yaw], np.float32)
+        shape = footprint(box)
+        if not apart or not any(shape.intersects(other) for other in shapes):
+            boxes.append(box)
+            shapes.append(shape)
+    return np.array(boxes, np.float32).reshape(-1, 7)
+
+
+def footprint(box: np.ndarray, margin: float = 0.0) -> Polygon:
+    """A box [7] seen from above, grown by `margin` on every side."""
+    grown = box.astype(np.float64)
+    grown[3:5] += 2 * margin
+    return Polygon(corners_bev(grown[None])[0])
+
+
+def points_within(rng: np.random.Generator, box: np.ndarray, count: int) -> np.ndarray:
+    """Points [count, 4] float32 inside a box, clear of its faces, and with a reflectance."""
+    offset = rng.uniform(-0.49, 0.49, (count, 3)) * box[3:6]
+    cos, sin = math.cos(box[6]), math.sin(box[6])
+    x, y = cos * offset[:, 0] - sin * offset[:, 1], sin * offset[:, 0] + cos * offset[:, 1]
+    position = np.stack((x, y, offset[:, 2]), axis=1) + box[:3]
+    return np.column_stack((position, rng.uniform(0, 1, count))).astype(np.float32)
+
+
+def box_coordinates(points: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Points [n, >= 3] in a box's own frame, [n, 3] float64: x along its heading, y to its left, z up."""
+    offset = points[:, :3].astype(np.float64) - box[:3].astype(np.float64)
+    cos, sin = math.cos(float(box[6])), math.sin(float(box[6]))
+    return np.stack((cos * offset[:, 0] + sin * offset[:, 1], cos * offset[:, 1] - sin * offset[:, 0], offset[:, 2]), 1)
+
+
+def make_frame(
+    seed: int = 0, *, types: Sequence[str] = ("Car",) * 4, points: int = 4000, sloped: bool = False
+) -> Frame:
+    """Ground and clutter over the street, and boxes, apart from each other, with 30 points inside each."""
+    rng = np.random.default_rng([seed, 1])
+    ground = rng.uniform((0, -30, 0, 0), (65, 30, 0, 1), (points * 3 // 4, 4))
+    ground[:, 2] = slope(ground[:, 0], ground[:, 1]) if sloped else GROUND
+    clutter = rng.uniform((0, -30, GROUND, 0), (65, 30, 1, 1), (points - len(ground), 4))
+    boxes = boxes_on_ground(rng, types)
+    if sloped:
+        boxes[:, 2] += (slope(boxes[:, 0], boxes[:, 1]) - GROUND).astype(np.float32)
+    inside = [points_within(rng, box, 30) for box in boxes]
+    cloud = np.concatenate([ground.astype(np.float32), clutter.astype(np.float32), *inside])
+    classes = [next(i for i, item in enumerate(CLASSES) if name in (item.name, *item.merge)) for name in types]
+    return Frame("000000", cloud, boxes, np.array(classes, dtype=np.int64))
+
+
+def make_objects(seed: int = 0, *, count: int = 120) -> Objects:
+    """Objects of all types, 1 to 40 points each, of every difficulty."""
+    rng = np.random.default_rng([seed, 2])
+    types = rng.choice(list(SIZES), count)
+    boxes = boxes_on_ground(rng, types.tolist(), apart=False)
+    counts = rng.integers(1, 40, count)
+    clouds = tuple(points_within(rng, box, int(n)) for box, n in zip(boxes, counts, strict=True))
+    return Objects(types, boxes, rng.integers(0, 4, count).astype(np.int8), counts, clouds)
+
+
+def overlapping_pairs(boxes: np.ndarray, margin: float = -1e-3) -> set[tuple[int, int]]:
+    """Pairs of boxes that overlap seen from above by more than rounding."""
+    shapes = [footprint(box, margin) for box in boxes]
+    return {(i, j) for i in range(len(shapes)) for j in range(i) if shapes[i].intersects(shapes[j])}

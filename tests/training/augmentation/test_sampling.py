@@ -1,0 +1,170 @@
+"""Objects of other frames are put in whole, apart from everything, on the ground, and no more than asked for."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from lidar_ebm.config.augmentation import Difficulty, SamplingConfig
+from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.kitti.difficulty import DIFFICULTY_NAMES
+from lidar_ebm.datasets.preparation.label_database import load_label_database
+from lidar_ebm.datasets.preparation.prepare import prepare
+from lidar_ebm.geometry.boxes import points_in_boxes
+from lidar_ebm.training.augmentation.sampling import add_objects
+from tests.training.augmentation.scenes import (
+    CLASSES,
+    GROUND,
+    Objects,
+    box_coordinates,
+    make_frame,
+    make_objects,
+    overlapping_pairs,
+    slope,
+)
+
+SETTINGS = SamplingConfig(counts={"Car": 15, "Pedestrian": 10, "Cyclist": 8})
+STREET = ("Car", "Car", "Van", "Pedestrian", "Cyclist")
+
+
+def added(frame: Frame, seed: int, settings: SamplingConfig = SETTINGS, objects: Objects | None = None) -> Frame:
+    return add_objects(frame, np.random.default_rng(seed), settings, objects or make_objects(seed), CLASSES)
+
+
+def sources(objects: Objects, boxes: np.ndarray) -> np.ndarray:
+    """Rows of the database that boxes come from: height apart they are where they were."""
+    same = (objects.boxes[None, :, [0, 1, 3, 4, 5, 6]] == boxes[:, None, [0, 1, 3, 4, 5, 6]]).all(axis=2)
+    assert (same.sum(axis=1) == 1).all()
+    return same.argmax(axis=1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_objects_come_whole_and_what_stood_there_goes(seed: int) -> None:
+    frame, objects = make_frame(seed, types=STREET), make_objects(seed)
+    changed = added(frame, seed, objects=objects)
+    new = changed.boxes[len(STREET) :]
+    rows = sources(objects, new)
+    assert len(rows) > 5
+    np.testing.assert_array_equal(changed.boxes[: len(STREET)], frame.boxes)
+    np.testing.assert_array_equal(changed.labels[: len(STREET)], frame.labels)
+    names = [CLASSES[label].name for label in changed.labels[len(STREET) :]]
+    assert names == objects.types[rows].tolist()
+
+    count = int(objects.point_counts[rows].sum())
+    pasted, scene = changed.points[:count], changed.points[count:]
+    start = 0
+    for box, row in zip(new, rows, strict=True):
+        points = pasted[start : start + objects.point_counts[row]]
+        start += len(points)
+        before = box_coordinates(objects.points(row), objects.boxes[row])
+        np.testing.assert_allclose(box_coordinates(points, box), before, atol=2e-6)
+        np.testing.assert_array_equal(points[:, 3], objects.points(row)[:, 3])
+        assert points_in_boxes(points, box[None]).all()
+    covered = points_in_boxes(frame.points, new).any(axis=1)
+    assert covered.any()
+    np.testing.assert_array_equal(scene, frame.points[~covered])
+    assert len(changed.points) == len(frame.points) - covered.sum() + count
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nothing_overlaps_that_did_not_before(seed: int) -> None:
+    changed = added(make_frame(seed, types=STREET), seed)
+    assert overlapping_pairs(changed.boxes) == set()
+
+
+def test_a_frame_is_filled_up_and_not_over() -> None:
+    frame = make_frame(types=STREET)
+    objects = make_objects(count=2000)
+    for counts in ({"Car": 3}, {"Car": 5, "Cyclist": 1}, {"Pedestrian": 4}, {"Car": 2}):
+        for seed in range(5):
+            labels = added(frame, seed, SamplingConfig(counts=counts), objects).labels
+            for label, item in enumerate(CLASSES):
+                there = int((frame.labels == label).sum())
+                assert there <= (labels == label).sum() <= max(there, counts.get(item.name, 0))
+    # With room enough nothing is left out.
+    sparse = make_frame(types=())
+    full = [
+        (added(sparse, seed, SamplingConfig(counts={"Pedestrian": 4}), objects).labels == 1).sum() for seed in range(9)
+    ]
+    assert max(full) == 4
+
+
+def test_only_allowed_objects_are_taken_each_at_most_once() -> None:
+    objects = make_objects(count=300)
+    settings = SamplingConfig(counts={"Car": 3, "Cyclist": 3}, min_points=12, difficulties=("moderate", "beyond"))
+    taken = []
+    for seed in range(80):
+        rows = sources(objects, added(make_frame(types=()), seed, settings, objects).boxes)
+        assert len(set(rows)) == len(rows)
+        taken += rows.tolist()
+    allowed = np.isin(objects.types, ["Car", "Cyclist"]) & (objects.point_counts >= 12)
+    allowed &= np.isin(objects.difficulty, [1, 3])
+    assert set(taken) == set(np.flatnonzero(allowed))  # all of them have their turn
+
+
+@pytest.mark.parametrize("sloped", [False, True])
+def test_objects_stand_on_the_ground(sloped: bool) -> None:
+    for seed in range(6):
+        frame = make_frame(seed, types=STREET, points=12_000, sloped=sloped)
+        new = added(frame, seed).boxes[len(STREET) :]
+        wanted = slope(new[:, 0], new[:, 1]) if sloped else np.full(len(new), GROUND)
+        np.testing.assert_allclose(new[:, 2] - new[:, 5] / 2, wanted, atol=0.08)
+
+
+def test_where_no_ground_is_seen_objects_keep_their_height() -> None:
+    objects = make_objects()
+    empty = Frame("000000", np.zeros((0, 4), np.float32), np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
+    changed = added(empty, 0, objects=objects)
+    rows = sources(objects, changed.boxes)
+    np.testing.assert_array_equal(changed.boxes, objects.boxes[rows])
+    np.testing.assert_array_equal(changed.points, np.concatenate([objects.points(row) for row in rows]))
+    np.testing.assert_array_equal(changed.labels, [[c.name for c in CLASSES].index(t) for t in objects.types[rows]])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [SamplingConfig(counts={}), SamplingConfig(counts={"Car": 2}), SamplingConfig(min_points=1000)],
+    ids=["no classes", "full already", "no object large enough"],
+)
+def test_with_nothing_to_put_in_the_frame_stays_as_it_is(settings: SamplingConfig) -> None:
+    frame = make_frame()
+    changed = added(frame, 0, settings)
+    np.testing.assert_array_equal(changed.points, frame.points)
+    np.testing.assert_array_equal(changed.boxes, frame.boxes)
+
+
+def test_the_configuration_knows_the_difficulties_of_the_database() -> None:
+    assert get_args(Difficulty) == DIFFICULTY_NAMES
+
+
+def test_a_label_database_serves(simulated: Path, tmp_path: Path) -> None:
+    shutil.copytree(simulated, tmp_path / "data")
+    prepare(tmp_path / "data", workers=1)
+    database = load_label_database(tmp_path / "data" / "prepared")
+    frame = make_frame(types=("Car",))
+    settings = SamplingConfig(counts={"Car": 1 + len(database)}, min_points=1)
+    changed = add_objects(frame, np.random.default_rng(0), settings, database, CLASSES)
+    assert len(changed.boxes) > 1
+    assert len(changed.points) > 0.9 * len(frame.points)
+
+
+def test_an_empty_database_gives_nothing() -> None:
+    nothing = Objects(
+        np.zeros(0, "<U10"), np.zeros((0, 7), np.float32), np.zeros(0, np.int8), np.zeros(0, np.int64), ()
+    )
+    frame = make_frame()
+    assert len(added(frame, 0, objects=nothing).boxes) == len(frame.boxes)
+
+
+def test_what_is_read_only_stays_as_it_was() -> None:
+    frame, objects = make_frame(types=STREET), make_objects()
+    for array in (frame.points, frame.boxes, frame.labels, objects.boxes, *objects.clouds):
+        array.flags.writeable = False
+    first, second = (added(frame, 7, objects=objects) for _ in range(2))
+    for name in ("points", "boxes", "labels"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert (first.points.dtype, first.boxes.dtype, first.labels.dtype) == (np.float32, np.float32, np.int64)

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lidar_ebm.config.config import Config
+from lidar_ebm.config.loading import save_config
+from lidar_ebm.errors import InputError
+from lidar_ebm.evaluation.kitti.average_precision import evaluate
+from lidar_ebm.formats.kitti.files import read_split, write_split
+from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.run import load_run, save_weights
+from lidar_ebm.runs.temperature import weights_digest
+from lidar_ebm.workflows.evaluate import evaluate_run
+from lidar_ebm.workflows.plot import plot_run
+
+METRICS = "step,epoch,stage,loss,anchor_box\n10,0,detector,2.0,1.0\n20,1,detector,1.0,0.5\n"
+
+
+def make_run(config: Config, folder: Path) -> Path:
+    """A run that has learnt nothing."""
+    save_config(config, folder / "config.yaml")
+    save_weights(Detector(config), config, folder / "model.safetensors")
+    (folder / "metrics.csv").write_text(METRICS)
+    return folder
+
+
+@pytest.fixture
+def hollow(simulated: Path, tmp_path: Path) -> Path:
+    """A data set whose last validation frame has no points and no labels."""
+    data = tmp_path / "hollow"
+    shutil.copytree(simulated, data)
+    name = read_split(data / "ImageSets" / "val.txt")[-1]
+    (data / "training" / "velodyne" / f"{name}.bin").write_bytes(b"")
+    (data / "training" / "label_2" / f"{name}.txt").write_text("")
+    return data
+
+
+def test_empty_frames_are_evaluated_and_drawn(eager_config: Config, hollow: Path, tmp_path: Path) -> None:
+    run = make_run(eager_config, tmp_path / "run")
+    found = evaluate_run(run, hollow, steps=2, curve_steps=(1,))
+    assert [len(items) > 0 for items in found.predictions.results[2]] == [True, False]
+    assert found.after.frame_count == 2
+    assert [steps for steps, iou, _ in found.against_steps if iou == 0.7] == [0, 1, 2]
+    pictures = plot_run(run, data=hollow, frames=5)
+    assert sum(path.name.startswith("frame_") for path in pictures) == 1  # only frames with labels are drawn
+
+
+def test_a_detector_that_finds_nothing_is_zero_everywhere(tiny_config: Config, hollow: Path, tmp_path: Path) -> None:
+    blind = tiny_config.model_copy(
+        update={"detection": tiny_config.detection.model_copy(update={"score_threshold": 1.0})}
+    )
+    run = make_run(blind, tmp_path / "run")
+    found = evaluate_run(run, hollow, steps=1)
+    assert all(change.before == change.after == 0.0 for change in found.comparisons[0].changes)
+    with (run / "evaluation" / "val" / "ap_against_steps.csv").open(newline="") as file:
+        assert {float(row["ap"]) for row in csv.DictReader(file)} == {0.0}
+    assert all(path.exists() for path in plot_run(run, data=hollow))
+
+
+def test_pictures_of_a_split_that_was_not_evaluated_are_refused(
+    tiny_config: Config, simulated: Path, tmp_path: Path
+) -> None:
+    run = make_run(tiny_config, tmp_path / "run")
+    with pytest.raises(InputError, match="lidar-ebm evaluate"):
+        plot_run(run, data=simulated)
+
+
+def every_file(folder: Path) -> dict[str, bytes]:
+    """Content of all files in a folder but that which says when they were made, by their names in it."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "about.json"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+# Evaluates until its sixth frame, for which it waits for ever: the second batch is never done.
+KILLED = """
+import sys, threading
+from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.evaluation.kitti.average_precision import evaluate
+from lidar_ebm.workflows.evaluate import evaluate_run
+
+read = KittiDataset.__getitem__
+KittiDataset.__getitem__ = lambda self, index: threading.Event().wait() if index == 5 else read(self, index)
+evaluate_run(sys.argv[1], sys.argv[2], split="six", steps=2)
+"""
+
+
+def test_a_killed_evaluation_goes_on_to_the_same_files(
+    eager_config: Config, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(simulated, data)
+    write_split(data / "ImageSets" / "six.txt", [f"{index:06d}" for index in range(6)])
+    run = make_run(eager_config, tmp_path / "run")
+    folder = run / "evaluation" / "six"
+    undisturbed = evaluate_run(run, data, split="six", steps=2)
+    files = every_file(folder)
+    shutil.rmtree(folder)
+
+    # With other threads sums are added in another order, and digits differ.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(run), str(data)], env=environment)
+    while not list(folder.glob("partial/*.safetensors")):
+        assert child.poll() is None
+        time.sleep(0.05)
+    child.kill()
+    child.wait()
+    assert set(every_file(folder)) == {str(path.relative_to(folder)) for path in folder.glob("partial/*.safetensors")}
+
+    seen: list[tuple[str, ...]] = []
+    encode = Detector.encode
+    monkeypatch.setattr(Detector, "encode", lambda self, batch: (seen.append(batch.frame_ids), encode(self, batch))[1])
+    found = evaluate_run(run, data, split="six", steps=2)
+    assert seen == [("000004", "000005")]  # the rest was there
+    assert found.predictions == undisturbed.predictions  # every digit
+    assert every_file(folder) == files
+
+
+def test_scoring_the_result_files_gives_the_evaluations_own_figures(
+    eager_config: Config, simulated: Path, tmp_path: Path
+) -> None:
+    run = make_run(eager_config, tmp_path / "run")
+    found = evaluate_run(run, simulated, steps=2, ious=(0.01, 0.02, 0.05))
+    labels, folder = simulated / "training" / "label_2", run / "evaluation" / "val"
+    for part, side in (("results_before", "before"), ("results_after", "after")):
+        scored = evaluate(labels, folder / part, classes=("Car",), iou=(0.01, 0.02, 0.05), metrics=("3d", "bev"))
+        for change in found.comparisons[0].changes:
+            own = getattr(change, side)
+            assert scored.ap("Car", change.metric, change.difficulty, change.iou) == pytest.approx(own, abs=1e-9)
+    assert any(change.after > 0 for change in found.comparisons[0].changes)
+
+
+def test_what_was_evaluated_is_recorded(eager_config: Config, simulated: Path, tmp_path: Path) -> None:
+    run = make_run(eager_config, tmp_path / "run")
+    evaluate_run(run, simulated, steps=2, curve_steps=(1,))
+    about = json.loads((run / "evaluation" / "val" / "about.json").read_text())
+    assert (about["data"], about["split"], about["frames"]) == (str(simulated.resolve()), "val", 2)
+    assert (about["steps"], about["all_steps"]) == (2, [0, 1, 2])
+    assert about["weights_sha256"] == weights_digest(load_run(run))
+    assert about["environment"]["torch"] == torch.__version__
