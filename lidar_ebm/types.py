@@ -37,7 +37,7 @@ def to_device(value: T, device: torch.device | str) -> T:
 
 
 @dataclass(frozen=True)
-class Boxes:
+class LabelBatch:
     """Labelled boxes of a batch."""
 
     boxes: Tensor  # [M, 7] float32
@@ -53,7 +53,7 @@ class Batch:
     frame_ids: tuple[str, ...]
     points: Tensor  # [N, 4] float32: x, y, z (m), reflectance 0..1
     point_batch_index: Tensor  # [N] int64
-    boxes: Boxes
+    boxes: LabelBatch
     batch_size: int
 
     def to(self, device: torch.device | str) -> Batch:

@@ -114,7 +114,7 @@ def read_recall(text: str) -> str:
 
 
 def read_rules(classes: str, iou: str | None, difficulties: list[str] | None) -> dict[str, Any]:
-    """The arguments of `kitti_ap.evaluate` that --classes, --iou and --difficulty stand for.
+    """The arguments of `evaluate` that --classes, --iou and --difficulty stand for.
 
     Raises:
         InputError: one of them cannot be read; the message names it.

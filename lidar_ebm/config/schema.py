@@ -42,7 +42,7 @@ def resolved_yaml(name: str | Path | None = None, overrides: list[str] | None = 
 def schema_json() -> str:
     """The JSON schema of configuration files: names, kinds, ranges and meanings of all settings."""
     schema = _flattened(Config.model_json_schema())
-    for model in _models(Config):
+    for model in models(Config):
         definition = schema if model is Config else schema["$defs"][model.__name__]
         for field, meaning in comments(model).items():
             definition["properties"][field]["description"] = meaning
@@ -129,14 +129,14 @@ def _flow(value: Any) -> str:
     return yaml.safe_dump(plain, default_flow_style=True, width=10_000, sort_keys=False).removesuffix("...\n").strip()
 
 
-def _models(model: type[BaseModel]) -> set[type[BaseModel]]:
+def models(model: type[BaseModel]) -> set[type[BaseModel]]:
     """A model and those that its settings are made of."""
     found = {model}
     for field in model.model_fields.values():
         candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
         for kind in candidates:
             if inspect.isclass(kind) and issubclass(kind, BaseModel):
-                found |= _models(kind)
+                found |= models(kind)
     return found
 
 

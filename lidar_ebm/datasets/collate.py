@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.errors import InputError
-from lidar_ebm.types import Batch, Boxes
+from lidar_ebm.types import Batch, LabelBatch
 
 
-def collate(frames: Sequence[Frame]) -> Batch:
+def collate(frames: Sequence[Sample]) -> Batch:
     """Put frames together, in their order. Any of them, the last one too, may have no points or no boxes.
 
     Raises:
@@ -20,7 +20,7 @@ def collate(frames: Sequence[Frame]) -> Batch:
     """
     if not frames:
         raise InputError("a batch needs at least one frame; check the batch size and the split.")
-    boxes = Boxes(
+    boxes = LabelBatch(
         boxes=torch.from_numpy(np.concatenate([frame.boxes for frame in frames]).astype(np.float32, copy=False)),
         labels=torch.from_numpy(np.concatenate([frame.labels for frame in frames]).astype(np.int64, copy=False)),
         batch_index=_batch_index([len(frame.boxes) for frame in frames]),

@@ -1,23 +1,42 @@
-"""One frame of a data set."""
+"""One frame of any data set: points with named channels, and boxes and a camera where there are any."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    # Scoring reads label files without torch, which takes a second and over a hundred MB to import; what needs it here
-    # imports it itself.
-    pass
+from lidar_ebm.boxes import Boxes
+from lidar_ebm.errors import InputError
+from lidar_ebm.geometry.camera import Camera
+
+REFLECTANCE = "reflectance"  # 0..1
+TIME_LAG = "time_lag"  # s before the frame's own sweep
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
-    """One frame of a data set, as numpy arrays."""
+    """One frame, in the LiDAR frame (x forward, y left, z up, m).
 
-    frame_id: str
-    points: np.ndarray  # [N, 4] float32: x, y, z (m), reflectance 0..1
-    boxes: np.ndarray  # [M, 7] float32
-    labels: np.ndarray  # [M] int64, index into config.classes
+    Raises:
+        InputError: the points have another number of columns than x, y, z and the channels.
+    """
+
+    name: str
+    points: np.ndarray  # [N, 3 + C] float32: x, y, z (m), then a column for each channel
+    channels: tuple[str, ...] = (REFLECTANCE,)
+    boxes: Boxes | None = None  # its labels; None where nobody labelled it
+    camera: Camera | None = None  # None: nothing is known of one
+
+    def __post_init__(self) -> None:
+        if self.points.ndim != 2 or self.points.shape[1] != 3 + len(self.channels):
+            raise InputError(
+                f"frame {self.name}: points have shape {list(self.points.shape)}; x, y, z and the channels "
+                f"{', '.join(self.channels) or '(none)'} make [N, {3 + len(self.channels)}]."
+            )
+
+    def channel(self, name: str) -> np.ndarray:
+        """A channel by name, [N] float32; zeros where the points do not have it."""
+        if name not in self.channels:
+            return np.zeros(len(self.points), np.float32)
+        return self.points[:, 3 + self.channels.index(name)]

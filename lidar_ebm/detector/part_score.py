@@ -10,7 +10,7 @@ from cuda_ops.box_sampling.op import part_sensitive_scores
 from lidar_ebm.config.config import Config
 from lidar_ebm.detector.losses import precise, sigmoid_focal_loss
 from lidar_ebm.system.synchronised import shared_count
-from lidar_ebm.types import BevFeatures, Boxes, Proposals
+from lidar_ebm.types import BevFeatures, LabelBatch, Proposals
 
 
 class PartScore(nn.Module):
@@ -43,7 +43,7 @@ class PartScore(nn.Module):
         )  # [N, K]
         return precise(scores.gather(1, proposals.labels[:, None])[:, 0])
 
-    def loss(self, bev: BevFeatures, proposals: Proposals, boxes: Boxes) -> dict[str, Tensor]:
+    def loss(self, bev: BevFeatures, proposals: Proposals, boxes: LabelBatch) -> dict[str, Tensor]:
         """Focal loss over the labels and the proposals that the anchor head scored above the threshold.
 
         A box is positive where its rotated 3-D IoU with a label of its class and frame reaches `positive_iou`. The
@@ -69,7 +69,7 @@ class PartScore(nn.Module):
         )
         return {"part_score": settings.weight * losses.sum() / shared_count(positive.sum())}
 
-    def training_boxes(self, proposals: Proposals, boxes: Boxes) -> Proposals:
+    def training_boxes(self, proposals: Proposals, boxes: LabelBatch) -> Proposals:
         """The labels, and of each frame's proposals above the threshold the best `max_training_boxes`."""
         settings = self.config.part_score
         chosen = proposals.select(proposals.scores > settings.score_threshold)
@@ -87,7 +87,7 @@ class PartScore(nn.Module):
         )
 
 
-def _matches(proposals: Proposals, boxes: Boxes, iou_threshold: float) -> Tensor:
+def _matches(proposals: Proposals, boxes: LabelBatch, iou_threshold: float) -> Tensor:
     """Whether each proposal reaches the rotated 3-D IoU with a label of its class in its frame, [N] bool."""
     positive = torch.zeros_like(proposals.labels, dtype=torch.bool)
     for frame in range(boxes.batch_size):

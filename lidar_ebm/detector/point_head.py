@@ -13,7 +13,7 @@ from cuda_ops.point_ops.op import interpolate, points_in_boxes, three_nearest
 from lidar_ebm.config.config import Config
 from lidar_ebm.detector.losses import PRIOR_BIAS, precise, sigmoid_focal_loss, smooth_l1
 from lidar_ebm.system.synchronised import shared_count
-from lidar_ebm.types import Boxes, SparseFeatures, Voxels
+from lidar_ebm.types import LabelBatch, SparseFeatures, Voxels
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class PointHead(nn.Module):
         hidden = self.hidden(torch.cat(interpolated, dim=1))  # [V, channels]
         return PointPredictions(self.foreground(hidden)[:, 0], self.offset(hidden))
 
-    def loss(self, predictions: PointPredictions, boxes: Boxes, voxels: Voxels) -> dict[str, Tensor]:
+    def loss(self, predictions: PointPredictions, boxes: LabelBatch, voxels: Voxels) -> dict[str, Tensor]:
         """Focal loss of the foreground, smooth-L1 of the offsets of the points in boxes.
 
         Returns:
@@ -85,7 +85,7 @@ class PointHead(nn.Module):
 
 
 @torch.no_grad()
-def point_targets(voxels: Voxels, boxes: Boxes) -> PointTargets:
+def point_targets(voxels: Voxels, boxes: LabelBatch) -> PointTargets:
     """Which of the voxels' mean points lie in a labelled box of their frame; the first such box is a point's own."""
     points = voxels.features[:, :3]
     own = points_in_boxes(

@@ -100,7 +100,7 @@ def _resampled_curves(
     false_change: np.ndarray,
     gained_change: np.ndarray,
 ) -> np.ndarray:
-    """Curves [R, 41]: what `kitti_ap` does for all frames, where a frame counts as often as it was drawn."""
+    """Curves [R, 41]: what `average_precision` does for all frames, where a frame counts as often as it was drawn."""
     curves = np.zeros((len(drawn), RECALL_STEPS + 1), dtype=np.float64)
     for r in range(len(drawn)):
         weight = drawn[r]

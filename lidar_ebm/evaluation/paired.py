@@ -48,20 +48,20 @@ def compare_results(
     independent; where they come from few drives, the truth is less sure than the interval says.
 
     Args:
-        labels: as in `kitti_ap.evaluate`, with which the figures agree.
+        labels: as in `evaluate`, with which the figures agree.
         a, b: results, of the same frames.
         resamples: number of draws.
         confidence: share of the draws within the interval.
         seed: of the draws.
         names: what to call the two; folders' names, or A and B, where None.
-        options: the others of `kitti_ap.evaluate` but `distances`.
+        options: the others of `evaluate` but `distances`.
 
     Returns:
         Every figure that either set has. One that was not scored in a set (no detections of the class, say) is NaN
         there, has no interval, and `notes` name it.
 
     Raises:
-        InputError: the sets hold other frames, or what `kitti_ap.evaluate` raises.
+        InputError: the sets hold other frames, or what `evaluate` raises.
     """
     if resamples < 1 or not 0.0 < confidence < 1.0:
         raise InputError(f"resamples {resamples}, confidence {confidence}: give at least 1, and a share from 0 to 1")

@@ -1,4 +1,4 @@
-"""What is known of the camera and of where the LiDAR stands to it: numpy alone, for programs that load no torch."""
+"""A camera beside the LiDAR: where it stands, what it projects to, and how large its image is. NumPy alone."""
 
 from __future__ import annotations
 
@@ -13,60 +13,39 @@ DEFAULT_IMAGE_SIZE = (1242, 375)  # width, height in pixels of most of KITTI's r
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
-    """What KITTI's calib files say of the LiDAR and the left colour camera, in metres and pixels.
+class Camera:
+    """A pinhole camera with the LiDAR beside it, in metres and pixels.
+
+    The camera frame has x to the right, y down and z along the optical axis.
 
     Raises:
-        InputError: a matrix has the wrong shape, is not finite or is singular; the message names it.
+        InputError: a matrix has the wrong shape, is not finite or is singular, or the image has no pixel; the message
+            names it.
     """
 
-    p2: np.ndarray  # [3, 4] float64: rectified camera frame → left colour image (homogeneous)
-    r0_rect: np.ndarray  # [3, 3] float64: reference camera → rectified camera
-    tr_velo_to_cam: np.ndarray  # [3, 4] float64: LiDAR → reference camera
+    projection: np.ndarray  # [3, 4] float64: camera frame → image (homogeneous)
+    lidar_to_camera: np.ndarray  # [4, 4] float64: LiDAR frame → camera frame (homogeneous)
+    image_size: tuple[int, int]  # width, height, pixels
 
     def __post_init__(self) -> None:
-        for name, shape in (("p2", (3, 4)), ("r0_rect", (3, 3)), ("tr_velo_to_cam", (3, 4))):
+        for name, shape in (("projection", (3, 4)), ("lidar_to_camera", (4, 4))):
             matrix = np.asarray(getattr(self, name), dtype=np.float64)
             if matrix.shape != shape:
-                raise InputError(f"calibration matrix {name} has shape {matrix.shape}; give it as {shape}.")
+                raise InputError(f"camera: {name} has shape {matrix.shape}; give it as {shape}.")
             if not np.isfinite(matrix).all():
-                raise InputError(f"calibration matrix {name} holds NaN or infinity; restore the original values.")
-            if np.linalg.cond(matrix[:, :3]) > 1e8:
-                raise InputError(f"calibration matrix {name} is singular; restore the original values.")
+                raise InputError(f"camera: {name} holds NaN or infinity; restore the original values.")
+            if np.linalg.cond(matrix[:3, :3]) > 1e8:
+                raise InputError(f"camera: {name} is singular; restore the original values.")
             object.__setattr__(self, name, matrix)
-
-    @classmethod
-    def nominal(cls) -> Calibration:
-        """A camera as on KITTI's car, looking exactly ahead and level: for data that come without a calibration."""
-        return cls(
-            p2=np.array([[721.5377, 0, 609.5593, 44.85728], [0, 721.5377, 172.854, 0.2163791], [0, 0, 1, 0.002745884]]),
-            r0_rect=np.eye(3),
-            tr_velo_to_cam=np.array([[0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27]]),
-        )
+        if min(self.image_size) < 1:
+            raise InputError(f"camera: an image of {self.image_size[0]} x {self.image_size[1]} pixels; give its size.")
 
     @cached_property
-    def lidar_to_rect(self) -> np.ndarray:
-        """[4, 4] float64: LiDAR frame → rectified camera frame (homogeneous)."""
-        transform = np.eye(4)
-        transform[:3] = self.r0_rect @ self.tr_velo_to_cam
-        return transform
+    def lidar_to_image(self) -> np.ndarray:
+        """[3, 4] float64: LiDAR frame → image (homogeneous)."""
+        return self.projection @ self.lidar_to_camera
 
     @cached_property
-    def rect_to_lidar(self) -> np.ndarray:
-        """[4, 4] float64: rectified camera frame → LiDAR frame (homogeneous)."""
-        return np.linalg.inv(self.lidar_to_rect)
-
-    @cached_property
-    def heading_to_lidar(self) -> np.ndarray:
-        """[2, 2] float64: a direction (x, z) on the camera's ground plane → (x, y) seen from above in the LiDAR frame.
-
-        Raises:
-            InputError: the camera is not roughly upright, so that `rotation_y` says nothing about yaw.
-        """
-        matrix = self.rect_to_lidar[:2][:, [0, 2]]
-        if abs(np.linalg.det(matrix)) < 0.5:
-            raise InputError(
-                "the calibration tilts the camera by more than 60 degrees against the LiDAR, so that rotation_y cannot "
-                "give a heading; check Tr_velo_to_cam and R0_rect."
-            )
-        return matrix
+    def camera_to_lidar(self) -> np.ndarray:
+        """[4, 4] float64: camera frame → LiDAR frame (homogeneous)."""
+        return np.linalg.inv(self.lidar_to_camera)

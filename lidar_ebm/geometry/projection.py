@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.geometry.arrays import Array, as_given, as_tensor
 from lidar_ebm.geometry.boxes import corners_3d
-from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE, Calibration
+from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE
 
 # Edges of a box as pairs of indices into corners_3d: bottom, top, uprights.
 _EDGES = np.array([(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)])

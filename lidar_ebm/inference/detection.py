@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.kitti.dataset import crop_to_range
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.errors import InputError
 from lidar_ebm.runs.model import Detector
 from lidar_ebm.runs.run import load_run
@@ -112,7 +112,7 @@ class LoadedDetector:
         bad = int((~np.isfinite(array)).any(axis=1).sum())
         if bad:
             raise InputError(f"points: {bad} of {len(array)} rows hold NaN or infinite values. Drop these rows first.")
-        frame = Frame("points", array, np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
+        frame = Sample("points", array, np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
         batch = collate([crop_to_range(frame, self.config.voxels.range)])
         return batch.to(next(self.model.parameters()).device)
 

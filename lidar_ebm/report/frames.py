@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from cuda_ops.box_overlap.op import box_iou_3d
-from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.geometry.arrays import as_tensor
 from lidar_ebm.inference.detection import Climb, LoadedDetector
 
@@ -22,7 +22,7 @@ MOST_POINTS = 40_000  # a frame; KITTI's have some 20,000 within the camera's vi
 class ViewedFrame:
     """One frame with what the run makes of it, step by step."""
 
-    frame: Frame
+    frame: Sample
     climb: Climb
     types: tuple[str, ...]  # of the detections
     label_types: tuple[str, ...]

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 from lidar_ebm.formats.kitti.label import Label
-from lidar_ebm.geometry.camera import Calibration
 from lidar_ebm.geometry.projection import clip_to_image, project_boxes, project_to_image
 from lidar_ebm.simulation.scene import Actor, Scene
 from lidar_ebm.simulation.sensor import Echoes

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from lidar_ebm.geometry.camera import Calibration
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.geometry.projection import crop_to_camera_view
 from lidar_ebm.simulation.solids import Solid
 from lidar_ebm.simulation.street import Ground, ground_height, ground_surface

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.kitti.dataset import KittiDataset, crop_to_range
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.errors import InputError
 from lidar_ebm.training.augmentation.augment import augment
 from lidar_ebm.training.augmentation.sampling import ObjectDatabase
@@ -158,7 +158,7 @@ class _Rows(Sampler[list[tuple[int, int]]]):
             yield [(self.epoch, int(index)) for index in whole[self.part]]
 
 
-class _AugmentedFrames(Dataset[Frame | InputError]):
+class _AugmentedFrames(Dataset[Sample | InputError]):
     """The training frames as each epoch sees them."""
 
     def __init__(
@@ -166,7 +166,7 @@ class _AugmentedFrames(Dataset[Frame | InputError]):
     ) -> None:
         self.frames, self.config, self.seed, self.database = frames, config, seed, database
 
-    def __getitem__(self, key: tuple[int, int]) -> Frame | InputError:
+    def __getitem__(self, key: tuple[int, int]) -> Sample | InputError:
         epoch, index = key
         rng = np.random.default_rng((*self.seed, epoch, index))
         settings = self.config.augmentation
@@ -177,11 +177,11 @@ class _AugmentedFrames(Dataset[Frame | InputError]):
         return crop_to_range(frame, self.config.voxels.range)
 
 
-def _collate(frames: list[Frame | InputError]) -> _Loaded:
+def _collate(frames: list[Sample | InputError]) -> _Loaded:
     error = next((frame for frame in frames if isinstance(frame, InputError)), None)
     if error is not None:
         return _Loaded(None, error)
-    return _Loaded(collate([frame for frame in frames if isinstance(frame, Frame)]))
+    return _Loaded(collate([frame for frame in frames if isinstance(frame, Sample)]))
 
 
 def _begin_worker(_: int) -> None:

@@ -18,7 +18,7 @@ from lidar_ebm.training.processes import Processes
 from lidar_ebm.training.schedule import make_optimizer, make_schedule
 from lidar_ebm.training.stages import Stage, Work
 from lidar_ebm.training.state import Position, TrainingState, restore_optimizer
-from lidar_ebm.types import Batch, Boxes
+from lidar_ebm.types import Batch, LabelBatch
 
 ENERGY = "energy"  # the loss that is a mean over labels
 
@@ -169,7 +169,7 @@ def _frames_of(batch: Batch, low: int, high: int) -> Batch:
         frame_ids=batch.frame_ids[low:high],
         points=batch.points[points],
         point_batch_index=batch.point_batch_index[points] - low,
-        boxes=Boxes(
+        boxes=LabelBatch(
             boxes=batch.boxes.boxes[boxes],
             labels=batch.boxes.labels[boxes],
             batch_index=batch.boxes.batch_index[boxes] - low,

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from lidar_ebm.config.augmentation import AugmentationConfig
 from lidar_ebm.config.detector import ClassConfig
-from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.training.augmentation.augment import move_frame
 from lidar_ebm.training.augmentation.object_noise import move_objects
 from lidar_ebm.training.augmentation.sampling import ObjectDatabase, add_objects
@@ -26,12 +26,12 @@ NEAR_VIEW: View = (0.0, -20.0, 36.0, 20.0)  # where points are so dense that obj
 @dataclass(frozen=True)
 class _Panel:
     title: str
-    frame: Frame
+    frame: Sample
     before: np.ndarray  # [M, 7] where the boxes were, of those that moved
 
 
 def plot_augmentation(
-    frame: Frame,
+    frame: Sample,
     database: ObjectDatabase,
     classes: Sequence[ClassConfig],
     path: str | os.PathLike[str],

@@ -22,8 +22,9 @@ from numpy.typing import ArrayLike
 from PIL import Image, UnidentifiedImageError
 
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.geometry.boxes import corners_3d
-from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE, Calibration
+from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE
 from lidar_ebm.geometry.projection import project_to_image
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import BoxLayer

@@ -14,8 +14,8 @@ from lidar_ebm.datasets.kitti.frame_file import FrameFile, read_frame_file
 from lidar_ebm.datasets.kitti.layout import split_path
 from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.files import read_labels, read_split
-from lidar_ebm.geometry.camera import Calibration
 from lidar_ebm.visualization import palette
 
 KEPT = 8  # frames in memory

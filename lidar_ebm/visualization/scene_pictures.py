@@ -9,7 +9,7 @@ from typing import cast, get_args
 from PIL import Image
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.geometry.camera import Calibration
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar
 from lidar_ebm.visualization import palette

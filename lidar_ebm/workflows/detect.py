@@ -11,10 +11,10 @@ from typing import Any
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.kitti.frame_file import check_names, read_frame_file
 from lidar_ebm.energy.box_space import BOX_NAMES
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 from lidar_ebm.formats.kitti.files import write_labels
 from lidar_ebm.formats.kitti.label import Label
-from lidar_ebm.geometry.camera import Calibration
 from lidar_ebm.inference.detection import LoadedDetector, load_detector
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar

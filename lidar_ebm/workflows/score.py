@@ -28,10 +28,10 @@ def score(
         json: file to write all figures to.
         csv: likewise, as a table.
         plots: folder for precision-recall and orientation curves, as PNG.
-        options: as in `kitti_ap.evaluate`.
+        options: as in `evaluate`.
 
     Raises:
-        InputError: something given cannot be used; see `kitti_ap.evaluate`.
+        InputError: something given cannot be used; see `evaluate`.
         OutputError: a file cannot be written.
     """
     evaluation = evaluate(labels, results, **options)

@@ -103,7 +103,7 @@ def test_an_interruption_says_how_to_go_on(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    for name in ("training.checkpoint.load_config", "config.load_config"):  # by which all of them begin
+    for name in ("runs.run.load_config", "config.loading.load_config"):  # by which all of them begin
         monkeypatch.setattr(f"lidar_ebm.{name}", interrupt)
     monkeypatch.setattr("pathlib.Path.is_file", lambda path: True)
     assert run(*arguments) == 130

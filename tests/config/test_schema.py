@@ -11,9 +11,8 @@ import yaml
 from pydantic import BaseModel
 
 from lidar_ebm.config.config import Config
-from lidar_ebm.config.config import config as settings
-from lidar_ebm.config.config.schema import comments, resolved_yaml, schema_json
 from lidar_ebm.config.loading import configuration_folder, load_config
+from lidar_ebm.config.schema import comments, models, resolved_yaml, schema_json
 from lidar_ebm.errors import InputError
 
 PRESETS = sorted(configuration_folder().glob("*.yaml"))
@@ -64,19 +63,14 @@ def test_a_bad_name_is_an_error() -> None:
 def test_the_committed_schema_is_current() -> None:
     path = configuration_folder() / "schema.json"
     assert json.loads(path.read_text(encoding="utf-8")) == json.loads(schema_json()), (
-        "write it anew: python -c 'from lidar_ebm.config.config.schema import *; print(schema_json(), end=\"\")' > "
+        "write it anew: python -c 'from lidar_ebm.config.schema import *; print(schema_json(), end=\"\")' > "
         "configs/schema.json"
     )
 
 
 def test_the_schema_knows_and_explains_every_setting() -> None:
     schema = json.loads(schema_json())
-    classes = [
-        item for item in vars(settings).values() if isinstance(item, type) and issubclass(item, Config.__bases__[0])
-    ]
-    for model in classes:
-        if model is Config.__bases__[0]:
-            continue
+    for model in models(Config):
         definition = schema if model is Config else schema["$defs"][model.__name__]
         assert definition["properties"].keys() == model.model_fields.keys()
         assert definition["additionalProperties"] is False

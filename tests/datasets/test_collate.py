@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.errors import InputError
 
 
-def make_frame(points: int, boxes: int, seed: int = 0) -> Frame:
+def make_frame(points: int, boxes: int, seed: int = 0) -> Sample:
     rng = np.random.default_rng(seed)
-    return Frame(
+    return Sample(
         frame_id=f"{seed:06d}",
         points=rng.normal(size=(points, 4)).astype(np.float32),
         boxes=rng.normal(size=(boxes, 7)).astype(np.float32),

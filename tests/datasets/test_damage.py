@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.datasets.preparation.label_database import load_label_database
 from lidar_ebm.datasets.preparation.prepare import PrepareReport, prepare
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.errors import InputError
 from lidar_ebm.workflows.train import train
 from tests.datasets.damage import DAMAGES, HARMLESS, write_png
@@ -33,7 +33,7 @@ def sound(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def read_all(root: Path, split: str) -> list[Frame] | InputError:
+def read_all(root: Path, split: str) -> list[Sample] | InputError:
     """The frames of a split, or what was said instead; anything else than an InputError is raised."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -115,7 +115,7 @@ def test_training_refuses_what_cannot_be_used(
     assert names_file(str(refusal.value), places)
 
 
-def assert_same_frames(first: list[Frame] | InputError, second: list[Frame] | InputError) -> None:
+def assert_same_frames(first: list[Sample] | InputError, second: list[Sample] | InputError) -> None:
     assert isinstance(first, list)
     assert isinstance(second, list)
     for one, other in zip(first, second, strict=True):

@@ -10,7 +10,7 @@ import torch
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.detector import ClassConfig
 from lidar_ebm.detector.part_score import PartScore
-from lidar_ebm.types import BevFeatures, Boxes, Proposals
+from lidar_ebm.types import BevFeatures, LabelBatch, Proposals
 
 CHANNELS = 8
 
@@ -32,7 +32,7 @@ def make_bev(config: Config, batch_size: int = 2) -> BevFeatures:
     return BevFeatures(maps, maps, occupied, config.bev_grid)
 
 
-def make_labels(batch_size: int = 2) -> Boxes:
+def make_labels(batch_size: int = 2) -> LabelBatch:
     boxes = torch.tensor(
         [
             [5.0, -4.0, -0.9, 4.1, 1.7, 1.5, 0.1],
@@ -40,11 +40,11 @@ def make_labels(batch_size: int = 2) -> Boxes:
             [10.0, 0.0, -1.0, 4.5, 1.8, 1.6, 2.0],
         ]
     )
-    return Boxes(boxes, torch.tensor([0, 0, 0]), torch.tensor([0, 0, 1]), batch_size)
+    return LabelBatch(boxes, torch.tensor([0, 0, 0]), torch.tensor([0, 0, 1]), batch_size)
 
 
-def no_labels() -> Boxes:
-    return Boxes(torch.zeros(0, 7), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long), 2)
+def no_labels() -> LabelBatch:
+    return LabelBatch(torch.zeros(0, 7), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long), 2)
 
 
 def make_proposals(boxes: torch.Tensor, batch_index: list[int], labels: list[int] | None = None) -> Proposals:

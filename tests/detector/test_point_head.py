@@ -8,7 +8,7 @@ import torch
 from lidar_ebm.config.config import Config
 from lidar_ebm.detector.point_head import PointHead, point_targets
 from lidar_ebm.geometry.boxes import points_in_boxes
-from lidar_ebm.types import Boxes, SparseFeatures, Voxels
+from lidar_ebm.types import LabelBatch, SparseFeatures, Voxels
 
 VOXEL, LOW, SHAPE = (0.2, 0.2, 0.2), (0.0, -8.0, -3.0), (20, 80, 80)  # SHAPE is D, H, W
 
@@ -22,7 +22,7 @@ def small_config() -> Config:
     )
 
 
-def make_labels() -> Boxes:
+def make_labels() -> LabelBatch:
     boxes = torch.tensor(
         [
             [5.0, -4.0, -1.0, 4.0, 2.0, 2.0, 0.3],
@@ -30,11 +30,11 @@ def make_labels() -> Boxes:
             [10.0, 2.0, -1.0, 4.0, 2.0, 2.0, -2.0],
         ]
     )
-    return Boxes(boxes, torch.tensor([0, 0, 0]), torch.tensor([0, 0, 1]), 2)
+    return LabelBatch(boxes, torch.tensor([0, 0, 0]), torch.tensor([0, 0, 1]), 2)
 
 
-def no_labels(batch_size: int = 2) -> Boxes:
-    return Boxes(torch.zeros(0, 7), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long), batch_size)
+def no_labels(batch_size: int = 2) -> LabelBatch:
+    return LabelBatch(torch.zeros(0, 7), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long), batch_size)
 
 
 def make_voxels(count: int = 1500, batch_size: int = 2, seen: int | None = None) -> Voxels:

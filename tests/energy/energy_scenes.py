@@ -8,7 +8,7 @@ from torch import Tensor
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.energy.energy_head import EnergyHead
-from lidar_ebm.types import Batch, BevFeatures, BevGrid, Boxes
+from lidar_ebm.types import Batch, BevFeatures, BevGrid, LabelBatch
 
 
 def make_config(kinds: tuple[str, ...] = ("points",), *overrides: str) -> Config:
@@ -44,7 +44,7 @@ def make_batch(boxes: Tensor, counts: list[int]) -> Batch:
     """A frame for each box."""
     points = [car_points(box, count) for box, count in zip(boxes, counts, strict=True)]
     frame = torch.arange(len(boxes))
-    labels = Boxes(boxes, torch.zeros_like(frame), frame, len(boxes))
+    labels = LabelBatch(boxes, torch.zeros_like(frame), frame, len(boxes))
     return Batch(
         ("",) * len(boxes), torch.cat(points), torch.repeat_interleave(torch.tensor(counts)), labels, len(boxes)
     )

@@ -10,7 +10,7 @@ from cuda_ops.box_sampling.op import sample_boxes
 from cuda_ops.point_ops.op import FRAME_FEATURES, box_frame_features
 from lidar_ebm.config.energy import PointEnergyConfig
 from lidar_ebm.energy.box_features import BevView, PointView, points_near_boxes
-from lidar_ebm.types import Batch, BevFeatures, BevGrid, Boxes
+from lidar_ebm.types import Batch, BevFeatures, BevGrid, LabelBatch
 
 CAR = torch.tensor([10.0, 1.0, -1.0, 4.0, 1.7, 1.5, 0.4])
 
@@ -18,13 +18,13 @@ CAR = torch.tensor([10.0, 1.0, -1.0, 4.0, 1.7, 1.5, 0.4])
 def make_batch(points: list[Tensor]) -> Batch:
     """A batch of frames without labels."""
     frame = torch.repeat_interleave(torch.tensor([len(p) for p in points]))
-    none = Boxes(torch.zeros(0, 7), frame[:0], frame[:0], len(points))
+    none = LabelBatch(torch.zeros(0, 7), frame[:0], frame[:0], len(points))
     return Batch(("",) * len(points), torch.cat(points), frame, none, len(points))
 
 
 @pytest.fixture
 def view() -> PointView:
-    """Boxes with 5 (all), 40 (of which 12 are kept) and no points; in two frames, not in the frames' order."""
+    """LabelBatch with 5 (all), 40 (of which 12 are kept) and no points; in two frames, not in the frames' order."""
     near = CAR[:3] + torch.rand(40, 3) - 0.5
     sparse = torch.cat([near[:5], torch.rand(5, 1)], dim=1)
     dense = torch.cat([near, torch.rand(40, 1)], dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.energy.energy_head import EnergyHead
 from lidar_ebm.geometry.boxes import wrap_angle
-from lidar_ebm.types import Batch, BevFeatures, Boxes
+from lidar_ebm.types import Batch, BevFeatures, LabelBatch
 from tests.energy.energy_scenes import car_points, make_batch, make_config, make_head, make_maps
 
 KINDS = [("points",), ("bev",), ("bev", "points")]
@@ -83,7 +83,7 @@ class TestEveryHead:
             result = head.refine(head.context(batch, maps, boxes, index), boxes, steps=2)
             assert result.y.shape == boxes.shape
             assert result.y.isfinite().all()
-            labelled = replace(batch, boxes=Boxes(boxes, index, index, 2))
+            labelled = replace(batch, boxes=LabelBatch(boxes, index, index, 2))
             loss = head.loss(labelled, maps)
             loss.backward()
             assert loss.isfinite()

@@ -17,7 +17,7 @@ from lidar_ebm.ebm.noise import GaussianMixtureNoise
 from lidar_ebm.energy.energy_head import EnergyHead
 from lidar_ebm.energy.losses import make_noise
 from lidar_ebm.errors import InputError
-from lidar_ebm.types import Batch, BevFeatures, Boxes
+from lidar_ebm.types import Batch, BevFeatures, LabelBatch
 from tests.cuda_ops.devices import needs_native
 from tests.energy.energy_scenes import make_batch, make_config, make_head, make_maps
 from tests.energy.memory_watch import Watch
@@ -87,7 +87,7 @@ def test_frames_and_labels_count_one_by_one(method: str) -> None:
     alone = []
     for frame in range(3):
         mine = index == frame
-        own = Boxes(batch.boxes.boxes[mine], batch.boxes.labels[mine], index[mine], 3)
+        own = LabelBatch(batch.boxes.boxes[mine], batch.boxes.labels[mine], index[mine], 3)
         loss = head.loss(replace(batch, boxes=own), maps, seeds=(5, 6, 7))
         head.zero_grad()
         loss.backward()

@@ -27,7 +27,7 @@ from lidar_ebm.evaluation.table import (
 )
 from lidar_ebm.formats.kitti.files import write_labels, write_split
 from lidar_ebm.formats.kitti.label import Label
-from lidar_ebm.workflows import score
+from lidar_ebm.workflows.score import score
 from tests.evaluation.kitti.random_frames import random_frames
 from tests.evaluation.made_evaluations import made_curve, made_evaluation
 

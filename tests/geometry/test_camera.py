@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.geometry.camera import Calibration
+from lidar_ebm.formats.kitti.calibration import Calibration
 
 
 def tilted_calibration(yaw: float = 0.1, pitch: float = 0.015) -> Calibration:

@@ -9,8 +9,8 @@ import torch
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.kitti.dataset import crop_to_range
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.energy.box_space import BOX_NAMES
 from lidar_ebm.errors import InputError
 from lidar_ebm.inference.detection import LoadedDetector
@@ -52,7 +52,7 @@ def slices_of(each: Landscape) -> tuple[Slice, ...]:
 
 def test_values_are_those_of_the_energy_at_the_same_boxes(detector: LoadedDetector, found: list[Landscape]) -> None:
     model = detector.model
-    frame = Frame("a", some_points(), np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
+    frame = Sample("a", some_points(), np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
     batch = collate([crop_to_range(frame, detector.config.voxels.range)])
     with torch.no_grad():
         features = model.encode(batch)

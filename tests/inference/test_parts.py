@@ -10,11 +10,11 @@ from lidar_ebm.config.config import Config
 from lidar_ebm.errors import OutputError
 from lidar_ebm.inference.parts import Parts
 from lidar_ebm.runs.model import Detector
-from lidar_ebm.types import Batch, Boxes
+from lidar_ebm.types import Batch, LabelBatch
 
 
 def make_batch(points: torch.Tensor, batch_index: torch.Tensor, size: int = 2) -> Batch:
-    no_boxes = Boxes(torch.zeros(0, 7), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), size)
+    no_boxes = LabelBatch(torch.zeros(0, 7), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), size)
     return Batch(tuple("ab"), points, batch_index, no_boxes, size)
 
 

@@ -10,14 +10,14 @@ from cuda_ops.box_overlap.op import box_iou_bev
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.detector import ClassConfig
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.runs.model import Detector
 from lidar_ebm.types import Batch, Detections
 
 
-def empty_frame() -> Frame:
-    return Frame("empty", np.zeros((0, 4), np.float32), np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
+def empty_frame() -> Sample:
+    return Sample("empty", np.zeros((0, 4), np.float32), np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
 
 
 def batch_of(simulated: Path, config: Config, indices: tuple[int | None, ...]) -> Batch:

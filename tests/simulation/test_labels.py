@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.label import Label
-from lidar_ebm.geometry.camera import Calibration
 from lidar_ebm.geometry.projection import project_to_image
 from lidar_ebm.simulation.cars import car_body
 from lidar_ebm.simulation.labels import LABEL_RANGE, make_labels, occlusion_level

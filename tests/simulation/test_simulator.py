@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from lidar_ebm.errors import InputError, OutputError
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels, labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points, read_split
 from lidar_ebm.geometry.boxes import points_in_boxes
-from lidar_ebm.geometry.camera import Calibration
 from lidar_ebm.geometry.projection import crop_to_camera_view
 from lidar_ebm.simulation.simulator import SimulationSettings, simulate, simulate_frame, split_frames
 

@@ -21,7 +21,7 @@ from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.detector.sparse_backbone import RowNorm
 from lidar_ebm.runs.model import Detector
 from lidar_ebm.system.synchronised import SynchronisedNorm, process_count, shared_count, synchronise_norms
-from lidar_ebm.types import Batch, Boxes
+from lidar_ebm.types import Batch, LabelBatch
 
 PROCESSES = 2
 STEPS = 2
@@ -37,7 +37,9 @@ def blank(batch: Batch, frames: tuple[int, ...]) -> Batch:
     """The batch without the points and labels of some frames."""
     points = ~torch.isin(batch.point_batch_index, torch.tensor(frames))
     rows = ~torch.isin(batch.boxes.batch_index, torch.tensor(frames))
-    boxes = Boxes(*(values[rows] for values in (batch.boxes.boxes, batch.boxes.labels, batch.boxes.batch_index)), 4)
+    boxes = LabelBatch(
+        *(values[rows] for values in (batch.boxes.boxes, batch.boxes.labels, batch.boxes.batch_index)), 4
+    )
     return replace(batch, points=batch.points[points], point_batch_index=batch.point_batch_index[points], boxes=boxes)
 
 
@@ -50,7 +52,7 @@ def part_of(batch: Batch, rank: int, size: int) -> Batch:
         return values[(frame >= first) & (frame < first + share)]
 
     frame, label_frame = batch.point_batch_index, batch.boxes.batch_index
-    boxes = Boxes(
+    boxes = LabelBatch(
         own(batch.boxes.boxes, label_frame),
         own(batch.boxes.labels, label_frame),
         own(label_frame, label_frame) - first,

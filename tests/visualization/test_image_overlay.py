@@ -9,10 +9,10 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from lidar_ebm.errors import InputError, OutputError
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points
 from lidar_ebm.geometry.boxes import corners_3d
-from lidar_ebm.geometry.camera import Calibration
 from lidar_ebm.geometry.projection import project_boxes, project_to_image
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import BoxLayer, after_layer, label_layer

@@ -18,7 +18,7 @@ from lidar_ebm.energy.box_features import BevView, BoxContext
 from lidar_ebm.energy.box_space import box_space
 from lidar_ebm.runs.model import Detector
 from lidar_ebm.simulation.simulator import SimulationSettings, simulate_frame
-from lidar_ebm.types import Batch, Boxes
+from lidar_ebm.types import Batch, LabelBatch
 
 BOXES, STEPS = 100, 10
 
@@ -76,7 +76,7 @@ def detection(device: torch.device) -> Callable[[], object]:
     detector = Detector(config).to(device).eval()
     points = torch.from_numpy(simulate_frame(SimulationSettings(seed=0), 0).points)
     nothing = torch.zeros(0, dtype=torch.int64)
-    labels = Boxes(torch.zeros(0, 7), nothing, nothing, 1)
+    labels = LabelBatch(torch.zeros(0, 7), nothing, nothing, 1)
     batch = Batch(("000000",), points, torch.zeros(len(points), dtype=torch.int64), labels, 1).to(device)
     return lambda: detector.detect(batch, STEPS)
 

@@ -15,9 +15,10 @@ from lidar_ebm.datasets.kitti.layout import INPUTS, Stamps, input_path, is_file,
 from lidar_ebm.datasets.kitti.raw_frame import format_triple, frame_calibration, frame_image_size, has_box, is_sane
 from lidar_ebm.datasets.preparation.findings import ERROR, WARNING, Finding
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.files import parse_labels, read_bytes, read_points
 from lidar_ebm.formats.kitti.label import Label
-from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE, Calibration
+from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE
 from lidar_ebm.geometry.projection import clip_to_image, project_boxes
 
 # What objects and clouds are within, with room to spare. What is beyond is said, and used all the same.

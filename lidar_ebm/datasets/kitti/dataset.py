@@ -20,7 +20,6 @@ from torch.utils.data import Dataset
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.detector import ClassConfig
-from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.kitti.layout import (
     INPUTS,
     Stamps,
@@ -35,15 +34,16 @@ from lidar_ebm.datasets.kitti.layout import (
 from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space, crop_to_view, frame_calibration, frame_image_size
 from lidar_ebm.datasets.preparation.index import read_index
 from lidar_ebm.datasets.preparation.prepared_frame import FrameRecord, prepared_path, read_prepared
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.files import read_labels, read_points, read_split
 from lidar_ebm.formats.kitti.label import KITTI_TYPES, Label
-from lidar_ebm.geometry.camera import Calibration
 
 _SHOWN = 5
 
 
-class KittiDataset(Dataset[Frame]):
+class KittiDataset(Dataset[Sample]):
     """Frames of one split, cropped to the camera's view and the voxel range, with the boxes of the configured classes.
 
     A label counts for a class if its type is the class's name or one of those that the class merges. Boxes whose centre
@@ -82,14 +82,14 @@ class KittiDataset(Dataset[Frame]):
         self._range = config.voxels.range if cropped else None
         self._class_of_type = _class_of_type(config.classes)
         self._frame_ids = read_split(self.split_path)
-        self._cache: dict[int, Frame] | None = {} if cache else None
+        self._cache: dict[int, Sample] | None = {} if cache else None
         self._inputs = self._check_files()
         self._prepared = self._find_prepared()
 
     def __len__(self) -> int:
         return len(self._frame_ids)
 
-    def __getitem__(self, index: int) -> Frame:
+    def __getitem__(self, index: int) -> Sample:
         if self._cache is None:
             return self._read_frame(index)
         if index not in self._cache:
@@ -116,12 +116,12 @@ class KittiDataset(Dataset[Frame]):
         """Whether the frame is read from DATA/prepared."""
         return self._prepared[index]
 
-    def _read_frame(self, index: int) -> Frame:
+    def _read_frame(self, index: int) -> Sample:
         points, boxes, types = self._read_prepared(index) if self._prepared[index] else self._read_raw(index)
         classes = [self._class_of_type.get(name.lower(), -1) for name in types] if self.with_labels else []
         labels = np.array(classes, dtype=np.int64)
         boxes = boxes[: len(labels)][labels >= 0].astype(np.float32)
-        frame = Frame(self._frame_ids[index], points, boxes, labels[labels >= 0])
+        frame = Sample(self._frame_ids[index], points, boxes, labels[labels >= 0])
         return frame if self._range is None else crop_to_range(frame, self._range)
 
     def _read_raw(self, index: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -212,12 +212,12 @@ class KittiDataset(Dataset[Frame]):
         return 1 + next(number for number, line in enumerate(lines) if line.strip() == name)
 
 
-def crop_to_range(frame: Frame, bounds: Sequence[float]) -> Frame:
+def crop_to_range(frame: Sample, bounds: Sequence[float]) -> Sample:
     """The frame without the points, and the boxes by their centres, outside `bounds` (low x y z, high x y z; m)."""
     low, high = np.asarray(bounds[:3], np.float32), np.asarray(bounds[3:], np.float32)
     points = _inside(frame.points[:, :3], low, high)
     boxes = _inside(frame.boxes[:, :3], low, high)
-    return Frame(frame.frame_id, frame.points[points], frame.boxes[boxes], frame.labels[boxes])
+    return Sample(frame.frame_id, frame.points[points], frame.boxes[boxes], frame.labels[boxes])
 
 
 def _inside(positions: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

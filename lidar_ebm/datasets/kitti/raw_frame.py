@@ -9,10 +9,11 @@ import numpy as np
 
 from lidar_ebm.datasets.kitti.layout import input_path
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import PathLike, read_calibration, read_image_size
 from lidar_ebm.formats.kitti.label import Label
-from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE, Calibration
+from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE
 from lidar_ebm.geometry.projection import crop_to_camera_view
 
 # Beyond this, in m, a number is no place or size of an object but damage, and would overflow float32 later on.

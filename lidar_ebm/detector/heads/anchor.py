@@ -23,7 +23,7 @@ from lidar_ebm.detector.heads.anchors import (
 from lidar_ebm.detector.losses import PRIOR_BIAS, precise, residual_loss, sigmoid_focal_loss
 from lidar_ebm.geometry.boxes import decode_boxes
 from lidar_ebm.system.synchronised import shared_count
-from lidar_ebm.types import BevFeatures, Boxes, Proposals
+from lidar_ebm.types import BevFeatures, LabelBatch, Proposals
 
 RESIDUALS = 7
 DIRECTIONS = 2
@@ -78,7 +78,7 @@ class AnchorHead(nn.Module):
             covered=covered_anchors(bev.occupied, self.config),
         )
 
-    def loss(self, predictions: AnchorPredictions, boxes: Boxes) -> dict[str, Tensor]:
+    def loss(self, predictions: AnchorPredictions, boxes: LabelBatch) -> dict[str, Tensor]:
         """Focal loss of the classes, smooth-L1 of the residuals, cross-entropy of the directions.
 
         Anchors that cover nothing and those between the two IoU thresholds do not count; residuals and directions are

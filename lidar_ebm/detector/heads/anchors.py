@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.geometry.boxes import encode_boxes, nearest_axis_aligned_iou, wrap_angle
-from lidar_ebm.types import BevGrid, Boxes
+from lidar_ebm.types import BevGrid, LabelBatch
 
 # Where the half turns of the two direction bins begin. Headings crowd along the axes of a road, so the bins change on
 # its diagonals.
@@ -110,7 +110,7 @@ def resolve_direction(yaw: Tensor, direction: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def assign_targets(anchors: Anchors, boxes: Boxes, covered: Tensor, config: Config) -> AnchorTargets:
+def assign_targets(anchors: Anchors, boxes: LabelBatch, covered: Tensor, config: Config) -> AnchorTargets:
     """Compare anchors with the labels of their class by nearest axis-aligned bird's-eye-view IoU.
 
     An anchor is positive from its class's `positive_iou` on, for the label that it overlaps most; background below

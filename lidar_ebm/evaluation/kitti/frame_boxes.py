@@ -11,7 +11,7 @@ import numpy as np
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.objects import Objects, check_objects, objects_from_numbers
 from lidar_ebm.evaluation.kitti.rules import UNKNOWN_ANGLE
-from lidar_ebm.geometry.camera import Calibration
+from lidar_ebm.formats.kitti.calibration import Calibration
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -52,7 +52,7 @@ def run_passes(
     metrics: Sequence[str],
     difficulties: Sequence[Difficulty],
 ) -> Iterator[Passes]:
-    """Match every class in every metric that it is scored in; the arguments are those of `kitti_ap.evaluate_objects`.
+    """Match every class in every metric that it is scored in; the arguments are those of `evaluate`.
 
     Raises:
         InputError: an unknown metric, a bad overlap, or a difficulty that asks for points that were not counted.

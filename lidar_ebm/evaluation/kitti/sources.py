@@ -51,7 +51,7 @@ def load(
     calib: PathLike | None = None,
     velodyne: PathLike | None = None,
 ) -> Loaded:
-    """Read or pack labels and results; the arguments are those of `kitti_ap.evaluate`.
+    """Read or pack labels and results; the arguments are those of `evaluate`.
 
     Raises:
         InputError: as there.

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.label import Label
 from lidar_ebm.geometry.boxes import corners_3d, wrap_angle
-from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE, Calibration
+from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE
 from lidar_ebm.geometry.projection import (
     _extents,
     _transform,

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.label import KITTI_TYPES, Label
-from lidar_ebm.geometry.camera import Calibration
 from lidar_ebm.system.files import atomic_write
 
 __all__ = [

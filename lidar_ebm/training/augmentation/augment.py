@@ -8,19 +8,19 @@ import numpy as np
 
 from lidar_ebm.config.augmentation import AugmentationConfig
 from lidar_ebm.config.detector import ClassConfig
-from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.geometry.boxes import wrap_angle
 from lidar_ebm.training.augmentation.object_noise import move_objects
 from lidar_ebm.training.augmentation.sampling import ObjectDatabase, add_objects
 
 
 def augment(
-    frame: Frame,
+    frame: Sample,
     rng: np.random.Generator,
     settings: AugmentationConfig,
     database: ObjectDatabase | None = None,
     classes: Sequence[ClassConfig] = (),
-) -> Frame:
+) -> Sample:
     """A new training frame, changed at random; the given one is left as it is.
 
     In this order: objects of other frames are put in (`add_objects`), each object is moved by itself (`move_objects`),
@@ -46,7 +46,7 @@ def augment(
     return move_frame(frame, mirrored=mirrored, angle=angle, scale=scale)
 
 
-def move_frame(frame: Frame, *, mirrored: bool = False, angle: float = 0.0, scale: float = 1.0) -> Frame:
+def move_frame(frame: Sample, *, mirrored: bool = False, angle: float = 0.0, scale: float = 1.0) -> Sample:
     """A new frame: mirrored (y → -y) or not, then turned about the LiDAR's z axis, then scaled about the origin.
 
     Every point stays where it was with respect to every box.
@@ -69,4 +69,4 @@ def move_frame(frame: Frame, *, mirrored: bool = False, angle: float = 0.0, scal
     boxes[:, :6] *= scale
     boxes = boxes.astype(np.float32)
     boxes[:, 6] = wrap_angle(boxes[:, 6])
-    return Frame(frame.frame_id, points.astype(np.float32), boxes, frame.labels)
+    return Sample(frame.frame_id, points.astype(np.float32), boxes, frame.labels)

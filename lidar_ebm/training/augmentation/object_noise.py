@@ -6,13 +6,13 @@ import numpy as np
 
 from cuda_ops.point_ops import points_in_boxes
 from lidar_ebm.config.augmentation import ObjectNoiseConfig
-from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.geometry.arrays import as_tensor
 from lidar_ebm.geometry.boxes import wrap_angle
 from lidar_ebm.geometry.rectangles import choose_moves, footprints
 
 
-def move_objects(frame: Frame, rng: np.random.Generator, settings: ObjectNoiseConfig) -> Frame:
+def move_objects(frame: Sample, rng: np.random.Generator, settings: ObjectNoiseConfig) -> Sample:
     """The frame with every object moved and turned by itself, points and box together; the given one stays as it is.
 
     Object by object, moves are drawn until one takes the box where it overlaps no other seen from above; after
@@ -51,4 +51,4 @@ def move_objects(frame: Frame, rng: np.random.Generator, settings: ObjectNoiseCo
     boxes[:, 6] += turn
     boxes = boxes.astype(np.float32)
     boxes[:, 6] = wrap_angle(boxes[:, 6])
-    return Frame(frame.frame_id, points, boxes, frame.labels)
+    return Sample(frame.frame_id, points, boxes, frame.labels)

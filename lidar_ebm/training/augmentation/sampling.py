@@ -10,8 +10,8 @@ import numpy as np
 from cuda_ops.point_ops import points_in_boxes
 from lidar_ebm.config.augmentation import SamplingConfig
 from lidar_ebm.config.detector import ClassConfig
-from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.kitti.difficulty import DIFFICULTY_NAMES
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.geometry.arrays import as_tensor
 from lidar_ebm.geometry.rectangles import choose_apart, footprints
 from lidar_ebm.training.augmentation.ground import ground_heights
@@ -41,12 +41,12 @@ class ObjectDatabase(Protocol):
 
 
 def add_objects(
-    frame: Frame,
+    frame: Sample,
     rng: np.random.Generator,
     settings: SamplingConfig,
     database: ObjectDatabase,
     classes: Sequence[ClassConfig],
-) -> Frame:
+) -> Sample:
     """The frame with objects of other frames put in where they were, class by class; the given one stays as it is.
 
     As many objects of a class are drawn, each at most once, as the frame lacks to the class's count. One whose box
@@ -74,7 +74,7 @@ def add_objects(
     for points, lift in zip(objects, lifts, strict=True):
         points[:, 2] += lift
     covered = points_in_boxes(as_tensor(frame.points), as_tensor(boxes), first=True).numpy() >= 0  # [N]
-    return Frame(
+    return Sample(
         frame_id=frame.frame_id,
         # The objects first: voxels that are full leave out what comes last.
         points=np.concatenate([*objects, frame.points[~covered]]),
@@ -84,7 +84,7 @@ def add_objects(
 
 
 def _draw(
-    frame: Frame,
+    frame: Sample,
     rng: np.random.Generator,
     settings: SamplingConfig,
     database: ObjectDatabase,

@@ -11,13 +11,13 @@ from torch.utils.data import DataLoader
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.detector import ClassConfig
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.kitti.dataset import KittiDataset, crop_to_range
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 from lidar_ebm.formats.kitti.files import write_calibration, write_labels, write_points, write_split
 from lidar_ebm.geometry.boxes import points_in_boxes
-from lidar_ebm.geometry.camera import Calibration
 
 CONFIG = Config()
 TYPES = ["Car", "Van", "Pedestrian", "Car"]
@@ -148,7 +148,7 @@ def test_iteration_ends(tmp_path: Path) -> None:
 
 def test_cropping_keeps_the_low_bound_and_leaves_out_the_high_one() -> None:
     points = np.array([[0, 0, 0, 1], [1, 1, 1, 1], [0.5, 0.5, 0.5, 1], [-0.1, 0, 0, 1]], np.float32)
-    frame = Frame("a", points, np.pad(points[:, :3], ((0, 0), (0, 4))), np.arange(4))
+    frame = Sample("a", points, np.pad(points[:, :3], ((0, 0), (0, 4))), np.arange(4))
     cropped = crop_to_range(frame, (0, 0, 0, 1, 1, 1))
     np.testing.assert_array_equal(cropped.points, points[[0, 2]])
     np.testing.assert_array_equal(cropped.labels, [0, 2])

@@ -15,10 +15,10 @@ from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.datasets.preparation.label_database import load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import parse_labels
 from lidar_ebm.geometry.boxes import points_in_boxes
-from lidar_ebm.geometry.camera import Calibration
 from lidar_ebm.runs.run import load_run
 from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.workflows.evaluate import evaluate_run
@@ -26,7 +26,7 @@ from lidar_ebm.workflows.train import train
 from tests.datasets.damage import write_png
 
 CONFIG = Config()
-GUIDE = Path(__file__).parents[2] / "data" / "README.md"
+GUIDE = Path(__file__).parents[3] / "data" / "README.md"
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,12 @@ from rich.console import Console
 import lidar_ebm
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.detector import ClassConfig
-from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.datasets.kitti.layout import INPUTS
 from lidar_ebm.datasets.preparation.index import read_index
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.datasets.preparation.report import report_table, report_text
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.errors import InputError
 from lidar_ebm.simulation.simulator import simulate
 
@@ -38,12 +38,12 @@ def data(simulated: Path, tmp_path: Path) -> Path:
     return root
 
 
-def frames(root: Path, split: str = "trainval", **settings: bool) -> list[Frame]:
+def frames(root: Path, split: str = "trainval", **settings: bool) -> list[Sample]:
     dataset = KittiDataset(root, split, CONFIG, **settings)
     return [dataset[index] for index in range(len(dataset))]
 
 
-def assert_same(first: list[Frame], second: list[Frame]) -> None:
+def assert_same(first: list[Sample], second: list[Sample]) -> None:
     for one, other in zip(first, second, strict=True):
         assert one.frame_id == other.frame_id
         for key in ("points", "boxes", "labels"):

@@ -12,7 +12,7 @@ from lidar_ebm.config.config import Config
 from lidar_ebm.config.detector import ClassConfig
 from lidar_ebm.detector.heads.anchor import AnchorHead, AnchorPredictions
 from lidar_ebm.detector.heads.anchors import assign_targets
-from lidar_ebm.types import BevFeatures, Boxes
+from lidar_ebm.types import BevFeatures, LabelBatch
 
 CHANNELS = 12
 
@@ -36,7 +36,7 @@ def make_bev(config: Config, occupied: bool = True, batch_size: int = 2) -> BevF
     return BevFeatures(maps, maps, torch.full((batch_size, *shape), occupied), config.bev_grid)
 
 
-def make_labels() -> Boxes:
+def make_labels() -> LabelBatch:
     """Cars and a pedestrian with headings in all quadrants, the second frame's car on the line between the bins."""
     boxes = torch.tensor(
         [
@@ -47,14 +47,14 @@ def make_labels() -> Boxes:
             [16.0, 5.0, -0.8, 3.5, 1.5, 1.5, 2.0],
         ]
     )
-    return Boxes(boxes, torch.tensor([0, 0, 1, 0, 0]), torch.tensor([0, 0, 0, 1, 1]), 2)
+    return LabelBatch(boxes, torch.tensor([0, 0, 1, 0, 0]), torch.tensor([0, 0, 0, 1, 1]), 2)
 
 
-def no_labels() -> Boxes:
-    return Boxes(torch.zeros(0, 7), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long), 2)
+def no_labels() -> LabelBatch:
+    return LabelBatch(torch.zeros(0, 7), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long), 2)
 
 
-def perfect(head: AnchorHead, bev: BevFeatures, boxes: Boxes) -> AnchorPredictions:
+def perfect(head: AnchorHead, bev: BevFeatures, boxes: LabelBatch) -> AnchorPredictions:
     """What the head would say if it knew the labels."""
     blank = head(bev)
     targets = assign_targets(head.anchors, boxes, blank.covered, head.config)

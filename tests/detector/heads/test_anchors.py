@@ -22,7 +22,7 @@ from lidar_ebm.detector.heads.anchors import (
     resolve_direction,
 )
 from lidar_ebm.geometry.boxes import decode_boxes, nearest_axis_aligned_iou
-from lidar_ebm.types import Boxes
+from lidar_ebm.types import LabelBatch
 
 CAR = ClassConfig()
 PEDESTRIAN = ClassConfig(
@@ -42,7 +42,7 @@ def small_config(*classes: ClassConfig) -> Config:
     return Config.model_validate({"classes": classes or (CAR,), "voxels": voxels})
 
 
-def random_labels(config: Config, count: int, batch_size: int = 2) -> Boxes:
+def random_labels(config: Config, count: int, batch_size: int = 2) -> LabelBatch:
     """Labels of every class in and around the grid, close enough to compete for anchors."""
     labels = torch.randint(len(config.classes), (count,))
     sizes = torch.tensor([item.anchor_size for item in config.classes])[labels]
@@ -52,7 +52,7 @@ def random_labels(config: Config, count: int, batch_size: int = 2) -> Boxes:
     boxes[:, 2] = torch.randn(count) * 0.3 - 1
     boxes[:, 3:6] = sizes * (1 + 0.1 * torch.randn(count, 3))
     boxes[:, 6] = (torch.rand(count) - 0.5) * 2 * math.pi
-    return Boxes(boxes, labels, torch.randint(batch_size, (count,)), batch_size)
+    return LabelBatch(boxes, labels, torch.randint(batch_size, (count,)), batch_size)
 
 
 def everywhere(config: Config, batch_size: int = 2) -> Tensor:
@@ -173,7 +173,7 @@ def test_a_label_equal_to_an_anchor_is_positive_for_it() -> None:
     config = small_config()
     anchors = make_anchors(config)
     chosen = 2 * (10 * 25 + 12) + 1
-    boxes = Boxes(anchors.boxes[[chosen]], torch.tensor([0]), torch.tensor([1]), 2)
+    boxes = LabelBatch(anchors.boxes[[chosen]], torch.tensor([0]), torch.tensor([1]), 2)
     targets = assign_targets(anchors, boxes, covered_anchors(everywhere(config), config), config)
     assert (targets.state[0] == NEGATIVE).all()
     assert targets.state[1, chosen] == POSITIVE

@@ -12,8 +12,8 @@ import torch
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.evaluation.kitti.frame_boxes import FrameBoxes, pack_frame_boxes
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
-from lidar_ebm.geometry.camera import Calibration
 
 TILTED = Calibration(
     p2=Calibration.nominal().p2,

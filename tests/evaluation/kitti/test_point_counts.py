@@ -11,9 +11,9 @@ import pytest
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.objects import pack_objects
 from lidar_ebm.evaluation.kitti.point_counts import count_label_points, has_box_in_space
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points, write_calibration, write_points
 from lidar_ebm.formats.kitti.label import Label
-from lidar_ebm.geometry.camera import Calibration
 
 REGION = Label("DontCare", -1, -1, -10.0, (0, 0, 50, 50), (-1, -1, -1), (-1000, -1000, -1000), -10.0)
 

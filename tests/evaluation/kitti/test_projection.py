@@ -13,9 +13,9 @@ import pytest
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.objects import Objects, pack_objects
 from lidar_ebm.evaluation.kitti.projection import project_missing_boxes
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.files import read_calibration, read_labels, write_calibration
 from lidar_ebm.formats.kitti.label import Label
-from lidar_ebm.geometry.camera import Calibration
 
 NO_BOX = [(0.0, 0.0, 0.0, 0.0), (-1.0, -1.0, -1.0, -1.0), (10.0, 10.0, 10.0, 40.0), (40.0, 10.0, 20.0, 40.0)]
 DEFAULT_SIZE = (1242, 375)

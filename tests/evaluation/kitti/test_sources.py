@@ -12,10 +12,10 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.evaluation.kitti.objects import pack_objects
 from lidar_ebm.evaluation.result import Evaluation
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels, labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_labels, write_calibration, write_labels, write_points, write_split
 from lidar_ebm.formats.kitti.label import Label
-from lidar_ebm.geometry.camera import Calibration
 from tests.evaluation.kitti.random_frames import random_frames
 
 BOXES = np.array([[12.0, 1.0, -1.0, 4.0, 1.6, 1.5, 0.3], [25.0, -4.0, -1.0, 4.2, 1.7, 1.5, 1.5]])

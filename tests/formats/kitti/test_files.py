@@ -12,6 +12,7 @@ import pytest
 
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.evaluation.kitti.object_files import read_objects
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.files import (
     KITTI_TYPES,
     parse_labels,
@@ -26,7 +27,6 @@ from lidar_ebm.formats.kitti.files import (
     write_split,
 )
 from lidar_ebm.formats.kitti.label import Label
-from lidar_ebm.geometry.camera import Calibration
 
 CAR = "Car 0.00 0 1.55 614.24 181.78 727.31 284.77 1.57 1.73 4.15 1.00 1.75 13.22 1.62"
 DONT_CARE = "DontCare -1 -1 -10 5.00 229.89 214.12 367.61 -1 -1 -1 -1000 -1000 -1000 -10"

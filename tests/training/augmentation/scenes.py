@@ -10,7 +10,7 @@ import numpy as np
 from shapely import Polygon
 
 from lidar_ebm.config.detector import ClassConfig
-from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.geometry.boxes import corners_bev
 
 CLASSES = (ClassConfig(merge=("Van",)), ClassConfig(name="Pedestrian"), ClassConfig(name="Cyclist"))
@@ -77,7 +77,7 @@ def box_coordinates(points: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 def make_frame(
     seed: int = 0, *, types: Sequence[str] = ("Car",) * 4, points: int = 4000, sloped: bool = False
-) -> Frame:
+) -> Sample:
     """Ground and clutter over the street, and boxes, apart from each other, with 30 points inside each."""
     rng = np.random.default_rng([seed, 1])
     ground = rng.uniform((0, -30, 0, 0), (65, 30, 0, 1), (points * 3 // 4, 4))
@@ -89,7 +89,7 @@ def make_frame(
     inside = [points_within(rng, box, 30) for box in boxes]
     cloud = np.concatenate([ground.astype(np.float32), clutter.astype(np.float32), *inside])
     classes = [next(i for i, item in enumerate(CLASSES) if name in (item.name, *item.merge)) for name in types]
-    return Frame("000000", cloud, boxes, np.array(classes, dtype=np.int64))
+    return Sample("000000", cloud, boxes, np.array(classes, dtype=np.int64))
 
 
 def make_objects(seed: int = 0, *, count: int = 120) -> Objects:

@@ -9,8 +9,8 @@ import pytest
 
 from lidar_ebm.config.augmentation import AugmentationConfig, ObjectNoiseConfig, SamplingConfig
 from lidar_ebm.config.loading import load_config
-from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.kitti.dataset import crop_to_range
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.training.augmentation.augment import augment, move_frame
@@ -29,10 +29,10 @@ PUBLISHED = AugmentationConfig()
 STREET = ("Car", "Van", "Car", "Pedestrian", "Cyclist")
 
 
-def random_frame(seed: int = 0, points: int = 2000, boxes: int = 10) -> Frame:
+def random_frame(seed: int = 0, points: int = 2000, boxes: int = 10) -> Sample:
     """Points and boxes anywhere, overlapping or not."""
     rng = np.random.default_rng(seed)
-    return Frame(
+    return Sample(
         frame_id="000000",
         points=rng.uniform((0, -10, -2, 0), (20, 10, 1, 1), (points, 4)).astype(np.float32),
         boxes=np.column_stack(
@@ -46,7 +46,7 @@ def random_frame(seed: int = 0, points: int = 2000, boxes: int = 10) -> Frame:
     )
 
 
-def clear_of_faces(frame: Frame) -> np.ndarray:
+def clear_of_faces(frame: Sample) -> np.ndarray:
     """Which pairs of point and box are farther from changing sides than rounding can move them."""
     grown, shrunk = frame.boxes.copy(), frame.boxes.copy()
     grown[:, 3:6] += 1e-4

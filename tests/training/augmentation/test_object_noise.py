@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lidar_ebm.config.augmentation import ObjectNoiseConfig
-from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.training.augmentation.object_noise import move_objects
 from tests.training.augmentation.scenes import box_coordinates, make_frame, overlapping_pairs
@@ -16,7 +16,7 @@ from tests.training.augmentation.scenes import box_coordinates, make_frame, over
 STREET = ("Car",) * 12 + ("Pedestrian",) * 4 + ("Cyclist",) * 4
 
 
-def moved(frame: Frame, seed: int, settings: ObjectNoiseConfig | None = None) -> Frame:
+def moved(frame: Sample, seed: int, settings: ObjectNoiseConfig | None = None) -> Sample:
     return move_objects(frame, np.random.default_rng(seed), settings or ObjectNoiseConfig())
 
 
@@ -45,7 +45,7 @@ def test_nothing_overlaps_that_did_not_before(seed: int) -> None:
     frame = make_frame(seed, types=STREET)
     assert overlapping_pairs(moved(frame, seed).boxes) == set()
     # Labels may overlap each other already; then these, and no others, may go on doing so.
-    crowded = Frame("0", frame.points, np.concatenate([frame.boxes, frame.boxes[:3]]), np.zeros(23, np.int64))
+    crowded = Sample("0", frame.points, np.concatenate([frame.boxes, frame.boxes[:3]]), np.zeros(23, np.int64))
     changed = moved(crowded, seed, ObjectNoiseConfig(attempts=2, center_std=(0.2, 0.2, 0.1)))
     assert overlapping_pairs(changed.boxes) <= overlapping_pairs(crowded.boxes)
 
@@ -54,7 +54,7 @@ def test_a_point_in_two_boxes_goes_with_the_first() -> None:
     boxes = np.array([[10, 0, 0, 4, 2, 2, 0], [11, 0, 0, 4, 2, 2, 0.1]], np.float32)
     points = np.array([[10.5, 0, 0, 0.5], [12.9, 0, 0, 0.5], [20, 0, 0, 0.5]], np.float32)
     settings = ObjectNoiseConfig(center_std=(9.0, 9.0, 1.0))
-    changed = moved(Frame("0", points, boxes, np.zeros(2, np.int64)), 0, settings)
+    changed = moved(Sample("0", points, boxes, np.zeros(2, np.int64)), 0, settings)
     for point, box in ((0, 0), (1, 1)):
         before = box_coordinates(points[[point]], boxes[box])
         np.testing.assert_allclose(box_coordinates(changed.points[[point]], changed.boxes[box]), before, atol=1e-5)
@@ -66,7 +66,7 @@ def test_an_object_without_room_stays() -> None:
     grid = np.zeros((x.size, 7), np.float32)
     grid[:, 0], grid[:, 1], grid[:, 3:6] = x.ravel(), y.ravel(), (3.99, 1.99, 1.5)
     points = np.random.default_rng(0).uniform((8, -5, -1, 0), (30, 5, 1, 1), (500, 4)).astype(np.float32)
-    frame = Frame("0", points, grid, np.zeros(len(grid), np.int64))
+    frame = Sample("0", points, grid, np.zeros(len(grid), np.int64))
     changed = moved(frame, 0, ObjectNoiseConfig(center_std=(0.3, 0.3, 0.1), attempts=3))
     stayed = (changed.boxes == frame.boxes).all(axis=1)
     assert stayed.any()

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from lidar_ebm.config.augmentation import Difficulty, SamplingConfig
-from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.kitti.difficulty import DIFFICULTY_NAMES
 from lidar_ebm.datasets.preparation.label_database import load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.training.augmentation.sampling import add_objects
 from tests.training.augmentation.scenes import (
@@ -31,7 +31,7 @@ SETTINGS = SamplingConfig(counts={"Car": 15, "Pedestrian": 10, "Cyclist": 8})
 STREET = ("Car", "Car", "Van", "Pedestrian", "Cyclist")
 
 
-def added(frame: Frame, seed: int, settings: SamplingConfig = SETTINGS, objects: Objects | None = None) -> Frame:
+def added(frame: Sample, seed: int, settings: SamplingConfig = SETTINGS, objects: Objects | None = None) -> Sample:
     return add_objects(frame, np.random.default_rng(seed), settings, objects or make_objects(seed), CLASSES)
 
 
@@ -117,7 +117,7 @@ def test_objects_stand_on_the_ground(sloped: bool) -> None:
 
 def test_where_no_ground_is_seen_objects_keep_their_height() -> None:
     objects = make_objects()
-    empty = Frame("000000", np.zeros((0, 4), np.float32), np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
+    empty = Sample("000000", np.zeros((0, 4), np.float32), np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
     changed = added(empty, 0, objects=objects)
     rows = sources(objects, changed.boxes)
     np.testing.assert_array_equal(changed.boxes, objects.boxes[rows])

@@ -1,0 +1,85 @@
+"""What KITTI's calibration files say of the LiDAR and the left colour camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from lidar_ebm.errors import InputError
+from lidar_ebm.geometry.camera import Camera
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What KITTI's calib files say of the LiDAR and the left colour camera, in metres and pixels.
+
+    Raises:
+        InputError: a matrix has the wrong shape, is not finite or is singular; the message names it.
+    """
+
+    p2: np.ndarray  # [3, 4] float64: rectified camera frame → left colour image (homogeneous)
+    r0_rect: np.ndarray  # [3, 3] float64: reference camera → rectified camera
+    tr_velo_to_cam: np.ndarray  # [3, 4] float64: LiDAR → reference camera
+
+    def __post_init__(self) -> None:
+        for name, shape in (("p2", (3, 4)), ("r0_rect", (3, 3)), ("tr_velo_to_cam", (3, 4))):
+            matrix = np.asarray(getattr(self, name), dtype=np.float64)
+            if matrix.shape != shape:
+                raise InputError(f"calibration matrix {name} has shape {matrix.shape}; give it as {shape}.")
+            if not np.isfinite(matrix).all():
+                raise InputError(f"calibration matrix {name} holds NaN or infinity; restore the original values.")
+            if np.linalg.cond(matrix[:, :3]) > 1e8:
+                raise InputError(f"calibration matrix {name} is singular; restore the original values.")
+            object.__setattr__(self, name, matrix)
+
+    @classmethod
+    def nominal(cls) -> Calibration:
+        """A camera as on KITTI's car, looking exactly ahead and level: for data that come without a calibration."""
+        return cls(
+            p2=np.array([[721.5377, 0, 609.5593, 44.85728], [0, 721.5377, 172.854, 0.2163791], [0, 0, 1, 0.002745884]]),
+            r0_rect=np.eye(3),
+            tr_velo_to_cam=np.array([[0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27]]),
+        )
+
+    @cached_property
+    def lidar_to_rect(self) -> np.ndarray:
+        """[4, 4] float64: LiDAR frame → rectified camera frame (homogeneous)."""
+        transform = np.eye(4)
+        transform[:3] = self.r0_rect @ self.tr_velo_to_cam
+        return transform
+
+    @cached_property
+    def rect_to_lidar(self) -> np.ndarray:
+        """[4, 4] float64: rectified camera frame → LiDAR frame (homogeneous)."""
+        return np.linalg.inv(self.lidar_to_rect)
+
+    @cached_property
+    def heading_to_lidar(self) -> np.ndarray:
+        """[2, 2] float64: a direction (x, z) on the camera's ground plane → (x, y) seen from above in the LiDAR frame.
+
+        Raises:
+            InputError: the camera is not roughly upright, so that `rotation_y` says nothing about yaw.
+        """
+        matrix = self.rect_to_lidar[:2][:, [0, 2]]
+        if abs(np.linalg.det(matrix)) < 0.5:
+            raise InputError(
+                "the calibration tilts the camera by more than 60 degrees against the LiDAR, so that rotation_y cannot "
+                "give a heading; check Tr_velo_to_cam and R0_rect."
+            )
+        return matrix
+
+    @property
+    def projection(self) -> np.ndarray:
+        """[3, 4] float64: rectified camera frame → left colour image, as `Camera` calls it."""
+        return self.p2
+
+    @property
+    def lidar_to_camera(self) -> np.ndarray:
+        """[4, 4] float64: LiDAR → rectified camera frame, as `Camera` calls it."""
+        return self.lidar_to_rect
+
+    def camera(self, image_size: tuple[int, int]) -> Camera:
+        """The left colour camera with an image of this width and height in pixels."""
+        return Camera(self.p2, self.lidar_to_rect, image_size)
