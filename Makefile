@@ -1,4 +1,4 @@
-# make install · make demo · make test · make lint · make cuda-compile · make gpu-check · make clean
+# make install · make demo · make test · make lint · make docs · make cuda-compile · make gpu-check · make clean
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -19,7 +19,7 @@ comma := ,
 # For example https://download.pytorch.org/whl/cpu, whose torch comes without gigabytes of CUDA.
 TORCH_INDEX ?=
 
-.PHONY: install demo test lint cuda-compile gpu-check clean
+.PHONY: install demo test lint docs cuda-compile gpu-check clean
 
 # What the native libraries are made from: a change builds them anew.
 NATIVE := $(wildcard cuda_ops/CMakeLists.txt cuda_ops/*.h cuda_ops/*.cuh cuda_ops/*.cpp cuda_ops/*.cu cuda_ops/*/*.h cuda_ops/*/*.cpp cuda_ops/*/*.cu)
@@ -54,6 +54,14 @@ lint: $(INSTALLED_TEST)
 test: lint
 	$(BIN)/pytest -n 2
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[docs]'
+	@touch $@
+
+# The pages as a site in site/, which needs no network: site/index.html.
+docs: $(VENV)/.installed-docs
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 # The CUDA library for every architecture, on a machine with nvcc; no GPU is needed.
 cuda-compile:
 	cmake -S cuda_ops -B build/cuda -DLIDAR_EBM_CUDA=ON
@@ -63,5 +71,5 @@ gpu-check:
 	PYTHON=$(PYTHON) tools/gpu_check.sh
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist site
 	find lidar_ebm cuda_ops tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
