@@ -60,7 +60,7 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 
 # The pages as a site in site/, which needs no network: site/index.html.
 docs: $(VENV)/.installed-docs
-	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The CUDA library for every architecture, on a machine with nvcc; no GPU is needed.
 cuda-compile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import re
 import shlex
 from collections.abc import Iterator
@@ -148,6 +149,21 @@ def test_make_targets_and_scripts_exist() -> None:
         for code in inline_code(page):
             if re.fullmatch(r"make [a-z-]+", code):
                 assert code.split()[1] in targets, f"{page.name}: {code}"
+
+
+def test_paths_and_names_in_the_running_text_exist() -> None:
+    for page in PAGES:
+        for code in inline_code(page):
+            if re.fullmatch(r"(lidar_ebm|cuda_ops|tools|configs|docs)/[\w./-]*", code) and page.name != "CHANGELOG.md":
+                assert (ROOT / code).exists(), f"{page.name}: {code}: no such file"
+            if re.fullmatch(r"lidar_ebm(\.\w+)+", code) and page.name != "CHANGELOG.md":
+                assert pkgutil.resolve_name(code) is not None, f"{page.name}: {code}"
+
+
+def test_the_architecture_names_every_room() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for package in (ROOT / "lidar_ebm").glob("*/__init__.py"):
+        assert f"`lidar_ebm/{package.parent.name}/`" in text, package.parent.name
 
 
 def test_commands_are_fenced_as_bash() -> None:
