@@ -12,7 +12,8 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 # See lidar_ebm/cli.py: spinning threads are slow where anything else runs.
 export GOMP_SPINCOUNT ?= 1000
 
-# With viz and browser too, tests of pictures, of the window, and of the report's page are run, not left out.
+# With viz, browser and docs too, tests of pictures, of the window, of the report's page and of the site are run, not
+# left out.
 TEST_EXTRAS ?= cpu,test
 comma := ,
 
@@ -58,9 +59,9 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[docs]'
 	@touch $@
 
-# The pages as a site in site/, which needs no network: site/index.html.
+# The pages as a site in site/, which asks no other host for anything. (--quiet would hide warnings from --strict.)
 docs: $(VENV)/.installed-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The CUDA library for every architecture, on a machine with nvcc; no GPU is needed.
 cuda-compile:
