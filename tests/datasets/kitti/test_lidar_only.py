@@ -26,7 +26,7 @@ from lidar_ebm.workflows.train import train
 from tests.datasets.damage import write_png
 
 CONFIG = Config()
-GUIDE = Path(__file__).parents[3] / "data" / "README.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "data_sets.md"
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_images_without_calibrations_are_refused(all_round: Path, tmp_path: Path
 def test_the_documented_example_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guide = GUIDE.read_text()
     (code,) = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
-    (line,) = re.findall(r"^    (Car .*)$", guide, flags=re.MULTILINE)
+    (line,) = re.findall(r"^(Car .*)$", guide, flags=re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     center = np.array([12.0, 3.0, -0.9, 0.5])
     np.save("scan.npy", (np.random.default_rng(0).uniform(-0.4, 0.4, (100, 4)) + center).astype(np.float32))
