@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model, name_in_file
 from lidar_ebm.types import Batch
 
 
@@ -24,9 +24,9 @@ class Work:
 class Stage(nn.Module):
     """Part of a detector in training; `forward` gives weighted losses by name."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
-        self.detector = detector
+        self.model = model
 
     def trains(self, name: str) -> bool:
         """Whether this stage changes the detector's parameter or buffer of that name."""
@@ -34,22 +34,23 @@ class Stage(nn.Module):
 
     def trained(self) -> Iterator[nn.Parameter]:
         """The parameters that this stage changes."""
-        return (parameter for name, parameter in self.detector.named_parameters() if self.trains(name))
+        return (parameter for name, parameter in self.model.named_parameters() if self.trains(name))
 
     def trained_state(self) -> dict[str, Tensor]:
         """What this stage changes, buffers too, by the names that the detector's weights have in files."""
-        return {name: value for name, value in self.detector.state_dict().items() if self.trains(name)}
+        state = self.model.state_dict()
+        return {name_in_file(name): value for name, value in state.items() if self.trains(name)}
 
 
 class DetectorStage(Stage):
     """Trains the detector and, in joint training, the energy head with it."""
 
-    def __init__(self, detector: Detector, joint: bool) -> None:
-        super().__init__(detector)
+    def __init__(self, model: Model, joint: bool) -> None:
+        super().__init__(model)
         self.joint = joint
-        for module in detector.modules():
+        for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.momentum = detector.config.training.norm_momentum
+                module.momentum = model.config.training.norm_momentum
 
     def trains(self, name: str) -> bool:
         """Everything but the energy head; that too in joint training."""
@@ -57,11 +58,11 @@ class DetectorStage(Stage):
 
     def forward(self, work: Work) -> dict[str, Tensor]:
         """Weighted losses by name."""
-        features = self.detector.encode(work.batch)
-        losses = self.detector.detector_losses(work.batch, features)
+        features = self.model.detector.encode(work.batch)
+        losses = self.model.detector.losses(work.batch, features)
         if self.joint:
-            weight = self.detector.config.training.energy_weight
-            losses["energy"] = weight * self.detector.energy.loss(work.batch, features.bev, seeds=work.seeds)
+            weight = self.model.config.training.energy_weight
+            losses["energy"] = weight * self.model.energy.loss(work.batch, features.bev, seeds=work.seeds)
         return losses
 
 
@@ -71,7 +72,7 @@ class EnergyStage(Stage):
     def train(self, mode: bool = True) -> EnergyStage:
         """Only the energy head ever enters training mode: a frozen BatchNorm must not go on moving its statistics."""
         super().train(False)
-        self.detector.energy.train(mode)
+        self.model.energy.train(mode)
         self.training = mode
         return self
 
@@ -82,7 +83,7 @@ class EnergyStage(Stage):
     def forward(self, work: Work) -> dict[str, Tensor]:
         """The energy's loss."""
         bev = None
-        if self.detector.energy.needs_bev:
+        if self.model.energy.needs_bev:
             with torch.no_grad():
-                bev = self.detector.encode(work.batch).bev
-        return {"energy": self.detector.energy.loss(work.batch, bev, seeds=work.seeds)}
+                bev = self.model.detector.encode(work.batch).bev
+        return {"energy": self.model.energy.loss(work.batch, bev, seeds=work.seeds)}

@@ -155,11 +155,10 @@ class SceneFrames(Sequence[SceneFrame]):
 
     def _detect(self, file: FrameFile) -> list[BoxSet]:
         """What the run finds before and after refinement, in what the camera sees where its calibration is known."""
-        climb = self._detector.climb(file.points_in_view())
-        names = self._detector.config.class_names
-        types, scores = tuple(names[k] for k in climb.found.labels.tolist()), climb.found.scores.numpy()
-        before = BoxSet(BEFORE, climb.boxes[0], types, self.theme.before, scores, climb.f[0])
-        after = BoxSet(AFTER, climb.boxes[-1], types, self.theme.after, scores, climb.f[-1], climb.boxes, climb.f)
+        path = self._detector.refinement_path(file.points_in_view())
+        types, scores = tuple(path.boxes.names.tolist()), path.boxes.scores
+        before = BoxSet(BEFORE, path.path[0], types, self.theme.before, scores, path.f[0])
+        after = BoxSet(AFTER, path.path[-1], types, self.theme.after, scores, path.f[-1], path.path, path.f)
         return [before, after]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.training.processes import Processes
 from lidar_ebm.training.schedule import make_optimizer
 from lidar_ebm.training.stages import DetectorStage, EnergyStage, Stage
@@ -29,18 +29,18 @@ def batch(simulated: Path, tiny_config: Config) -> Batch:
 
 
 def stepper(
-    config: Config, make: Callable[[Detector], Stage], *, accumulation: int = 1, keep_buffers: bool = False
+    config: Config, make: Callable[[Model], Stage], *, accumulation: int = 1, keep_buffers: bool = False
 ) -> Stepper:
     torch.manual_seed(1)
     fabric = Fabric(accelerator="cpu", devices=1, precision=config.training.precision)
     settings = config.training.energy.model_copy(update={"batch_size": 4, "accumulation": accumulation})
     state = TrainingState(Position())
-    stage = make(Detector(config))
+    stage = make(Model(config))
     return Stepper(fabric, Processes(fabric), stage, settings, 10, state, ema_decay=0.0, keep_buffers=keep_buffers)
 
 
 def weights(taken: Stepper) -> dict[str, Tensor]:
-    return {key: value.clone() for key, value in taken.stage.detector.state_dict().items()}
+    return {key: value.clone() for key, value in taken.stage.model.state_dict().items()}
 
 
 @pytest.mark.parametrize(("method", "accumulation"), [("nce", 2), ("nce", 4), ("dsm", 2), ("learned-nce", 4)])
@@ -70,7 +70,7 @@ def test_a_detector_s_passes_count_alike(tiny_config: Config, batch: Batch) -> N
             continue
         separate = []
         for part in parts:
-            losses = other.stage.detector.detector_losses(part, other.stage.detector.encode(part))
+            losses = other.stage.model.detector.losses(part, other.stage.model.detector.encode(part))
             separate.append(losses[name].item())
         assert float(figures[place]) == pytest.approx(sum(separate) / 2, rel=1e-5)
 

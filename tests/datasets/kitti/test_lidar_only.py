@@ -19,6 +19,7 @@ from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import parse_labels
 from lidar_ebm.geometry.boxes import points_in_boxes
+from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.run import load_run
 from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.workflows.evaluate import evaluate_run
@@ -73,7 +74,7 @@ def test_from_the_files_to_a_run(all_round: Path, tiny_config: Config, tmp_path:
     found = evaluate_run(run, data, split="val", steps=1)
     assert "--lidar-only: difficulty by distance and points in the box" in found.after.notes
     assert list((run / "evaluation" / "val" / "results_after" / "data").glob("*.txt"))
-    assert len(load_run(run).detect(collate([KittiDataset(data, "val", tiny_config)[0]]))) == 1
+    assert len(detect_batch(load_run(run), collate([KittiDataset(data, "val", tiny_config)[0]])).after()) == 1
 
 
 def test_a_single_missing_calibration_is_an_error(simulated: Path, tmp_path: Path) -> None:
