@@ -37,6 +37,7 @@ class Context:
     calibration: Path | None = None  # calibration file of all frames, or a folder with one a frame
     classes: tuple[str, ...] | None = None  # class names by index, for formats that hold indices alone
     points_of: Callable[[str], np.ndarray] | None = None  # [N, >= 3] x, y, z, LiDAR frame, m
+    sensor_pose_of: Callable[[str], np.ndarray] | None = None  # [4, 4] LiDAR frame → world of the format's boxes
     image_size: tuple[int, int] | None = None  # width, height in pixels of the image that rectangles lie in
     keep_regions: bool = False  # keep entries that say "ignore this" and have no box in space, with NaN for a box
 
