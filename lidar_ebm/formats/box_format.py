@@ -107,9 +107,7 @@ def recognise_format(path: Path) -> str:
         return fitting[0]
     if fitting:
         raise InputError(f"{path}: fits several formats: {', '.join(fitting)}. Name the right one in `format`.")
-    raise InputError(
-        f"{path}: looks like no format of boxes that is known. Name it in `format`: {', '.join(formats)}."
-    )
+    raise InputError(f"{path}: looks like no format of boxes that is known. Name it in `format`: {', '.join(formats)}.")
 
 
 def columns_left_out(module: BoxFormat, frames: Iterable[Boxes]) -> dict[str, int]:

@@ -43,7 +43,9 @@ def read_boxes(
     frames = read_frames(path, format, classes=classes, camera=camera, calib=calib)
     if frame is not None:
         if not isinstance(frame, str | os.PathLike):
-            raise InputError(f"frame: {frame!r} is no name of a frame; give a text such as {next(iter(frames), '0')!r}.")
+            raise InputError(
+                f"frame: {frame!r} is no name of a frame; give a text such as {next(iter(frames), '0')!r}."
+            )
         name = os.fspath(frame)
         if name not in frames:
             shown = ", ".join(list(frames)[:5])
