@@ -54,8 +54,8 @@ def text(value: Any, where: str) -> str:
     return str(value)
 
 
-def texts(value: Any, count: int, where: str) -> list[str]:
-    """Texts of an array or list that has `count` of them; of no element of any kind there are none.
+def texts(value: Any, count: int, where: str) -> np.ndarray:
+    """Texts [count] of an array or list that has as many; of no element of any kind there are none.
 
     Raises:
         InputError: there is another number, or something else than a text.
@@ -64,7 +64,12 @@ def texts(value: Any, count: int, where: str) -> list[str]:
     if not isinstance(items, list | tuple) or len(items) != count:
         length = len(items) if isinstance(items, list | tuple) else type(items).__name__
         raise InputError(f"{where}: {length} for {count} boxes; there is one for each. {_AGAIN}")
-    return [text(item, where) for item in items]
+    return as_texts([text(item, where) for item in items])
+
+
+def as_texts(items: Sequence[str]) -> np.ndarray:
+    """The texts as an array [N] of texts, also where there are none."""
+    return np.array(items, np.str_) if len(items) else np.zeros(0, np.str_)
 
 
 def entry(mapping: Any, key: str, where: str) -> Any:

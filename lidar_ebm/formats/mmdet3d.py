@@ -15,7 +15,7 @@ import numpy as np
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import Context
-from lidar_ebm.formats.columns import index_column, numbers
+from lidar_ebm.formats.columns import as_texts, index_column, numbers
 from lidar_ebm.formats.fields import glimpse, has_keys, read_json, write_json
 from lidar_ebm.formats.frame_files import all_recognised, files_of_frames, files_to_write
 from lidar_ebm.formats.pickle_files import pickle_head
@@ -111,7 +111,7 @@ def _read_file(path: Path, classes: tuple[str, ...]) -> Boxes:
         )
     return Boxes(
         boxes,
-        [classes[label] for label in labels],
+        as_texts([classes[label] for label in labels]),
         numbers(content["scores_3d"].value, (len(rows),), f"{path}: scores_3d"),
         velocity=table[:, 7:] if width == 9 else None,
     )

@@ -16,7 +16,7 @@ import numpy as np
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import Context
-from lidar_ebm.formats.columns import entry, rows_of_numbers, text
+from lidar_ebm.formats.columns import as_texts, entry, rows_of_numbers, text
 from lidar_ebm.formats.fields import glimpse, has_keys, read_json, write_json
 from lidar_ebm.formats.rows import check_boxes
 from lidar_ebm.geometry.poses import (
@@ -101,7 +101,7 @@ def _read_sample(rows: Sequence[Any], where: str) -> Boxes:
             text(row.get("attribute_name", ""), f"{place}: attribute_name") for row, place in fields
         ]
     yaw = yaw_of(rotation_matrix(quaternions))
-    return Boxes(np.column_stack((centers, sizes[:, [1, 0, 2]], yaw)), names, **columns)
+    return Boxes(np.column_stack((centers, sizes[:, [1, 0, 2]], yaw)), as_texts(names), **columns)
 
 
 def _to_sensor(boxes: Boxes, pose: np.ndarray) -> Boxes:

@@ -15,7 +15,7 @@ import numpy as np
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import Context
-from lidar_ebm.formats.columns import entry, numbers, text
+from lidar_ebm.formats.columns import as_texts, entry, numbers, text
 from lidar_ebm.formats.pickle_files import pickle_head, read_pickle
 from lidar_ebm.geometry.poses import FROM_RIGHT_AHEAD, boxes_to_parent, velocity_to_parent, wrapped
 
@@ -77,7 +77,7 @@ def _read_sample(sample: Mapping[str, Any], classes: Mapping[int, str], where: s
     rows[:, 6] = wrapped(rows[:, 6])
     return Boxes(
         boxes_to_parent(rows, FROM_RIGHT_AHEAD),
-        names,
+        as_texts(names),
         velocity=velocity_to_parent(np.array(velocities).reshape(-1, 2), FROM_RIGHT_AHEAD),
         points=np.array(points, np.float64).astype(np.int64),
     )

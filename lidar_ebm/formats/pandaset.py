@@ -15,7 +15,7 @@ import numpy as np
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import Context
-from lidar_ebm.formats.columns import numbers, texts
+from lidar_ebm.formats.columns import as_texts, numbers, texts
 from lidar_ebm.formats.fields import read_json
 from lidar_ebm.formats.pandas_frames import read_data_frame
 from lidar_ebm.formats.pickle_files import pickle_head
@@ -126,23 +126,25 @@ def _read_cuboids(path: Path, pose: np.ndarray) -> Boxes:
     return boxes.select(~_seen_twice(columns, boxes))
 
 
-def _attributes(columns: dict[str, np.ndarray], count: int) -> list[str]:
+def _attributes(columns: dict[str, np.ndarray], count: int) -> np.ndarray:
     """The state of each object: its motion, or else its rider's or what a pedestrian does; NaN stands for none."""
     found = [""] * count
     for key in _ATTRIBUTES:
         for index, value in enumerate(columns[key].tolist() if key in columns else []):
             if not found[index] and isinstance(value, str):
                 found[index] = value
-    return found
+    return as_texts(found)
 
 
 def _seen_twice(columns: dict[str, np.ndarray], boxes: Boxes) -> np.ndarray:
     """Mask [N] of the forward sensor's cuboids whose siblings, labelled for the other sensor, are in the frame."""
     if "cuboids.sensor_id" not in columns or "cuboids.sibling_id" not in columns or boxes.track is None:
         return np.zeros(len(boxes), bool)
-    present = set(boxes.track.tolist())
-    siblings = np.array([isinstance(name, str) and name in present for name in columns["cuboids.sibling_id"]], bool)
-    return siblings & (columns["cuboids.sensor_id"] == _FORWARD_SENSOR)
+    siblings = np.array([str(name) for name in columns["cuboids.sibling_id"].tolist()], np.str_)
+    forward = columns["cuboids.sensor_id"] == _FORWARD_SENSOR
+    # Some of the published names lack their end, so either of the two may be the one that names the other.
+    twice = np.isin(siblings, boxes.track[~forward]) | np.isin(boxes.track, siblings[~forward])
+    return forward & twice
 
 
 def _frame_files(folder: Path) -> list[Path]:

@@ -179,6 +179,9 @@ class _Reading:
         else:
             self.take_marked()
 
+    def drop_marked(self, _: Any) -> None:
+        self.take_marked()
+
     def remember(self, index: int | None) -> None:
         self.charge(_MEMO_ENTRY)
         self.memo[len(self.memo) if index is None else index] = self.stack[-1]
@@ -330,7 +333,7 @@ _ACTIONS: dict[str, Callable[[_Reading, Any], None]] = {
     "NEWFALSE": lambda reading, _: reading.stack.append(False),
     "MARK": _Reading.mark,
     "POP": _Reading.pop,
-    "POP_MARK": lambda reading, _: reading.take_marked() and None,
+    "POP_MARK": _Reading.drop_marked,
     "DUP": lambda reading, _: reading.repeat(reading.stack[-1]),
     "EMPTY_LIST": lambda reading, _: reading.make([]),
     "EMPTY_DICT": lambda reading, _: reading.make({}),
