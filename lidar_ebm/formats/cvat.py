@@ -85,7 +85,7 @@ def _read_cuboid(entry: Node, labels: list[str], rows: BoxRows, tilts: Tilts) ->
     if not 0 <= label < len(labels):
         field.fail(f"there is no label {label}; the file has {len(labels)}.")
     scale = entry["scale"]
-    yaw = heading_of_euler(*entry["rotation"].numbers(3), tilts, order="xyz")
+    yaw = heading_of_euler(entry["rotation"].numbers(3), tilts, order="xyz")
     box = [*entry["position"].numbers(3), *scale.size(*scale.numbers(3)), yaw]
     columns: dict[str, Any] = {}
     attributes = entry.optional("attributes")

@@ -118,11 +118,11 @@ def _read_centroid(entry: Node, rows: BoxRows, tilts: Tilts, *, degrees: bool) -
         rotations.fail(f"{min(angles)} is no angle of 0 to 360 degrees; of radians the format is labelcloud_relative.")
     if not degrees and max(map(abs, angles)) > math.pi + _ROUNDING:
         rotations.fail(f"{max(angles, key=abs)} is no angle of -π to π; of degrees the format is labelcloud.")
-    x, y, z = (math.radians(angle) if degrees else angle for angle in angles)
+    turns = [math.radians(angle) if degrees else angle for angle in angles]
     dimensions = entry["dimensions"]
     size = dimensions.size(*dimensions.named_numbers(*_SIZES))
     center = entry["centroid"].named_numbers(*_AXES)
-    rows.add(entry["name"].text(), [*center, *size, heading_of_euler(x, y, z, tilts)])
+    rows.add(entry["name"].text(), [*center, *size, heading_of_euler(turns, tilts)])
 
 
 def _is_label(file: Path, *keys: str) -> bool | None:

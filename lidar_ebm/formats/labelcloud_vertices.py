@@ -25,7 +25,7 @@ TITLE = "labelCloud JSON, corners (vertices)"
 COLUMNS: frozenset[str] = frozenset()
 
 _CORNERS = np.array([(x, y, z) for z in (-0.5, 0.5) for x, y in ((-0.5, -0.5), (-0.5, 0.5), (0.5, 0.5), (0.5, -0.5))])
-_SHARE = 0.01  # of the box's diagonal, by which corners may be off a box
+_SHARE = 0.01  # of the box's longest edge, by which corners may be off a box
 
 
 def recognise(path: Path) -> bool:
@@ -55,7 +55,7 @@ def _read_vertices(entry: Node, rows: BoxRows, tilts: Tilts) -> None:
         center = corners.mean(axis=0)
         error = np.abs(center + _CORNERS @ edges - corners).max()
         upright = abs(edges[2, 2]) / sizes[2] if sizes[2] > 0 else 1.0
-    if not np.isfinite([*sizes, *center, error]).all() or error > _SHARE * max(np.linalg.norm(sizes), 1e-3):
+    if not np.isfinite([*sizes, *center, error]).all() or error > _SHARE * max(float(sizes.max()), 1e-3):
         field.fail("the corners are not those of a box in labelCloud's order.")
     tilts.add(float(upright))
     rows.add(entry["name"].text(), [*center.tolist(), *sizes.tolist(), math.atan2(edges[0, 1], edges[0, 0])])

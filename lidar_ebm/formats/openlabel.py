@@ -44,7 +44,10 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
         kinds = {} if root.optional("objects") is None else root["objects"].entries()
         found = _read_frames(root, stem, kinds, tilts, systems, file)
         for name, boxes in found.items():
-            frames[name if len(files) == 1 else stem if len(found) == 1 else f"{stem}_{name}"] = boxes
+            frame = name if len(files) == 1 else stem if len(found) == 1 else f"{stem}_{name}"
+            if frame in frames:
+                raise InputError(f"{file}: frame {frame!r} stands in two files. Remove one of them.")
+            frames[frame] = boxes
     if len(systems) > 1:
         raise InputError(
             f"{path}: cuboids in several coordinate systems ({', '.join(sorted(systems))}); one alone can be read."
@@ -115,7 +118,7 @@ def _box(value: Node, tilts: Tilts) -> list[float]:
         value.fail(f"expected 10 numbers (with a quaternion) or 9 (with angles), got {count}.")
     numbers = value.numbers(count)
     if count == 9:
-        yaw: float | None = heading_of_euler(*numbers[3:6], tilts)  # type: ignore[misc]
+        yaw: float | None = heading_of_euler(numbers[3:6], tilts)
     else:
         yaw = heading_of_quaternion(numbers[3:7], tilts)
     if yaw is None:

@@ -35,16 +35,15 @@ class Tilts:
             )
 
 
-def heading_of_euler(x: float, y: float, z: float, tilts: Tilts, *, order: str = "zyx") -> float:
+def heading_of_euler(angles: Sequence[float], tilts: Tilts, *, order: str = "zyx") -> float:
     """Heading of a box turned by Euler angles, rad.
 
     Args:
-        x: about the box's x axis; y and z likewise.
-        y: see x.
-        z: see x.
+        angles: about the box's x, y and z axes.
         tilts: where the box is counted.
         order: "zyx" for Rz · Ry · Rx, "xyz" for Rx · Ry · Rz.
     """
+    x, y, z = angles
     cx, cy, cz, sx, sy, sz = math.cos(x), math.cos(y), math.cos(z), math.sin(x), math.sin(y), math.sin(z)
     tilts.add(cx * cy)
     if abs(x) < 1e-12 and abs(y) < 1e-12:

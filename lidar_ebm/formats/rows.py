@@ -40,7 +40,7 @@ class BoxRows:
         Raises:
             InputError: a column's values differ in shape.
         """
-        columns = {}
+        columns: dict[str, Any] = {}
         for name, values in self._columns.items():
             shape = np.shape(next(iter(values.values())))
             if any(np.shape(value) != shape for value in values.values()):

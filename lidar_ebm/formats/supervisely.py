@@ -52,7 +52,7 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
         root = read_json(file)
         objects = _Objects(root)
         if root.optional("frames") is None:
-            found = {name: root["figures"]}
+            found: dict[str, Node | None] = {name: root["figures"]}
         else:
             prefix = name.rpartition("/")[0]
             names = _names_of_frames(file, root)
@@ -64,7 +64,10 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
                     _read_figure(figure, objects, rows, tilts)
                 else:
                     others += 1
-            frames[frame.replace("/", "_")] = rows.boxes()
+            frame = frame.replace("/", "_")
+            if frame in frames:
+                root.fail(f"point cloud {frame!r} stands in two files. Rename one of them.")
+            frames[frame] = rows.boxes()
     if others:
         warnings.warn(f"{path}: {others} figures that are no cuboids are left out.", stacklevel=2)
     tilts.warn(path)
@@ -184,7 +187,7 @@ def _read_figure(figure: Node, objects: _Objects, rows: BoxRows, tilts: Tilts) -
     angles = geometry["rotation"].named_numbers(*_AXES)
     dimensions = geometry["dimensions"]
     width, length, height = dimensions.size(*dimensions.named_numbers(*_AXES))
-    yaw = heading_of_euler(*angles, tilts, order="xyz") - math.pi / 2  # type: ignore[misc]
+    yaw = heading_of_euler(angles, tilts, order="xyz") - math.pi / 2
     name, track = objects.of(figure)
     rows.add(name, [*geometry["position"].named_numbers(*_AXES), length, width, height, yaw], track=track or None)
 

@@ -60,7 +60,7 @@ def _read_object(entry: Node, rows: BoxRows, tilts: Tilts) -> None:
     psr = entry["psr"]
     scale = psr["scale"]
     size = scale.size(*scale.named_numbers("x", "y", "z"))
-    yaw = heading_of_euler(*psr["rotation"].named_numbers("x", "y", "z"), tilts)
+    yaw = heading_of_euler(psr["rotation"].named_numbers("x", "y", "z"), tilts)
     track, attribute = entry.optional("obj_id"), entry.optional("obj_attr")
     rows.add(
         entry["obj_type"].text(),
