@@ -19,8 +19,7 @@ from lidar_ebm.formats.columns import as_texts, index_column, numbers
 from lidar_ebm.formats.fields import glimpse, has_keys, read_json, write_json
 from lidar_ebm.formats.frame_files import all_recognised, files_of_frames, files_to_write
 from lidar_ebm.formats.pickle_files import pickle_head
-from lidar_ebm.formats.rows import check_boxes
-from lidar_ebm.geometry.poses import wrapped
+from lidar_ebm.formats.rows import check_boxes, wrap_angle
 
 TITLE = "mmdetection3d's predictions (outputs/preds/NAME.json, or a folder of them)"
 COLUMNS = frozenset({"scores", "velocity"})
@@ -45,7 +44,8 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
     if path.suffix in (".pkl", ".pickle"):
         raise InputError(
             f"{path}: mmdetection3d's pickles hold objects of its own, which are not read. Give the JSON files that "
-            "its LiDAR inferencer writes to outputs/preds."
+            "its LiDAR inferencer writes to outputs/preds; KittiMetric's pred_instances_3d.pkl has the format "
+            "mmdet3d_kitti."
         )
     files = files_of_frames(_folder(path), ".json")
     if context.classes is None:
@@ -101,7 +101,7 @@ def _read_file(path: Path, classes: tuple[str, ...]) -> Boxes:
     table = numbers(content["bboxes_3d"].value, (None, width), f"{path}: bboxes_3d", may_be_nan=True)
     boxes = numbers(table[:, :7], (len(rows), 7), f"{path}: bboxes_3d") if rows else np.zeros((0, 7))
     boxes[:, 2] += boxes[:, 5] / 2
-    boxes[:, 6] = wrapped(boxes[:, 6])
+    boxes[:, 6] = wrap_angle(boxes[:, 6])
     labels = index_column(content["labels_3d"].value, len(rows), f"{path}: labels_3d")
     if ((labels < 0) | (labels >= len(classes))).any():
         wrong = labels[(labels < 0) | (labels >= len(classes))][0]

@@ -17,7 +17,8 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.columns import as_texts, entry, numbers, text
 from lidar_ebm.formats.pickle_files import pickle_head, read_pickle
-from lidar_ebm.geometry.poses import FROM_RIGHT_AHEAD, boxes_to_parent, velocity_to_parent, wrapped
+from lidar_ebm.formats.rows import wrap_angle
+from lidar_ebm.geometry.poses import FROM_RIGHT_AHEAD, boxes_to_parent, velocity_to_parent
 
 TITLE = "mmdetection3d's info file of nuScenes (labels, read only)"
 COLUMNS = frozenset({"velocity", "points"})
@@ -74,7 +75,7 @@ def _read_sample(sample: Mapping[str, Any], classes: Mapping[int, str], where: s
         velocities.append(numbers(instance.get("velocity", unknown), (2,), f"{place}: velocity", may_be_nan=True))
         points.append(numbers(instance.get("num_lidar_pts", -1), (), f"{place}: num_lidar_pts"))
     rows = np.array(boxes).reshape(-1, 7)
-    rows[:, 6] = wrapped(rows[:, 6])
+    rows[:, 6] = wrap_angle(rows[:, 6])
     return Boxes(
         boxes_to_parent(rows, FROM_RIGHT_AHEAD),
         as_texts(names),

@@ -19,7 +19,8 @@ from lidar_ebm.formats.columns import as_texts, numbers, texts
 from lidar_ebm.formats.fields import read_json
 from lidar_ebm.formats.pandas_frames import read_data_frame
 from lidar_ebm.formats.pickle_files import pickle_head
-from lidar_ebm.geometry.poses import FROM_RIGHT_AHEAD, boxes_to_child, inverse_pose, make_pose, move_points, wrapped
+from lidar_ebm.formats.rows import wrap_angle
+from lidar_ebm.geometry.poses import FROM_RIGHT_AHEAD, boxes_to_child, inverse_pose, make_pose, move_points
 
 TITLE = "PandaSet cuboids (a sequence's folder, read only)"
 COLUMNS = frozenset({"track", "attribute"})
@@ -116,7 +117,7 @@ def _read_cuboids(path: Path, pose: np.ndarray) -> Boxes:
             raise InputError(f"{path}: has no column {key!r}; give cuboids of PandaSet's annotations/ folder.")
     count = len(columns["label"])
     world = np.column_stack([numbers(columns[key], (count,), f"{path}: {key}") for key in keys])
-    world[:, 6] = wrapped(world[:, 6] + np.pi / 2)
+    world[:, 6] = wrap_angle(world[:, 6] + np.pi / 2)
     boxes = Boxes(
         boxes_to_child(world, pose),
         texts(columns["label"], count, f"{path}: label"),

@@ -15,7 +15,7 @@ from lidar_ebm.errors import InputError
 FROM_RIGHT_AHEAD = np.array([[0.0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 
-def wrapped(angle: np.ndarray) -> np.ndarray:
+def _wrapped(angle: np.ndarray) -> np.ndarray:
     """Angles of any shape, rad, in [-π, π); those that lie there come back bit for bit."""
     result = np.array(angle, np.float64)
     outside = ~((result >= -np.pi) & (result < np.pi)) & np.isfinite(result)
@@ -52,7 +52,7 @@ def quaternions_of_yaw(yaw: np.ndarray) -> np.ndarray:
 
 def yaw_of(rotation: np.ndarray) -> np.ndarray:
     """Heading [N] of rotation matrices [N, 3, 3], seen from above: the angle of the turned x axis, in [-π, π)."""
-    return wrapped(np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0]))
+    return _wrapped(np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0]))
 
 
 def make_pose(translation: np.ndarray, quaternion: np.ndarray) -> np.ndarray:
@@ -128,4 +128,4 @@ def _ground(pose: np.ndarray) -> np.ndarray:
 
 def _turned(yaw: np.ndarray, ground: np.ndarray) -> np.ndarray:
     headings = np.stack((np.cos(yaw), np.sin(yaw)), axis=1) @ ground.T
-    return wrapped(np.arctan2(headings[:, 1], headings[:, 0]))
+    return _wrapped(np.arctan2(headings[:, 1], headings[:, 0]))
