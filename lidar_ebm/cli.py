@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from lidar_ebm import __version__, cli_landscape, cli_report, cli_scoring, cli_view
+from lidar_ebm import __version__, cli_convert, cli_landscape, cli_report, cli_scoring, cli_view
 from lidar_ebm.cli_options import Device, Recall, read_numbers, read_recall
 from lidar_ebm.distributed import is_first_process
 from lidar_ebm.errors import InputError, OutputError
@@ -233,6 +233,9 @@ def detect(
         typer.echo(path)
 
 
+app.command(epilog="Example: `lidar-ebm convert labels data/mine.json --from sustechpoints --to boxes_json`")(
+    cli_convert.convert
+)
 app.command(
     epilog="Example: `lidar-ebm score data/kitti/training/label_2 results --distance 0,20,40,80 --plots curves`"
 )(cli_scoring.score)

@@ -121,7 +121,7 @@ def columns_left_out(module: BoxFormat, frames: Iterable[Boxes]) -> dict[str, in
 
 
 def closest(name: str, names: Iterable[str]) -> str:
-    """What to say of the closest of several names, with a comma before it; nothing where none is close."""
+    """What to say in brackets of the closest of several names; nothing where none is close."""
     spellings = {each.lower(): each for each in names}
     found = difflib.get_close_matches(name.lower(), spellings, 1)
-    return f", did you mean {spellings[found[0]]!r}?" if found else ""
+    return f" (did you mean {spellings[found[0]]!r}?)" if found else ""

@@ -3,7 +3,8 @@
 The location is the centre of the bottom face in the camera's frame, as in KITTI; but the box stands along the LiDAR's
 vertical, from which the camera is tilted by 7 degrees, and rotation is -yaw - π/2 in the LiDAR frame (see the data
 set's development kit, github.com/tudelft-iv/view-of-delft-dataset). The second column is a track where no number of
-it stands twice in a frame; editions without tracks have other things there.
+it stands twice in a frame; editions without tracks have other things there. Labels end in a score of 1, which is not
+read as one.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
     frames = read_files(path, context, _to_lidar, _columns)
     without = 0
     for name, boxes in frames.items():
+        if boxes.scores is not None and (boxes.scores == 1).all():
+            frames[name] = boxes = boxes.with_columns(scores=None)
         if boxes.track is not None and len(set(boxes.track.tolist())) != len(boxes):
             frames[name] = boxes.with_columns(track=None)
             without += 1
@@ -81,7 +84,7 @@ def _columns(line: Line) -> dict[str, Any]:
 
 def _written(row: Mapping[str, Any], camera: Calibration, path: Path) -> str:
     x, y, z, length, width, height, yaw = row["box"].tolist()
-    location = (camera.lidar_to_rect @ (x, y, z - height / 2, 1.0))[:3].tolist()
+    right, down, ahead = (camera.lidar_to_rect @ (x, y, z - height / 2, 1.0))[:3].tolist()
     rotation = float(wrap_angle(np.array(-yaw - math.pi / 2)))
     track, rectangle, score = known(row, "track"), known(row, "image_rectangle"), known(row, "scores")
     if track is not None and not (track.isascii() and track.isdigit() and len(track) < 16):
@@ -92,7 +95,7 @@ def _written(row: Mapping[str, Any], camera: Calibration, path: Path) -> str:
         occluded=known(row, "occluded"),
         alpha=known(row, "alpha"),
         rectangle=None if rectangle is None else tuple(rectangle),
-        box=Camera3D(height, width, length, *location, rotation),
+        box=Camera3D(height, width, length, right, down, ahead, rotation),
         score=1.0 if score is None else score,
     )
     fields = format_line(line).split(" ")

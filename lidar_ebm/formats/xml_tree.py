@@ -35,7 +35,7 @@ def read_xml(path: str | os.PathLike[str]) -> Element:
         depth -= 1
         builder.end(tag)
 
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any) -> int:
         raise InputError(
             f"{path}:{parser.CurrentLineNumber}: declares an entity, which files of boxes have no use for."
         )

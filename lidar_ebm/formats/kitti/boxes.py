@@ -30,7 +30,10 @@ NEEDS_CAMERA = True
 
 # View-of-Delft writes like KITTI, with a track in the place of the truncation; these classes are its alone.
 DELFT_CLASSES = frozenset(
-    ["rider", "bicycle", "bicycle_rack", "human_depiction", "moped_scooter", "motor", "ride_other", "ride_uncertain", "vehicle_other"]
+    (
+        *("rider", "bicycle", "bicycle_rack", "human_depiction", "moped_scooter", "motor"),
+        *("ride_other", "ride_uncertain", "vehicle_other"),
+    )
 )
 
 
@@ -55,7 +58,7 @@ def lines_recognised(path: Path, accept: Callable[[set[str]], bool]) -> bool:
 
 def read(path: Path, context: Context) -> dict[str, Boxes]:
     """Boxes by frame of a label file, a folder of them, or a folder that has `label_2` or `data` with them."""
-    return read_files(path, context, lambda line, camera: to_lidar(line, camera), _columns)
+    return read_files(path, context, to_lidar, _columns)
 
 
 def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Path]:

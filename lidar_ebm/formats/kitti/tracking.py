@@ -94,6 +94,9 @@ def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Pat
         raise InputError(f"{path}: {len(sequences)} sequences do not go into one file; give a folder.")
     cameras = camera_finder(path.absolute().parent if is_file else path, context)
     tracks = _track_numbers(frames, path)
+    empty = sum(not len(boxes) for boxes in frames.values())
+    if empty:
+        warnings.warn(f"{path}: {empty} frames without boxes do not stand in this format.", stacklevel=2)
     lines: dict[str, list[str]] = {sequence: [] for sequence in sequences}
     for name, boxes in frames.items():
         sequence, frame = places[name]

@@ -1,0 +1,1 @@
+"""One function a verb of the command, which a notebook could call."""
