@@ -18,7 +18,7 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.files import atomic_write
 from lidar_ebm.formats.box_format import Context
-from lidar_ebm.formats.columns import numbers, texts
+from lidar_ebm.formats.columns import check_scores, numbers, texts
 from lidar_ebm.formats.rotations import Tilts
 from lidar_ebm.formats.rows import check_boxes
 from lidar_ebm.geometry.poses import quaternions_of_yaw, rotation_matrix, yaw_of
@@ -72,6 +72,7 @@ def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Pat
         OutputError: the file cannot be written.
     """
     check_boxes(frames, path)
+    check_scores(frames, path)
     arrow, feather = _pyarrow(path)
     file = path if path.suffix == ".feather" else path / _FILE
     times = [_time(name, file) for name in frames]

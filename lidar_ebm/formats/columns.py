@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 
 _LONGEST_TEXT = 256  # characters of a class name or token; an array of texts is as wide as its longest
@@ -114,3 +115,18 @@ def index_column(value: Any, count: int, where: str) -> np.ndarray:
     if (array != np.floor(array)).any() or (np.abs(array) > 2**31).any():
         raise InputError(f"{where}: holds numbers that are not whole. {_AGAIN}")
     return array.astype(np.int64)
+
+
+def check_scores(frames: Mapping[str, Boxes], path: Any) -> None:
+    """Refuse scores that no evaluation could rank, before anything is written.
+
+    Raises:
+        InputError: a score is NaN.
+    """
+    for frame, boxes in frames.items():
+        if boxes.scores is not None and np.isnan(boxes.scores).any():
+            index = int(np.flatnonzero(np.isnan(boxes.scores))[0])
+            raise InputError(
+                f"{path}: box {index} of frame {frame!r} has no score (NaN); nothing was written. Remove it, or write "
+                "all boxes without scores."
+            )

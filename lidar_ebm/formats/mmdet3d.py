@@ -15,7 +15,7 @@ import numpy as np
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import Context
-from lidar_ebm.formats.columns import as_texts, index_column, numbers
+from lidar_ebm.formats.columns import as_texts, check_scores, index_column, numbers
 from lidar_ebm.formats.fields import glimpse, has_keys, read_json, write_json
 from lidar_ebm.formats.frame_files import all_recognised, files_of_frames, files_to_write
 from lidar_ebm.formats.pickle_files import pickle_head
@@ -57,13 +57,14 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
 
 
 def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Path]:
-    """Write a JSON file a frame; boxes without scores have score 1 there, as labels.
+    """Write a JSON file a frame; boxes without scores have score 1 there, velocities that are not known are 0.
 
     Raises:
         InputError: `context.classes` is not given or lacks a class.
         OutputError: a file cannot be written.
     """
     check_boxes(frames, path)
+    check_scores(frames, path)
     if context.classes is None:
         raise InputError(f"{path}: this format numbers the classes; give their names in order as `classes`.")
     numbered = {name: index for index, name in enumerate(context.classes)}

@@ -16,7 +16,7 @@ import numpy as np
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import Context
-from lidar_ebm.formats.columns import as_texts, entry, rows_of_numbers, text
+from lidar_ebm.formats.columns import as_texts, check_scores, entry, rows_of_numbers, text
 from lidar_ebm.formats.fields import glimpse, has_keys, read_json, write_json
 from lidar_ebm.formats.rows import check_boxes
 from lidar_ebm.geometry.poses import (
@@ -71,6 +71,7 @@ def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Pat
         OutputError: the file cannot be written.
     """
     check_boxes(frames, path)
+    check_scores(frames, path)
     results = {}
     for token, boxes in frames.items():
         placed = boxes if context.sensor_pose_of is None else _to_global(boxes, context.sensor_pose_of(token))

@@ -16,7 +16,7 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.files import atomic_write
 from lidar_ebm.formats.box_format import Context
-from lidar_ebm.formats.columns import entry, numbers, text, texts
+from lidar_ebm.formats.columns import check_scores, entry, numbers, text, texts
 from lidar_ebm.formats.kitti.calibrations import camera_finder
 from lidar_ebm.formats.kitti.camera_frame import observation_angle, rectangle_of, to_camera
 from lidar_ebm.formats.pickle_files import pickle_head, read_pickle
@@ -33,7 +33,7 @@ _COLUMN_KEYS = {"scores": "score", "alpha": "alpha", "truncated": "truncated", "
 def recognise(path: Path) -> bool:
     """Tell if a pickle begins with a list and soon names OpenPCDet's keys."""
     head = pickle_head(path, 1 << 20) if path.is_file() else b""
-    return b"boxes_lidar" in head and b"data_list" not in head
+    return b"boxes_lidar" in head and b"gt_boxes_lidar" not in head
 
 
 def read(path: Path, context: Context) -> dict[str, Boxes]:
@@ -71,6 +71,7 @@ def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Pat
         OutputError: the file cannot be written.
     """
     check_boxes(frames, path)
+    check_scores(frames, path)
     classes = context.classes
     if classes is None:
         classes = tuple(dict.fromkeys(str(name) for boxes in frames.values() for name in boxes.names))
@@ -121,10 +122,12 @@ def read_columns(frame: Mapping[str, Any], count: int, where: str) -> dict[str, 
         InputError: one is no array of numbers, or of another length.
     """
     columns = {
-        column: numbers(frame[key], (count,), f"{where}: {key}") for column, key in _COLUMN_KEYS.items() if key in frame
+        column: numbers(frame[key], (count,), f"{where}: {key}", may_be_nan=column != "scores")
+        for column, key in _COLUMN_KEYS.items()
+        if key in frame
     }
     if "bbox" in frame:
-        columns["image_rectangle"] = numbers(frame["bbox"], (count, 4), f"{where}: bbox")
+        columns["image_rectangle"] = numbers(frame["bbox"], (count, 4), f"{where}: bbox", may_be_nan=True)
     return columns
 
 

@@ -13,7 +13,7 @@ from lidar_ebm.boxes import Boxes
 
 
 def shared_sample(*parts: str) -> Path:
-    """A file or folder of $LIDAR_EBM_SHARED or of a folder `shared` in or above the checkout; the test is skipped where none is."""
+    """A file or folder of $LIDAR_EBM_SHARED, or of `shared` in or above the checkout; or skip."""
     root = Path(__file__).resolve().parents[2]
     folders = [folder / "shared" for folder in (root, *root.parents[:3])]
     if "LIDAR_EBM_SHARED" in os.environ:
