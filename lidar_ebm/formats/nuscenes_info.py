@@ -38,7 +38,7 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
     """
     content = read_pickle(path)
     heading = entry(content, "metainfo", str(path))
-    if entry(heading, "dataset", f"{path}: metainfo") != "nuscenes":
+    if text(entry(heading, "dataset", f"{path}: metainfo"), f"{path}: metainfo: dataset") != "nuscenes":
         raise InputError(f"{path}: is the info file of another data set than nuScenes, whose boxes lie otherwise.")
     numbered = entry(heading, "categories", f"{path}: metainfo")
     if not isinstance(numbered, Mapping):
@@ -65,7 +65,7 @@ def _read_sample(sample: Mapping[str, Any], classes: Mapping[int, str], where: s
     for index, instance in enumerate(instances):
         place = f"{where}, object {index}"
         label = entry(instance, "bbox_label_3d", place)
-        if label == -1:
+        if type(label) is int and label == -1:
             continue
         if type(label) is not int or label not in classes:
             raise InputError(f"{place}: bbox_label_3d {str(label)[:40]} is none of the file's categories.")

@@ -124,7 +124,7 @@ def _read_cuboids(path: Path, pose: np.ndarray) -> Boxes:
         track=texts(columns["uuid"], count, f"{path}: uuid"),
         attribute=_attributes(columns, count),
     )
-    return boxes.select(~_seen_twice(columns, boxes))
+    return boxes.select(~_seen_twice(columns, boxes, path))
 
 
 def _attributes(columns: dict[str, np.ndarray], count: int) -> np.ndarray:
@@ -137,12 +137,14 @@ def _attributes(columns: dict[str, np.ndarray], count: int) -> np.ndarray:
     return as_texts(found)
 
 
-def _seen_twice(columns: dict[str, np.ndarray], boxes: Boxes) -> np.ndarray:
+def _seen_twice(columns: dict[str, np.ndarray], boxes: Boxes, path: Path) -> np.ndarray:
     """Mask [N] of the forward sensor's cuboids whose siblings, labelled for the other sensor, are in the frame."""
     if "cuboids.sensor_id" not in columns or "cuboids.sibling_id" not in columns or boxes.track is None:
         return np.zeros(len(boxes), bool)
-    siblings = np.array([str(name) for name in columns["cuboids.sibling_id"].tolist()], np.str_)
-    forward = columns["cuboids.sensor_id"] == _FORWARD_SENSOR
+    siblings = np.array(
+        [name if isinstance(name, str) else "" for name in columns["cuboids.sibling_id"].tolist()], np.str_
+    )
+    forward = numbers(columns["cuboids.sensor_id"], (len(boxes),), f"{path}: cuboids.sensor_id") == _FORWARD_SENSOR
     # Some of the published names lack their end, so either of the two may be the one that names the other.
     twice = np.isin(siblings, boxes.track[~forward]) | np.isin(boxes.track, siblings[~forward])
     return forward & twice

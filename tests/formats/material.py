@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,37 @@ def assert_same(first: Boxes, second: Boxes, tolerance: float = 0.0) -> None:
             assert values.tolist() == others.tolist()
         else:
             np.testing.assert_allclose(values, others, rtol=0, atol=tolerance, equal_nan=True)
+
+
+def contents_with_odd_values(content: Any, count: int, *, arrays: bool = True) -> Iterator[Any]:
+    """Copies of nested lists and dictionaries in each of which one value, at any depth, is another, or gone."""
+    odd: list[Any] = [None, True, -1, 2**70, 1e308, float("nan"), float("inf"), "", "a", "x" * 5000, [], {}]
+    odd += [[1], [[]], [None], ["a"], {"a": 1}, [[1, 2], [3]], [1] * 9, [[0.0] * 7], [[float("inf")] * 7]]
+    if arrays:
+        odd += [
+            np.zeros(0),
+            np.zeros((2, 7)),
+            np.zeros((1, 9)),
+            np.array("a"),
+            np.array(["a", "b"]),
+            np.ones((2, 2, 2)),
+        ]
+        odd += [np.array([None, 1], object), np.array([True, False]), np.float32(1), np.str_("b"), b"a", (1, 2)]
+    chance = random.Random(7)
+    for _ in range(count):
+        changed = copy.deepcopy(content)
+        place = changed
+        while True:
+            key = chance.choice(list(place) if isinstance(place, dict) else range(len(place)))
+            inner = place[key]
+            if not isinstance(inner, list | dict) or not inner or chance.random() < 0.2:
+                break
+            place = inner
+        if chance.random() < 0.15:
+            del place[key]
+        else:
+            place[key] = chance.choice(odd)
+        yield changed
 
 
 def points_in_boxes(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:

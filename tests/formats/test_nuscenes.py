@@ -12,7 +12,7 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.formats import Context, nuscenes
 from lidar_ebm.formats.box_format import recognise_format
 from lidar_ebm.geometry.poses import make_pose
-from tests.formats.material import assert_same, drawn_boxes
+from tests.formats.material import assert_same, contents_with_odd_values, drawn_boxes
 
 _POSES = {
     "a" * 32: make_pose(np.array([411.3, 1180.9, 1.8]), np.array([0.57, -0.01, 0.02, -0.82])),
@@ -151,6 +151,17 @@ def test_mutations_are_read_or_refused(tmp_path: Path) -> None:
             )
         path.write_bytes(data)
         nuscenes.recognise(path)
+        try:
+            nuscenes.read(path, Context())
+        except InputError as error:
+            assert "results.json" in str(error)
+
+
+def test_odd_values_anywhere_are_read_or_refused(tmp_path: Path) -> None:
+    content = {"meta": {}, "results": {"t": [_box(), _box()], "u": [_box()]}}
+    path = tmp_path / "results.json"
+    for changed in contents_with_odd_values(content, 400, arrays=False):
+        path.write_text(json.dumps(changed))
         try:
             nuscenes.read(path, Context())
         except InputError as error:

@@ -12,7 +12,7 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats import Context, openpcdet, read_boxes
 from lidar_ebm.geometry.calibration import Calibration
-from tests.formats.material import assert_same, drawn_boxes, shared_sample
+from tests.formats.material import assert_same, contents_with_odd_values, drawn_boxes, shared_sample
 
 _VERSIONS = ["numpy1_protocol3", *(f"numpy2_protocol{n}" for n in (2, 3, 4, 5))]
 _CAMERA = Calibration(
@@ -168,6 +168,14 @@ def test_damage_is_named(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(InputError, match=message) as refused:
         _read(tmp_path, content)
     assert "result.pkl" in str(refused.value)
+
+
+def test_odd_values_anywhere_are_read_or_refused(tmp_path: Path) -> None:
+    for content in contents_with_odd_values([_frame(), _frame(frame_id="8")], 300):
+        try:
+            _read(tmp_path, content)
+        except InputError as error:
+            assert "result.pkl" in str(error)
 
 
 def test_mutations_are_read_or_refused(tmp_path: Path) -> None:
