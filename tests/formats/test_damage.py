@@ -134,5 +134,5 @@ def test_other_things_are_refused(case: Case, tmp_path: Path) -> None:
 def test_names_that_lead_nowhere_are_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "file.json").write_text("[]")
     for format_name in (None, *box_formats()):
-        with pytest.raises(InputError, match="no such file|cannot be looked at"):
+        with pytest.raises(InputError, match=r"no such file|cannot be looked at"):
             read_boxes(tmp_path / name, format_name)

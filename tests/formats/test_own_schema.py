@@ -24,6 +24,7 @@ def test_minimal_files(tmp_path: Path) -> None:
         "d.json": json.dumps({"frames": {"d": [BOX]}}),
         "e.csv": TABLE,
         "f.csv": TABLE.replace(",", ";").replace("yaw", '"yaw"').replace("\n", "\r\n"),
+        "h.csv": TABLE.replace("l,w,h", "length,Width,HEIGHT"),
         "g.csv": "\ufeff" + TABLE.replace(",", " \t "),
     }
     for name, text in texts.items():

@@ -19,7 +19,7 @@ def test_public_sequence(tmp_path: Path) -> None:
     path = shared("formats", "kitti_tracking", "label_02_0000.txt")
     calib = shared("faults", "calibration-dialects", "kitti_tracking.txt")
     frames = read_frames(path, calib=calib)
-    assert list(frames)[0] == "000000"
+    assert next(iter(frames)) == "000000"
     counts: dict[str, int] = {}
     for boxes in frames.values():
         for name in boxes.names.tolist():
