@@ -19,6 +19,7 @@ VERBS = (
     "evaluate",
     "calibrate",
     "detect",
+    "convert",
     "score",
     "compare",
     "submit",

@@ -99,8 +99,7 @@ def recognise_format(path: Path) -> str:
     Raises:
         InputError: there is nothing there, no format fits, or several do; the message lists them.
     """
-    if not path.exists():
-        raise InputError(f"{path}: there is no such file or folder. Check the name.")
+    check_source(path)
     formats = box_formats()
     fitting = [name for name, module in formats.items() if module.recognise(path)]
     if len(fitting) == 1:
@@ -108,6 +107,21 @@ def recognise_format(path: Path) -> str:
     if fitting:
         raise InputError(f"{path}: fits several formats: {', '.join(fitting)}. Name the right one in `format`.")
     raise InputError(f"{path}: looks like no format of boxes that is known. Name it in `format`: {', '.join(formats)}.")
+
+
+def check_source(path: Path) -> None:
+    """Refuse a path that leads nowhere.
+
+    Raises:
+        InputError: there is no file or folder, or it cannot be looked at.
+    """
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file or folder. Check the name.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{str(path)[:200]!r}: cannot be looked at ({reason}). Check the name.") from error
 
 
 def columns_left_out(module: BoxFormat, frames: Iterable[Boxes]) -> dict[str, int]:

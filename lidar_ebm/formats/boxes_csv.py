@@ -19,8 +19,8 @@ from lidar_ebm.formats.rows import BoxRows, check_boxes, known
 
 TITLE = "boxes as CSV in the LiDAR frame (this program's own)"
 
-_BOX = ("x", "y", "z", "length", "width", "height", "yaw")
-_SHORT = {"l": "length", "w": "width", "h": "height"}  # also read
+_BOX = ("x", "y", "z", "l", "w", "h", "yaw")
+_LONG = {"length": "l", "width": "w", "height": "h"}  # also read
 _NUMBERS = ("f", "expected_iou", "flip_probability", "effective_samples", "alpha", "truncated", "occluded")
 _TEXTS = ("track", "attribute", "difficulty")
 _VECTORS = {"velocity": ("vx", "vy"), "image_rectangle": ("x1", "y1", "x2", "y2")}
@@ -87,7 +87,7 @@ def _cells(line: str) -> list[str]:
 
 def _key(cell: str) -> str:
     key = cell.strip().strip('"').lower()
-    return _SHORT.get(key, key)
+    return _LONG.get(key, key)
 
 
 def _table(file: Path) -> tuple[list[str], Iterator[tuple[str, list[str]]]]:

@@ -70,8 +70,8 @@ def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Pat
         write_json(path, _document(frames))
         return [path]
     written = []
-    for file, _, boxes in files_to_write(path, frames, ".json"):
-        write_json(file, _document({"0": boxes}, one=True))
+    for file, name, boxes in files_to_write(path, frames, ".json"):
+        write_json(file, _document({name: boxes}, one=True))
         written.append(file)
     return written
 
@@ -142,14 +142,13 @@ def _attributes(cuboid: Node) -> dict[str, float]:
 def _document(frames: Mapping[str, Boxes], *, one: bool = False) -> dict[str, Any]:
     objects: dict[str, dict[str, str]] = {}
     listed: dict[str, Any] = {}
-    unnamed = 0
     for frame, boxes in frames.items():
         there: dict[str, Any] = {}
         for row in boxes.rows():
             key = known(row, "track")
-            # A key has one class, and stands in a frame once.
+            # A key has one class and stands in a frame once; one that is made up is no other frame's.
             while key is None or key in there or objects.get(key, {}).get("type", row["name"]) != row["name"]:
-                key, unnamed = f"object-{unnamed}", unnamed + 1
+                key = f"{frame}-{len(objects)}" if key is None else f"{key}'"
             objects[key] = {"name": key, "type": row["name"]}
             there[key] = {"object_data": {"cuboid": [_cuboid(row)]}}
         listed[frame] = {"objects": there}
@@ -159,8 +158,9 @@ def _document(frames: Mapping[str, Boxes], *, one: bool = False) -> dict[str, An
         "objects": objects,
     }
     if one:
-        for key, node in listed["0"]["objects"].items():
-            objects[key] |= node
+        for each in listed.values():
+            for key, node in each["objects"].items():
+                objects[key] |= node
     else:
         content["frames"] = listed
     return {"openlabel": content}

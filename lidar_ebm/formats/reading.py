@@ -9,7 +9,7 @@ from typing import Any
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.box_format import Context, closest, find_format, recognise_format
+from lidar_ebm.formats.box_format import Context, check_source, closest, find_format, recognise_format
 
 PathLike = str | os.PathLike[str]
 
@@ -67,6 +67,7 @@ def read_frames(
 ) -> dict[str, Boxes]:
     """`read_boxes` of all frames: boxes by the frame's name, in file order, be it one frame or many."""
     source = Path(path)
+    check_source(source)
     name = recognise_format(source) if format is None else format
     return find_format(name).read(source, make_context(classes=classes, camera=camera, calib=calib))
 

@@ -62,7 +62,7 @@ def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Pat
     cameras = camera_finder(path.parent if path.suffix.lower() == ".txt" else path, context)
     contents = []
     for file, name, boxes in files_to_write(path, frames, ".txt"):
-        contents.append((file, [_written(row, cameras(name)[0], path) for row in boxes.rows()]))
+        contents.append((file, [_written(row, cameras(name)[0], path, boxes.scores is None) for row in boxes.rows()]))
     return write_lines(contents)
 
 
@@ -82,7 +82,7 @@ def _columns(line: Line) -> dict[str, Any]:
     }
 
 
-def _written(row: Mapping[str, Any], camera: Calibration, path: Path) -> str:
+def _written(row: Mapping[str, Any], camera: Calibration, path: Path, is_label: bool) -> str:
     x, y, z, length, width, height, yaw = row["box"].tolist()
     right, down, ahead = (camera.lidar_to_rect @ (x, y, z - height / 2, 1.0))[:3].tolist()
     rotation = float(wrap_angle(np.array(-yaw - math.pi / 2)))
@@ -96,7 +96,7 @@ def _written(row: Mapping[str, Any], camera: Calibration, path: Path) -> str:
         alpha=known(row, "alpha"),
         rectangle=None if rectangle is None else tuple(rectangle),
         box=Camera3D(height, width, length, right, down, ahead, rotation),
-        score=1.0 if score is None else score,
+        score=1.0 if is_label else score,
     )
     fields = format_line(line).split(" ")
     fields[1] = "-1" if track is None else str(int(track))

@@ -47,7 +47,7 @@ def read_xml(path: str | os.PathLike[str]) -> Element:
     parser.EntityDeclHandler = refuse
     parser.ExternalEntityRefHandler = refuse
     try:
-        parser.Parse(text.lstrip("\ufeff").encode(errors="replace") if "encoding=" not in text[:100] else text, True)
+        parser.Parse(text, True)
         return builder.close()
     except expat.ExpatError as error:
         raise InputError(

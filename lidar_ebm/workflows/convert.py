@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.box_format import columns_left_out, find_format, recognise_format
+from lidar_ebm.formats.box_format import check_source, columns_left_out, find_format, recognise_format
 from lidar_ebm.formats.reading import make_context
 
 PathLike = str | os.PathLike[str]
@@ -69,6 +69,7 @@ def convert(
     writer = find_format(target_format)
     if not hasattr(writer, "write"):
         raise InputError(f"{target_format} can be read, not written. Choose another format to write.")
+    check_source(start)
     name = recognise_format(start) if source_format is None else source_format
     reader = find_format(name)
     _check_apart(start, end)
@@ -96,9 +97,10 @@ def _check_apart(source: Path, target: Path) -> None:
     Raises:
         InputError: the target is the source, lies in it, or is the folder of it.
     """
-    if not os.fspath(target) or not source.exists():
-        return  # said by who reads or writes it
-    start, end = source.resolve(), target.resolve()
+    try:
+        start, end = source.resolve(), target.resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{str(target)[:200]!r}: cannot be a place to write to ({error}).") from error
     if end == start or start in end.parents or (start.is_file() and end == start.parent):
         raise InputError(f"{target}: the source {source} is there and could be overwritten. Choose another place.")
 

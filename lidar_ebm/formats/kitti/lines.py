@@ -111,7 +111,8 @@ def parse_number(text: str, field: str, where: str) -> float:
 
 def format_number(value: float) -> str:
     """A number with two to six decimals, as many as it needs."""
-    whole, _, rest = f"{value:.{_DECIMALS[1]}f}".partition(".")
+    rounded = round(value, _DECIMALS[1]) + 0.0  # no -0.00
+    whole, _, rest = f"{rounded:.{_DECIMALS[1]}f}".partition(".")
     return f"{whole}.{rest.rstrip('0').ljust(_DECIMALS[0], '0')}"
 
 
