@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,21 +87,27 @@ def entry(mapping: Any, key: str, where: str) -> Any:
 
 
 def rows_of_numbers(
-    values: Sequence[Any], length: int | None, wheres: Sequence[str], *, may_be_nan: bool = False
+    values: Sequence[Any], length: int | None, where: Callable[[int], str], *, may_be_nan: bool = False
 ) -> np.ndarray:
-    """A float64 array [N, length], or [N] for length None, of N values; a message names the first that is none.
+    """A float64 array [N, length], or [N] for length None, of N values.
+
+    Args:
+        values: numbers, or lists of `length` numbers.
+        length: of each list; None for plain numbers.
+        where: beginning of a message about the value of an index.
+        may_be_nan: let NaN through.
 
     Raises:
-        InputError: a value is no number or list of `length` numbers, or is NaN or infinite.
+        InputError: a value is something else, NaN or infinite; the message is about the first.
     """
     shape = () if length is None else (length,)
     if not values:
         return np.zeros((0, *shape))
     try:
-        return numbers(values, (len(values), *shape), wheres[0], may_be_nan=may_be_nan)
+        return numbers(values, (len(values), *shape), where(0), may_be_nan=may_be_nan)
     except InputError:
-        for value, where in zip(values, wheres, strict=True):
-            numbers(value, shape, where, may_be_nan=may_be_nan)
+        for index, value in enumerate(values):
+            numbers(value, shape, where(index), may_be_nan=may_be_nan)
         raise
 
 

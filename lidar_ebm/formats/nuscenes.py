@@ -7,6 +7,7 @@ frame and back; without it they stay in the global frame as they stand, upright,
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import numpy as np
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
+from lidar_ebm.files import atomic_write
 from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.columns import as_texts, check_scores, entry, rows_of_numbers, text
-from lidar_ebm.formats.fields import glimpse, has_keys, read_json, write_json
+from lidar_ebm.formats.fields import glimpse, has_keys, read_json
 from lidar_ebm.formats.rows import check_boxes
 from lidar_ebm.geometry.poses import (
     boxes_to_child,
@@ -76,33 +78,45 @@ def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Pat
     for token, boxes in frames.items():
         placed = boxes if context.sensor_pose_of is None else _to_global(boxes, context.sensor_pose_of(token))
         results[token] = _sample_content(token, placed)
-    write_json(path, {"meta": _META, "results": results})
+    # Not indented: the results of a split are hundreds of megabytes as it is.
+    content = json.dumps({"meta": _META, "results": results}, allow_nan=False)
+    with atomic_write(path, "w") as file:
+        file.write(content)
     return [path]
 
 
 def _read_sample(rows: Sequence[Any], where: str) -> Boxes:
-    places = [f"{where}, box {index}" for index in range(len(rows))]
-    fields = list(zip(rows, places, strict=True))
+    def column(key: str, length: int | None) -> np.ndarray:
+        values = [_field(row, key, where, index) for index, row in enumerate(rows)]
+        return rows_of_numbers(values, length, lambda index: f"{where}, box {index}: {key}")
 
-    def column(key: str, length: int | None, *, missing: Any = None) -> np.ndarray:
-        values = [entry(row, key, place) if missing is None else row.get(key, missing) for row, place in fields]
-        return rows_of_numbers(values, length, [f"{place}: {key}" for place in places], may_be_nan=missing is not None)
+    def names(values: Sequence[Any], key: str) -> np.ndarray:
+        return as_texts([text(value, f"{where}: {key} of a box") for value in values])
 
-    names = [text(entry(row, "detection_name", place), f"{place}: detection_name") for row, place in fields]
     centers, sizes, quaternions = column("translation", 3), column("size", 3), column("rotation", 4)
     for index in np.flatnonzero(~quaternions.any(axis=1)):
-        raise InputError(f"{places[index]}: rotation is all zeros; give a quaternion w, x, y, z.")
+        raise InputError(f"{where}, box {index}: rotation is all zeros; give a quaternion w, x, y, z.")
+    classes = [_field(row, "detection_name", where, index) for index, row in enumerate(rows)]
     columns: dict[str, Any] = {}
     if any("detection_score" in row for row in rows):
         columns["scores"] = column("detection_score", None)
     if any("velocity" in row for row in rows):
-        columns["velocity"] = column("velocity", 2, missing=[np.nan, np.nan])
+        velocities = [row.get("velocity", (np.nan, np.nan)) for row in rows]
+        columns["velocity"] = rows_of_numbers(
+            velocities, 2, lambda index: f"{where}, box {index}: velocity", may_be_nan=True
+        )
     if any("attribute_name" in row for row in rows):
-        columns["attribute"] = [
-            text(row.get("attribute_name", ""), f"{place}: attribute_name") for row, place in fields
-        ]
+        columns["attribute"] = names([row.get("attribute_name", "") for row in rows], "attribute_name")
     yaw = yaw_of(rotation_matrix(quaternions))
-    return Boxes(np.column_stack((centers, sizes[:, [1, 0, 2]], yaw)), as_texts(names), **columns)
+    boxes = np.column_stack((centers, sizes[:, [1, 0, 2]], yaw))
+    return Boxes(boxes, names(classes, "detection_name"), **columns)
+
+
+def _field(row: Any, key: str, where: str, index: int) -> Any:
+    """The value of a box's field; a message is only put together where it is missing."""
+    if isinstance(row, dict) and key in row:
+        return row[key]
+    return entry(row, key, f"{where}, box {index}")
 
 
 def _to_sensor(boxes: Boxes, pose: np.ndarray) -> Boxes:
@@ -116,20 +130,31 @@ def _to_global(boxes: Boxes, pose: np.ndarray) -> Boxes:
 
 
 def _sample_content(token: str, boxes: Boxes) -> list[dict[str, Any]]:
-    rotations = quaternions_of_yaw(boxes.boxes[:, 6])
-    content = []
-    for index, (x, y, z, length, width, height, _) in enumerate(boxes.boxes.tolist()):
-        row: dict[str, Any] = {
+    count = len(boxes)
+    # NaN is no JSON, and the benchmark's program takes no null.
+    velocities = np.zeros((count, 2)) if boxes.velocity is None else np.nan_to_num(boxes.velocity)
+    attributes = [""] * count if boxes.attribute is None else boxes.attribute.tolist()
+    content: list[dict[str, Any]] = [
+        {
             "sample_token": token,
-            "translation": [x, y, z],
-            "size": [width, length, height],
-            "rotation": rotations[index].tolist(),
-            # NaN is no JSON, and the benchmark's program takes no null.
-            "velocity": [0.0, 0.0] if boxes.velocity is None else np.nan_to_num(boxes.velocity[index]).tolist(),
-            "detection_name": str(boxes.names[index]),
-            "attribute_name": "" if boxes.attribute is None else str(boxes.attribute[index]),
+            "translation": center,
+            "size": size,
+            "rotation": rotation,
+            "velocity": velocity,
+            "detection_name": name,
+            "attribute_name": attribute,
         }
-        if boxes.scores is not None:
-            row["detection_score"] = float(boxes.scores[index])
-        content.append(row)
+        for center, size, rotation, velocity, name, attribute in zip(
+            boxes.boxes[:, :3].tolist(),
+            boxes.boxes[:, [4, 3, 5]].tolist(),
+            quaternions_of_yaw(boxes.boxes[:, 6]).tolist(),
+            velocities.tolist(),
+            boxes.names.tolist(),
+            attributes,
+            strict=True,
+        )
+    ]
+    if boxes.scores is not None:
+        for row, score in zip(content, boxes.scores.tolist(), strict=True):
+            row["detection_score"] = score
     return content

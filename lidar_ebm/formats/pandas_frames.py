@@ -13,7 +13,7 @@ import numpy as np
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.pickle_files import read_pickle
-from lidar_ebm.formats.restricted_pickle import Record
+from lidar_ebm.formats.pickled_names import Record
 
 _LAYOUT = "0.14.1"  # the key under which pandas keeps a manager's state since that version
 

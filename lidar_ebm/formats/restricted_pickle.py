@@ -12,55 +12,17 @@ import io
 import os
 import pickletools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.pickled_arrays import DamageError, DataType, array_from_buffer, array_from_state, scalar
+from lidar_ebm.formats.pickled_arrays import DamageError, DataType, array_from_state
+from lidar_ebm.formats.pickled_names import ARRAYS, CALLS, PANDAS, Name, Record, Unfinished
 
 _MEMORY = 32  # what a pickle makes may take this many times its size
 _ALLOWANCE = 16 << 20  # bytes that a pickle may make in any case
 _CONTAINER, _MEMO_ENTRY = 72, 48  # bytes, about
-
-
-class Name(NamedTuple):
-    """A name of a module that a pickle mentions: nothing but a word here."""
-
-    module: str
-    name: str
-
-
-_CORE = ("numpy.core", "numpy._core")
-_ARRAYS = frozenset(
-    {Name(f"{core}.multiarray", name) for core in _CORE for name in ("_reconstruct", "scalar")}
-    | {Name(f"{core}.numeric", "_frombuffer") for core in _CORE}
-    | {Name("numpy", "ndarray"), Name("numpy", "dtype"), Name("_codecs", "encode")}
-    | {Name(module, name) for module in ("builtins", "__builtin__") for name in ("bytes", "bytearray")}
-    | {Name("collections", "OrderedDict")}
-)
-_PANDAS = frozenset(
-    {
-        Name("pandas", "StringDtype"),
-        Name("pandas", "Index"),
-        Name("pandas", "RangeIndex"),
-        Name("pandas", "DataFrame"),
-        Name("pandas.core.frame", "DataFrame"),
-        Name("pandas.core.internals.managers", "BlockManager"),
-        Name("pandas._libs.internals", "_unpickle_block"),
-        Name("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked"),
-        Name("pandas.arrays", "StringArray"),
-        Name("pandas.core.arrays.string_", "StringArray"),
-        Name("pandas.core.arrays.string_", "StringDtype"),
-        Name("pandas.core.indexes.base", "_new_Index"),
-        Name("pandas.core.indexes.base", "Index"),
-        Name("pandas.core.indexes.range", "RangeIndex"),
-        Name("pandas.core.indexes.numeric", "Int64Index"),
-        Name("builtins", "slice"),
-        Name("__builtin__", "slice"),
-    }
-)
 
 
 class RefusedNameError(InputError):
@@ -75,24 +37,6 @@ class RefusedNameError(InputError):
         )
 
 
-@dataclass(eq=False, slots=True)
-class Record:
-    """A pandas object as its pickle describes it: its kind, what it is made of, and the state it is given."""
-
-    kind: str
-    arguments: tuple[Any, ...]
-    state: Any = None
-
-
-class _Unfinished:
-    """An array that the pickle has announced; `array` once its state has come."""
-
-    __slots__ = ("array",)
-
-    def __init__(self) -> None:
-        self.array: np.ndarray | None = None
-
-
 def load_pickle(data: bytes, source: str | os.PathLike[str], *, pandas: bool = False) -> Any:
     """Content of a pickle: dictionaries, lists, tuples, texts, numbers, arrays.
 
@@ -105,7 +49,7 @@ def load_pickle(data: bytes, source: str | os.PathLike[str], *, pandas: bool = F
         RefusedNameError: it asks for something else by name.
         InputError: it is damaged, or would take far more memory than it is long.
     """
-    return _Reading(data, str(source), _ARRAYS | _PANDAS if pandas else _ARRAYS).run()
+    return _Reading(data, str(source), ARRAYS | PANDAS if pandas else ARRAYS).run()
 
 
 class _Reading:
@@ -158,13 +102,13 @@ class _Reading:
 
     def take(self) -> Any:
         value = self.stack.pop()
-        if isinstance(value, _Unfinished):
+        if isinstance(value, Unfinished):
             raise DamageError("an array without content")
         return value
 
     def take_marked(self) -> list[Any]:
         items, self.stack = self.stack, self.marked.pop()
-        if any(isinstance(item, _Unfinished) for item in items):
+        if any(isinstance(item, Unfinished) for item in items):
             raise DamageError("an array without content")
         return items
 
@@ -190,7 +134,7 @@ class _Reading:
         self.repeat(self.memo[index])
 
     def repeat(self, value: Any) -> None:
-        if isinstance(value, _Unfinished):
+        if isinstance(value, Unfinished):
             value = value.array
             if value is None:
                 raise DamageError("an array that holds itself")
@@ -249,17 +193,17 @@ class _Reading:
         if not isinstance(named, Name) or type(arguments) is not tuple:
             raise DamageError("a call of something that has no name")
         self.charge(_CONTAINER)
-        if named in _PANDAS:
+        if named in PANDAS:
             self.stack.append(Record(named.name, arguments))
         else:
-            result = _CALLS[named.name](arguments)
+            result = CALLS[named.name](arguments)
             self.charge(result.nbytes if isinstance(result, np.ndarray) else 0)
             self.charge(len(result) if isinstance(result, bytes | bytearray) else 0)
             self.push(result)
 
     def new(self, _: Any) -> None:
         arguments, named = self.take(), self.take()
-        if not isinstance(named, Name) or named not in _PANDAS or type(arguments) is not tuple:
+        if not isinstance(named, Name) or named not in PANDAS or type(arguments) is not tuple:
             raise DamageError("a new object of something that has no class")
         self.charge(_CONTAINER)
         self.stack.append(Record(named.name, arguments))
@@ -267,7 +211,7 @@ class _Reading:
     def set_state(self, _: Any) -> None:
         state = self.take()
         target = self.stack[-1]
-        if isinstance(target, _Unfinished) and target.array is None:
+        if isinstance(target, Unfinished) and target.array is None:
             target.array = array_from_state(state)
             self.charge(target.array.nbytes)
             self.stack[-1] = target.array
@@ -279,45 +223,6 @@ class _Reading:
             raise DamageError("a state for something that has none")
 
 
-def _announce(arguments: tuple[Any, ...]) -> _Unfinished:
-    if not arguments or arguments[0] != Name("numpy", "ndarray"):
-        raise DamageError("an array of a class that is not NumPy's")
-    return _Unfinished()
-
-
-def _data_type(arguments: tuple[Any, ...]) -> DataType:
-    if not 1 <= len(arguments) <= 3:
-        raise DamageError("an array's type has a form that NumPy does not write")
-    return DataType(arguments[0])
-
-
-def _bytes(arguments: tuple[Any, ...]) -> bytes:
-    match arguments:
-        case ():
-            return b""
-        case (bytes() as content,):
-            return bytes(content)
-        case (str() as text, "latin1" | "latin-1"):
-            return text.encode("latin1")
-    raise DamageError("bytes in a form that pickles do not have")
-
-
-def _ordered(arguments: tuple[Any, ...]) -> dict[Any, Any]:
-    if arguments:
-        raise DamageError("a dictionary in a form that pickles do not have")
-    return {}
-
-
-_CALLS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
-    "_reconstruct": _announce,
-    "_frombuffer": array_from_buffer,
-    "scalar": scalar,
-    "dtype": _data_type,
-    "encode": _bytes,
-    "bytes": _bytes,
-    "bytearray": _bytes,
-    "OrderedDict": _ordered,
-}
 _VALUES = (
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
