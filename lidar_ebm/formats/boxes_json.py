@@ -106,7 +106,10 @@ def _read_box(entry: Node, rows: BoxRows) -> None:
         elif key in _MATRICES:
             lines = value.elements()
             columns[key] = [line.numbers(len(lines[0].elements())) for line in lines]
-    rows.add(entry["class"].text(), box, **columns)
+    name = entry["class"]
+    if not name.text():
+        name.fail("the name of the class is empty. Give one.")
+    rows.add(name.text(), box, **columns)
 
 
 def _of_length(value: Node, count: int) -> list[Node]:

@@ -6,6 +6,7 @@ own x, y, z: length, width, height. CVAT's other 3-D export, tracklet XML, is th
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def recognise(path: Path) -> bool:
 def read(path: Path, context: Context) -> dict[str, Boxes]:
     """Boxes by item; of a folder all subsets in `annotations`."""
     tilts = Tilts()
+    outside = 0
     frames: dict[str, Boxes] = {}
     for file in files_of_frames(_folder(path), ".json").values():
         root = read_json(file)
@@ -52,9 +54,16 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
             rows = BoxRows(file)
             annotations = item.optional("annotations")
             for entry in [] if annotations is None else annotations.elements():
-                if entry["type"].text() == _KIND:
+                if entry["type"].text() != _KIND:
+                    continue
+                attributes = entry.optional("attributes")
+                if attributes is not None and attributes.entries_raw().get("outside") is True:
+                    outside += 1  # where a track has ended
+                else:
                     _read_cuboid(entry, labels, rows, tilts)
             frames[name] = rows.boxes()
+    if outside:
+        warnings.warn(f"{path}: {outside} cuboids that are marked as outside are left out.", stacklevel=2)
     tilts.warn(path)
     return frames
 

@@ -86,6 +86,12 @@ def _read_frames(
         for key, node in kinds.items():
             _read_object(key, node, kinds, rows, tilts, systems)
         return {stem: rows.boxes()}
+    static = sum(_has_cuboids(node) for node in kinds.values())
+    if static:
+        warnings.warn(
+            f"{file}: {static} objects have cuboids for all frames at once; they are left out of the frames.",
+            stacklevel=3,
+        )
     for name, frame in listed.entries().items():
         rows = BoxRows(file)
         objects = frame.optional("objects")
@@ -93,6 +99,11 @@ def _read_frames(
             _read_object(key, node, kinds, rows, tilts, systems)
         frames[name] = rows.boxes()
     return frames
+
+
+def _has_cuboids(node: Node) -> bool:
+    data = node.optional("object_data")
+    return data is not None and data.optional("cuboid") is not None
 
 
 def _read_object(

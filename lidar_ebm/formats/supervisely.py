@@ -141,7 +141,10 @@ def _files(path: Path) -> dict[str, Path]:
     found = _data_set(path)
     if found:
         return found
-    parts = {folder.name: _data_set(folder) for folder in sorted(path.iterdir()) if folder.is_dir()}
+    try:
+        parts = {folder.name: _data_set(folder) for folder in sorted(path.iterdir()) if folder.is_dir()}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Check the permissions.") from error
     parts = {name: files for name, files in parts.items() if files}
     if len(parts) == 1:
         return next(iter(parts.values()))

@@ -32,8 +32,8 @@ class Conversion:
         """What to say of it, a line a kind."""
         boxes = ", ".join(f"{count} {name}" for name, count in self.names.items()) or "no boxes"
         said = [f"read {_count(self.frames, 'frame')} from {self.source} as {self.source_format}: {boxes}"]
-        place = f"to {self.target}" if len(self.written) > 1 else f": {self.written[0]}" if self.written else ""
-        said.append(f"wrote {_count(len(self.written), 'file')} {place} as {self.target_format}".replace(" : ", ": "))
+        place = self.written[0] if len(self.written) == 1 else self.target
+        said.append(f"wrote {_count(len(self.written), 'file')} to {place} as {self.target_format}")
         if self.left_out:
             columns = ", ".join(f"{name} ({_count(count, 'box')})" for name, count in self.left_out.items())
             said.append(f"not held by {self.target_format}: {columns}")

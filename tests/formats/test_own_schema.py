@@ -60,6 +60,7 @@ def test_some_boxes_have_what_others_lack(tmp_path: Path) -> None:
         ({"yaw": "4"}, r"\[1\]\.yaw: expected a number, got '4'"),
         ({"yaw": 10**400}, r"\[1\]\.yaw: expected a finite number"),
         ({"class": 1.5}, r"\[1\]\.class: expected a text"),
+        ({"class": ""}, r"\[1\]\.class: the name of the class is empty"),
         ({"points": 1.5}, r"\[1\]\.points: expected a whole number"),
         ({"velocity": [1, 2, 3]}, r"\[1\]\.velocity: expected 2 numbers"),
         ({"score": True}, r"\[1\]\.score: expected a number, got True"),

@@ -129,7 +129,7 @@ def test_openlabel_quaternions_and_angles(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     half = 2.5 / 2
     by_quaternion = cuboid(1, 2, 3, 0, 0, -2 * math.sin(half), -2 * math.cos(half), 4, 2, 1)  # any length, either sign
-    content = {
+    content: dict[str, Any] = {
         "metadata": {"schema_version": "1.0.0"},
         "objects": {"7": {"name": "a", "type": "Car"}, "x": {"name": "b", "type": "Van"}},
         "frames": {
@@ -145,6 +145,10 @@ def test_openlabel_quaternions_and_angles(tmp_path: Path) -> None:
     assert frames["538"].names.tolist() == ["Car", "Van"]
     assert frames["538"].track is not None
     assert frames["538"].track.tolist() == ["7", "x"]
+    content["objects"]["7"] |= by_quaternion
+    path.write_text(json.dumps({"openlabel": content}))
+    with pytest.warns(UserWarning, match="1 objects have cuboids for all frames at once"):
+        read_frames(path)
     static = {"openlabel": {"objects": {"7": {"type": "Car", **by_quaternion}}}}
     np.testing.assert_allclose(one(path, static).boxes, [[1, 2, 3, 4, 2, 1, 2.5]])
     for val, said in (((1.0,) * 8, "10 numbers"), ((1, 2, 3, 0, 0, 0, 0, 4, 2, 1), "must not be zero")):
@@ -186,7 +190,11 @@ def test_cvat_names_labels_and_tracks(tmp_path: Path) -> None:
         assert list(frames) == ["frame_000000", "b"]
         np.testing.assert_allclose(frames["frame_000000"].boxes, [[1, 2, 3, 4, 2, 1, 2.5]])
         assert (frames["frame_000000"].names, frames["frame_000000"].track) == (["bus"], ["3"])
-    entry["label_id"] = 2
+    entry["attributes"] = {"outside": True}
+    path.write_text(json.dumps(data))
+    with pytest.warns(UserWarning, match="1 cuboids that are marked as outside"):
+        assert len(read_frames(path)["frame_000000"]) == 0
+    entry |= {"label_id": 2, "attributes": {}}
     path.write_text(json.dumps(data))
     with pytest.raises(InputError, match=r"items\[0\]\.annotations\[0\]\.label_id: there is no label 2"):
         read_boxes(path)
