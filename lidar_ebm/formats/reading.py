@@ -103,7 +103,10 @@ def write_boxes(
     target = Path(path)
     named = {target.stem: frames} if isinstance(frames, Boxes) else frames
     context = make_context(classes=classes, camera=camera, calib=calib, image_size=image_size)
-    return find_format(format).write(target, named, context)
+    writer = find_format(format)
+    if not hasattr(writer, "write"):
+        raise InputError(f"{format} can be read, not written. Choose another format to write.")
+    return writer.write(target, named, context)
 
 
 def make_context(

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats import Context, pandaset
+from lidar_ebm.formats import Context, pandaset, write_boxes
 from lidar_ebm.formats.box_format import recognise_format
 from tests.formats.fake_pandas import pickled_frame
 from tests.formats.material import points_in_boxes, shared_sample
@@ -151,3 +152,10 @@ def test_cuboids_are_no_points_and_an_empty_folder_no_sequence(tmp_path: Path) -
         pandaset.read_points(folder / "annotations" / "cuboids" / "00.pkl.gz")
     with pytest.raises(InputError, match="there are no cuboids"):
         pandaset.read(tmp_path, Context())
+
+
+def test_what_can_only_be_read_says_so(tmp_path: Path) -> None:
+    for name in ("pandaset", "nuscenes_info", "mmdet3d_kitti"):
+        with pytest.raises(InputError, match="can be read, not written"):
+            write_boxes(tmp_path / "a", Boxes.empty(), name)
+    assert list(tmp_path.iterdir()) == []
