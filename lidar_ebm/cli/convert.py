@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.terminal import print_line
+from lidar_ebm.system.terminal import print_line
 
 
 def convert(

@@ -16,12 +16,12 @@ import numpy as np
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write
 from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.columns import check_scores, numbers, texts
 from lidar_ebm.formats.rotations import Tilts
 from lidar_ebm.formats.rows import check_boxes
 from lidar_ebm.geometry.poses import quaternions_of_yaw, rotation_matrix, yaw_of
+from lidar_ebm.system.files import atomic_write
 
 TITLE = "Argoverse 2 annotations.feather (a log's folder or the file)"
 COLUMNS = frozenset({"scores", "points", "track"})

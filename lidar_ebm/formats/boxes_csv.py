@@ -11,11 +11,11 @@ from typing import Any
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write
 from lidar_ebm.formats.box_format import Context, closest
 from lidar_ebm.formats.fields import glimpse, read_text
 from lidar_ebm.formats.frame_files import all_recognised, files_of_frames
 from lidar_ebm.formats.rows import BoxRows, check_boxes, known
+from lidar_ebm.system.files import atomic_write
 
 TITLE = "boxes as CSV in the LiDAR frame (this program's own)"
 

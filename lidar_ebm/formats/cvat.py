@@ -1,7 +1,7 @@
 """CVAT's 3-D tasks as "Datumaro 3D" JSON: items with `cuboid_3d` annotations.
 
 Position is the centre, rotation the angles about x, y, z in rad (Rx · Ry · Rz), scale the extents along the cuboid's
-own x, y, z: length, width, height. CVAT's other 3-D export, tracklet XML, is the format kitti_raw.
+own x, y, z: length, width, height. CVAT's other 3-D export, tracklet XML, is read by the format kitti_raw.
 """
 
 from __future__ import annotations

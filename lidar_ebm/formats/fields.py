@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write
+from lidar_ebm.system.files import atomic_write
 
 PathLike = str | os.PathLike[str]
 _HEAD, _TAIL = 1 << 18, 1 << 14  # bytes that recognising a file may look at

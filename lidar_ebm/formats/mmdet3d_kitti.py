@@ -16,13 +16,13 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.columns import entry, index_column, numbers, texts
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.calibrations import camera_finder
 from lidar_ebm.formats.kitti.camera_frame import to_lidar
 from lidar_ebm.formats.kitti.lines import Camera3D
 from lidar_ebm.formats.openpcdet import read_columns
 from lidar_ebm.formats.pickle_files import pickle_head, read_pickle
 from lidar_ebm.formats.rows import wrap_angle
-from lidar_ebm.geometry.calibration import Calibration
 
 TITLE = "mmdetection3d's pred_instances_3d.pkl of KittiMetric (read only)"
 COLUMNS = frozenset({"scores", "image_rectangle", "alpha", "truncated", "occluded"})

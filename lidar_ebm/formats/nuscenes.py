@@ -16,7 +16,6 @@ import numpy as np
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write
 from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.columns import as_texts, check_scores, entry, rows_of_numbers, text
 from lidar_ebm.formats.fields import glimpse, has_keys, read_json
@@ -30,6 +29,7 @@ from lidar_ebm.geometry.poses import (
     velocity_to_parent,
     yaw_of,
 )
+from lidar_ebm.system.files import atomic_write
 
 TITLE = "nuScenes detection results (JSON, global frame)"
 COLUMNS = frozenset({"scores", "velocity", "attribute"})

@@ -14,15 +14,15 @@ import numpy as np
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write
 from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.columns import check_scores, entry, numbers, text, texts
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.calibrations import camera_finder
 from lidar_ebm.formats.kitti.camera_frame import observation_angle, rectangle_of, to_camera
 from lidar_ebm.formats.pickle_files import pickle_head, read_pickle
 from lidar_ebm.formats.pickle_writer import dump_pickle
 from lidar_ebm.formats.rows import check_boxes, wrap_angle
-from lidar_ebm.geometry.calibration import Calibration
+from lidar_ebm.system.files import atomic_write
 
 TITLE = "OpenPCDet's result.pkl (detections of all frames in one file)"
 COLUMNS = frozenset({"scores", "velocity", "image_rectangle", "alpha", "truncated", "occluded"})

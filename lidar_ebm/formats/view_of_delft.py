@@ -22,10 +22,10 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.frame_files import files_to_write
 from lidar_ebm.formats.kitti.boxes import DELFT_CLASSES, lines_recognised, read_files, write_lines
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.calibrations import camera_finder
 from lidar_ebm.formats.kitti.lines import Camera3D, Line, check_name, format_line
 from lidar_ebm.formats.rows import check_boxes, known, wrap_angle
-from lidar_ebm.geometry.calibration import Calibration
 
 TITLE = "View-of-Delft labels, one text file a frame"
 COLUMNS = frozenset({"scores", "track", "occluded", "alpha", "image_rectangle"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
@@ -19,7 +20,8 @@ def read_xml(path: str | os.PathLike[str]) -> Element:
     Raises:
         InputError: it cannot be read, is no XML, declares entities, or is nested too deeply.
     """
-    text = read_text(path)
+    # Python has decoded it; and KITTI's own declaration (standalone="true") is none that expat takes.
+    text = re.sub(r"\A\s*<\?xml[^>]*\?>", "", read_text(path))
     builder = TreeBuilder()
     depth = 0
 

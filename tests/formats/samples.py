@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lidar_ebm.boxes import Boxes
-from lidar_ebm.geometry.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import Calibration
 
 ODD_NAMES = ("Car", "forklift", "moped_scooter", "Straßenbahn", "行人", 'a "quoted", name', "two words", "<b>&amp;")
 PLAIN_NAMES = ("Car", "forklift", "Person_sitting", "Straßenbahn", "行人", "<b>&amp;")

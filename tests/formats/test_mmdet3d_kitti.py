@@ -10,8 +10,8 @@ import pytest
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats import Context, mmdet3d_kitti, openpcdet
 from lidar_ebm.formats.box_format import recognise_format
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.restricted_pickle import load_pickle
-from lidar_ebm.geometry.calibration import Calibration
 from tests.formats.material import assert_same, contents_with_odd_values, drawn_boxes
 
 _CAMERA = Calibration(

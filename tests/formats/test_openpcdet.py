@@ -11,7 +11,7 @@ import pytest
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats import Context, openpcdet, read_boxes
-from lidar_ebm.geometry.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import Calibration
 from tests.formats.material import assert_same, contents_with_odd_values, drawn_boxes, shared_sample
 
 _VERSIONS = ["numpy1_protocol3", *(f"numpy2_protocol{n}" for n in (2, 3, 4, 5))]

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from lidar_ebm.boxes import Boxes
-from lidar_ebm.files import atomic_write
 from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.fields import glimpse, read_text
 from lidar_ebm.formats.frame_files import all_recognised, files_of_frames, files_to_write
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.calibrations import camera_finder
 from lidar_ebm.formats.kitti.camera_frame import observation_angle, rectangle_of, to_camera, to_lidar
 from lidar_ebm.formats.kitti.lines import Line, check_name, format_line, parse_line
 from lidar_ebm.formats.rows import BoxRows, check_boxes, known
-from lidar_ebm.geometry.calibration import Calibration
+from lidar_ebm.system.files import atomic_write
 
 TITLE = "KITTI object labels and results, one text file a frame"
 COLUMNS = frozenset({"scores", "truncated", "occluded", "alpha", "image_rectangle"})

@@ -10,8 +10,8 @@ import numpy as np
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import Context
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.dialects import read_calibration_dialect
-from lidar_ebm.geometry.calibration import Calibration
 
 # A camera that looks exactly ahead from 0.27 m before and 0.08 m below the LiDAR: labels of LiDAR-only folders.
 _FIXED_AXES = np.array([[0.0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27]])

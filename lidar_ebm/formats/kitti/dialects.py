@@ -18,7 +18,7 @@ import numpy as np
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.fields import read_text
-from lidar_ebm.geometry.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import Calibration
 
 PathLike = str | os.PathLike[str]
 

@@ -1,8 +1,11 @@
-"""KITTI raw's tracklet_labels.xml, which CVAT exports too: objects with a size and a pose a frame, LiDAR frame.
+"""KITTI raw's tracklet_labels.xml: objects with a size and a pose a frame, in the LiDAR frame.
 
-A pose is the centre of the bottom face and the angle rz about +z. CVAT's `frame_list.txt` beside the file gives frames
-their names; without it they are numbers of ten digits, as in KITTI's raw data. A tracklet's place in the file is its
-track.
+A pose is the centre of the bottom face and the angle rz about +z. `frame_list.txt` beside the file gives frames their
+names; without it they are numbers of ten digits, as in KITTI's raw data. A tracklet's place in the file is its track.
+
+CVAT, by Datumaro, exports files with the same tags and other meanings: the pose is the geometric centre, w, h, l are
+the extents along the box's own x, y, z, and a pose out of the image fills a gap of its track. It writes 0 for the
+poses' `item_version` where KITTI has 2, which is how they are told apart.
 """
 
 from __future__ import annotations
@@ -16,13 +19,13 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write
 from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.fields import glimpse, read_text
 from lidar_ebm.formats.frame_files import numbers_of_frames
 from lidar_ebm.formats.rotations import Tilts, heading_of_euler
 from lidar_ebm.formats.rows import BoxRows, check_boxes, known
 from lidar_ebm.formats.xml_tree import read_xml
+from lidar_ebm.system.files import atomic_write
 
 TITLE = "KITTI raw tracklets (tracklet_labels.xml)"
 COLUMNS = frozenset({"track", "occluded", "truncated"})
@@ -30,6 +33,7 @@ COLUMNS = frozenset({"track", "occluded", "truncated"})
 _FILE, _NAMES = "tracklet_labels.xml", "frame_list.txt"
 _DIGITS = 10
 _TRUNCATIONS = {0: 0.0, 1: 0.5, 2: 1.0, 99: 1.0}  # in the image, partly, out of it, behind it
+_OUT = (2, 99)
 _LIMIT = 10_000_000  # frames
 
 
@@ -50,13 +54,20 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
     count = tracklets.find("count")
     if count is not None and _number(file, tracklets, "count", "tracklets") != len(items):
         raise InputError(f"{file}: <count> says {count.text}, {len(items)} tracklets are there; the file is cut short.")
+    by_cvat = any(item.findtext("poses/item_version", "").strip() == "0" for item in items)
+    if by_cvat:
+        warnings.warn(
+            f"{file}: written by CVAT or Datumaro; poses are read as geometric centres, w, h, l as extents along x, y, "
+            "z, and poses out of the image as gaps.",
+            stacklevel=2,
+        )
     tilts = Tilts()
     frames: dict[int, BoxRows] = {}
     names = _read_names(file.parent / _NAMES)
     for index in names:
         frames[index] = BoxRows(file)
     for track, item in enumerate(items):
-        _read_tracklet(file, item, track, frames, tilts)
+        _read_tracklet(file, item, track, frames, tilts, by_cvat)
     tilts.warn(path)
     called = {index: names.get(index, f"{index:0{_DIGITS}d}") for index in sorted(frames)}
     if len(set(called.values())) != len(called):
@@ -113,7 +124,7 @@ def _read_names(path: Path) -> dict[int, str]:
     names = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         index, _, name = line.strip().partition(" ")
-        if not index:
+        if not index or index.startswith("#"):
             continue
         if not (index.isascii() and index.isdigit() and len(index) < 16 and name.strip()):
             raise InputError(f"{path}:{number}: {line[:60]!r} is no number and name of a frame. Correct the line.")
@@ -121,12 +132,15 @@ def _read_names(path: Path) -> dict[int, str]:
     return names
 
 
-def _read_tracklet(file: Path, item: Element, track: int, frames: dict[int, BoxRows], tilts: Tilts) -> None:
+def _read_tracklet(
+    file: Path, item: Element, track: int, frames: dict[int, BoxRows], tilts: Tilts, by_cvat: bool
+) -> None:
     where = f"tracklet {track}"
     name = (item.findtext("objectType") or "").strip()
     if not name:
         raise InputError(f"{file}: {where}: <objectType> is missing or empty.")
-    height, width, length = (_number(file, item, tag, where) for tag in ("h", "w", "l"))
+    tags = ("l", "h", "w") if by_cvat else ("h", "w", "l")
+    height, width, length = (_number(file, item, tag, where) for tag in tags)
     if min(height, width, length) < 0:
         raise InputError(f"{file}: {where}: a size is negative.")
     first = _number(file, item, "first_frame", where)
@@ -139,9 +153,12 @@ def _read_tracklet(file: Path, item: Element, track: int, frames: dict[int, BoxR
         occlusion = _number(file, pose, "occlusion", at, missing=-1.0)
         truncation = _number(file, pose, "truncation", at, missing=-1.0)
         rows = frames.setdefault(int(first) + index, BoxRows(file))
+        if by_cvat and truncation in _OUT:
+            continue
+        yaw = heading_of_euler(angles, tilts, order="xyz" if by_cvat else "zyx")
         rows.add(
             name,
-            [x, y, z + height / 2, length, width, height, heading_of_euler(angles, tilts)],
+            [x, y, z if by_cvat else z + height / 2, length, width, height, yaw],
             track=str(track),
             occluded=occlusion if occlusion >= 0 else None,
             truncated=_TRUNCATIONS.get(int(truncation)) if truncation.is_integer() else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lidar_ebm.formats.kitti.camera_frame import observation_angle, rectangle_of, to_camera, to_lidar
-from lidar_ebm.geometry.frames import boxes_to_labels, labels_to_boxes
+from lidar_ebm.formats.kitti.conversion import boxes_to_labels, labels_to_boxes
 from tests.formats.samples import CAMERA, random_boxes
 
 SIZE = (1242, 375)

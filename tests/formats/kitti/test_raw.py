@@ -46,6 +46,24 @@ def test_poses_are_centres_of_the_bottom_in_the_lidar_frame(tmp_path: Path) -> N
     assert second.truncated == [0.0]
 
 
+def test_cvat_means_other_things_by_the_same_tags(tmp_path: Path) -> None:
+    """Datumaro writes a cuboid's centre, w, h, l of its extents along x, y, z, and gaps as poses out of the image."""
+    text = TRACKLETS.replace("<item_version>2<", "<item_version>0<")
+    text = text.replace("<h>1.5</h><w>0.6</w><l>0.8</l>", "<h>1.6</h><w>4.2</w><l>1.5</l>")
+    with pytest.warns(UserWarning, match="written by CVAT or Datumaro"):
+        frames = read_frames(write(tmp_path, text))
+    assert {name: len(boxes) for name, boxes in frames.items()} == {"0000000003": 0, "0000000004": 1}
+    np.testing.assert_allclose(frames["0000000004"].boxes, [[11, -2, -1.7, 4.2, 1.6, 1.5, 0.5]])
+
+
+def test_declarations_of_any_kind_are_read(tmp_path: Path) -> None:
+    """KITTI's own files say standalone="true", which XML does not know."""
+    expected = read_frames(write(tmp_path))
+    for declaration in ('<?xml version="1.0" encoding="UTF-8" standalone="true" ?>', "", '<?xml version="1.0"?>'):
+        found = read_frames(write(tmp_path, declaration + TRACKLETS.partition("?>")[2]))
+        assert list(found) == list(expected)
+
+
 def test_a_track_is_one_tracklet_as_long_as_it_can_be(tmp_path: Path) -> None:
     def boxes(length: float, *tracks: str) -> Boxes:
         rows = [[index, 0, 0, length, 2, 1, 0] for index in range(len(tracks))]
