@@ -19,7 +19,8 @@ from lidar_ebm.formats.columns import as_texts, check_scores, index_column, numb
 from lidar_ebm.formats.fields import glimpse, has_keys, read_json, write_json
 from lidar_ebm.formats.frame_files import all_recognised, files_of_frames, files_to_write
 from lidar_ebm.formats.pickle_files import pickle_head
-from lidar_ebm.formats.rows import check_boxes, wrap_angle
+from lidar_ebm.formats.rows import check_boxes
+from lidar_ebm.geometry.upright import wrap_angle
 
 TITLE = "mmdetection3d's predictions (outputs/preds/NAME.json, or a folder of them)"
 COLUMNS = frozenset({"scores", "velocity"})

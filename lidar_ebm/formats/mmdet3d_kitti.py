@@ -22,7 +22,7 @@ from lidar_ebm.formats.kitti.camera_frame import to_lidar
 from lidar_ebm.formats.kitti.lines import Camera3D
 from lidar_ebm.formats.openpcdet import read_columns
 from lidar_ebm.formats.pickle_files import pickle_head, read_pickle
-from lidar_ebm.formats.rows import wrap_angle
+from lidar_ebm.geometry.upright import wrap_angle
 
 TITLE = "mmdetection3d's pred_instances_3d.pkl of KittiMetric (read only)"
 COLUMNS = frozenset({"scores", "image_rectangle", "alpha", "truncated", "occluded"})

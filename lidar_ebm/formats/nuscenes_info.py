@@ -17,8 +17,8 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.columns import as_texts, entry, numbers, text
 from lidar_ebm.formats.pickle_files import pickle_head, read_pickle
-from lidar_ebm.formats.rows import wrap_angle
 from lidar_ebm.geometry.poses import FROM_RIGHT_AHEAD, boxes_to_parent, velocity_to_parent
+from lidar_ebm.geometry.upright import wrap_angle
 
 TITLE = "mmdetection3d's info file of nuScenes (labels, read only)"
 COLUMNS = frozenset({"velocity", "points"})

@@ -21,7 +21,8 @@ from lidar_ebm.formats.kitti.calibrations import camera_finder
 from lidar_ebm.formats.kitti.camera_frame import observation_angle, rectangle_of, to_camera
 from lidar_ebm.formats.pickle_files import pickle_head, read_pickle
 from lidar_ebm.formats.pickle_writer import dump_pickle
-from lidar_ebm.formats.rows import check_boxes, wrap_angle
+from lidar_ebm.formats.rows import check_boxes
+from lidar_ebm.geometry.upright import wrap_angle
 from lidar_ebm.system.files import atomic_write
 
 TITLE = "OpenPCDet's result.pkl (detections of all frames in one file)"

@@ -19,8 +19,8 @@ from lidar_ebm.formats.columns import as_texts, numbers, texts
 from lidar_ebm.formats.fields import read_json
 from lidar_ebm.formats.pandas_frames import read_data_frame
 from lidar_ebm.formats.pickle_files import pickle_head
-from lidar_ebm.formats.rows import wrap_angle
 from lidar_ebm.geometry.poses import FROM_RIGHT_AHEAD, boxes_to_child, inverse_pose, make_pose, move_points
+from lidar_ebm.geometry.upright import wrap_angle
 
 TITLE = "PandaSet cuboids (a sequence's folder, read only)"
 COLUMNS = frozenset({"track", "attribute"})

@@ -10,6 +10,7 @@ import numpy as np
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
+from lidar_ebm.geometry.upright import wrap_angle
 
 _MISSING = {item.name: item.metadata["missing"] for item in fields(Boxes) if item.metadata} | {"scores": np.nan}
 
@@ -86,10 +87,3 @@ def check_boxes(frames: Mapping[str, Boxes], path: Any) -> None:
                 f"{path}: box {int(np.flatnonzero(bad)[0])} of frame {frame!r} holds a number that is not finite; "
                 "nothing was written. Correct or remove it."
             )
-
-
-def wrap_angle(angle: np.ndarray) -> np.ndarray:
-    """Angles in [-π, π); what lies there already keeps its bits."""
-    wrapped = np.mod(angle + np.pi, 2 * np.pi) - np.pi
-    wrapped = np.where(wrapped >= np.pi, -np.pi, wrapped)
-    return np.where((angle >= -np.pi) & (angle < np.pi), angle, wrapped)

@@ -25,7 +25,8 @@ from lidar_ebm.formats.kitti.boxes import DELFT_CLASSES, lines_recognised, read_
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.calibrations import camera_finder
 from lidar_ebm.formats.kitti.lines import Camera3D, Line, check_name, format_line
-from lidar_ebm.formats.rows import check_boxes, known, wrap_angle
+from lidar_ebm.formats.rows import check_boxes, known
+from lidar_ebm.geometry.upright import wrap_angle
 
 TITLE = "View-of-Delft labels, one text file a frame"
 COLUMNS = frozenset({"scores", "track", "occluded", "alpha", "image_rectangle"})

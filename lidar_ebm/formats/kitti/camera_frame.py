@@ -13,7 +13,7 @@ import numpy as np
 
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.lines import Camera3D
-from lidar_ebm.formats.rows import wrap_angle
+from lidar_ebm.geometry.upright import wrap_angle
 
 _EDGES = np.array([(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)])
 _NEAR = 0.01  # m before the camera, where an edge is cut
