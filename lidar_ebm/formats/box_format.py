@@ -87,10 +87,15 @@ def find_format(name: str) -> BoxFormat:
         InputError: there is none; the message names the closest one and all there are.
     """
     formats = box_formats()
-    found = formats.get(name.strip().lower().replace("-", "_"))
+    found = formats.get(format_name(name))
     if found is None:
         raise InputError(f"unknown format {name!r}{closest(name, formats)}; there are {', '.join(formats)}.")
     return found
+
+
+def format_name(name: str) -> str:
+    """A format's own name, of any spelling of it."""
+    return name.strip().lower().replace("-", "_")
 
 
 def recognise_format(path: Path) -> str:
@@ -106,7 +111,7 @@ def recognise_format(path: Path) -> str:
         return fitting[0]
     if fitting:
         raise InputError(f"{path}: fits several formats: {', '.join(fitting)}. Name the right one in `format`.")
-    raise InputError(f"{path}: looks like no format of boxes that is known. Name it in `format`: {', '.join(formats)}.")
+    raise InputError(f"{path}: fits no format of boxes. Name it in `format`: {', '.join(formats)}.")
 
 
 def check_source(path: Path) -> None:

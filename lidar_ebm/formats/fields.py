@@ -13,7 +13,7 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write
 
 PathLike = str | os.PathLike[str]
-_HEAD, _TAIL = 1 << 18, 1 << 14  # bytes that recognising a file may look at
+_HEAD, _TAIL = 1 << 18, 1 << 14  # bytes that recognising a file may read
 _SHOWN = 60  # characters of a wrong value that a message repeats
 
 

@@ -47,7 +47,7 @@ def all_recognised(path: Path, suffix: str, test: Callable[[Path], bool | None])
 
     Args:
         path: file or folder.
-        suffix: of the files to look at, such as ".json".
+        suffix: of the files to test, such as ".json".
         test: of one file: True, False, or None where it is empty and says nothing.
     """
     try:

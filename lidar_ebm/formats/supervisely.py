@@ -1,6 +1,6 @@
 """Supervisely's point-cloud annotations: a file a cloud, or an episode of frames with objects that they share.
 
-A `cuboid_3d` is turned by `rotation.z` about its `position`; its length lies along its own y, and its front looks to
+A `cuboid_3d` is turned by `rotation.z` about its `position`; its length lies along its own y, and its front is at
 -y: the tool's own importers of driving data write (width, length, height) and an angle of yaw + π/2.
 """
 

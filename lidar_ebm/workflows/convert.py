@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.box_format import check_source, columns_left_out, find_format, recognise_format
+from lidar_ebm.formats.box_format import check_source, columns_left_out, find_format, format_name, recognise_format
 from lidar_ebm.formats.reading import make_context
 
 PathLike = str | os.PathLike[str]
@@ -70,7 +70,7 @@ def convert(
     if not hasattr(writer, "write"):
         raise InputError(f"{target_format} can be read, not written. Choose another format to write.")
     check_source(start)
-    name = recognise_format(start) if source_format is None else source_format
+    name = recognise_format(start) if source_format is None else format_name(source_format)
     reader = find_format(name)
     _check_apart(start, end)
     context = make_context(classes=classes, calib=calib, image_size=image_size)
@@ -83,7 +83,7 @@ def convert(
         source=start,
         source_format=name,
         target=end,
-        target_format=target_format,
+        target_format=format_name(target_format),
         frames=len(frames),
         names=dict(names.most_common()),
         written=tuple(written),

@@ -40,7 +40,7 @@ def test_names_are_found_in_any_spelling() -> None:
 def test_what_fits_nothing_or_several_is_said(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('{"weather": "fine"}')
-    with pytest.raises(InputError, match=r"a\.json: looks like no format .*boxes_json"):
+    with pytest.raises(InputError, match=r"a\.json: fits no format of boxes.*boxes_json"):
         recognise_format(path)
     with pytest.raises(InputError, match="no such file"):
         recognise_format(tmp_path / "b.json")

@@ -64,7 +64,7 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
 def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Path]:
     """Write a file a frame: `path` itself for a single one (.txt), otherwise files in that folder.
 
-    Rectangles that are not known are computed where the context has an image size and there is a camera; alpha where
+    Unknown rectangles are computed where the context has an image size and there is a camera; alpha where
     there is a camera.
     """
     check_boxes(frames, path)

@@ -24,7 +24,7 @@ FIELDS = (
     *("rotation_y", "score"),
 )
 REGION = "DontCare"
-_DECIMALS = (2, 6)  # at least and at most
+_DECIMALS = (2, 6)  # minimum and maximum
 
 
 class Camera3D(NamedTuple):
