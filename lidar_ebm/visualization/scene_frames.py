@@ -14,7 +14,7 @@ from lidar_ebm.datasets.kitti.frame_file import FrameFile, read_frame_file
 from lidar_ebm.datasets.kitti.layout import split_path
 from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
 from lidar_ebm.formats.kitti.files import read_labels, read_split
 from lidar_ebm.visualization import palette
 
@@ -234,7 +234,7 @@ def result_titles(folders: Sequence[Path]) -> list[str]:
 def _read_boxes(name: str, path: Path, calibration: Calibration | None, color: str, *, scored: bool) -> BoxSet:
     if not path.is_file():  # a result set may leave out empty frames
         return BoxSet(name, np.zeros((0, 7), np.float32), (), color)
-    known = Calibration.nominal() if calibration is None else calibration
+    known = FIXED_AXES if calibration is None else calibration
     labels, boxes = boxes_in_space(read_labels(path, require_score=scored), known, path)
     scores = np.array([label.score for label in labels], dtype=np.float64) if scored else None
     return BoxSet(name, boxes.astype(np.float32), tuple(label.type for label in labels), color, scores)

@@ -11,7 +11,7 @@ from typing import Any
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.kitti.frame_file import check_names, read_frame_file
 from lidar_ebm.energy.box_space import BOX_NAMES
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 from lidar_ebm.formats.kitti.files import write_labels
 from lidar_ebm.formats.kitti.label import Label
@@ -81,7 +81,7 @@ def detect_files(
 
 
 def _result_labels(detections: Boxes, calibration: Calibration | None, image_size: tuple[int, int]) -> list[Label]:
-    nominal = Calibration.nominal() if calibration is None else calibration
+    nominal = FIXED_AXES if calibration is None else calibration
     labels = boxes_to_labels(
         detections.boxes, nominal, types=detections.names.tolist(), scores=detections.scores, image_size=image_size
     )

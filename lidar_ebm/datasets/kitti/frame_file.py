@@ -27,13 +27,13 @@ class FrameFile:
     image: Path | None
     labels: Path | None
 
-    def image_size(self) -> tuple[int, int]:
+    def image_size(self) -> tuple[int, int] | None:
         """Width and height of the image in pixels; most of KITTI's where there is none.
 
         Raises:
             InputError: the image is damaged.
         """
-        return DEFAULT_IMAGE_SIZE if self.image is None else read_image_size(self.image)
+        return None if self.image is None else read_image_size(self.image)
 
     def points_in_view(self) -> np.ndarray:
         """The points that the camera sees, as labels are of them alone; all where there is no calibration.

@@ -96,12 +96,14 @@ def image_size_of(p2: np.ndarray) -> tuple[int, int]:
 
 # The fixed axes of labels that stand in KITTI's files without any calibration: the camera frame 0.27 m before and
 # 0.08 m below the LiDAR, looking exactly ahead. There is no image.
-FIXED_AXES = np.array([[0.0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27]])
+FIXED_AXES = Calibration(
+    p2=np.eye(3, 4), r0_rect=np.eye(3), tr_velo_to_cam=np.array([[0.0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27]])
+)
 
 # A camera and an image as on KITTI's car, looking exactly ahead and level, for simulated data sets in its layout.
 SIMULATED_IMAGE_SIZE = (1242, 375)
 SIMULATED = Calibration(
     p2=np.array([[721.5377, 0, 609.5593, 44.85728], [0, 721.5377, 172.854, 0.2163791], [0, 0, 1, 0.002745884]]),
     r0_rect=np.eye(3),
-    tr_velo_to_cam=FIXED_AXES,
+    tr_velo_to_cam=FIXED_AXES.tr_velo_to_cam,
 )

@@ -10,11 +10,8 @@ import numpy as np
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import Context
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
 from lidar_ebm.formats.kitti.dialects import read_calibration_dialect
-
-# A camera that looks exactly ahead from 0.27 m before and 0.08 m below the LiDAR: labels of LiDAR-only folders.
-_FIXED_AXES = np.array([[0.0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27]])
 
 
 def camera_finder(labels: Path, context: Context) -> Callable[[str], tuple[Calibration, bool]]:
@@ -41,8 +38,7 @@ def camera_finder(labels: Path, context: Context) -> Callable[[str], tuple[Calib
             "the fixed axes of one.",
             stacklevel=3,
         )
-        fixed = Calibration(p2=np.eye(3, 4), r0_rect=np.eye(3), tr_velo_to_cam=_FIXED_AXES)
-        return lambda name: (fixed, False)
+        return lambda name: (FIXED_AXES, False)
 
     def refuse(name: str) -> tuple[Calibration, bool]:
         raise InputError(
