@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from lidar_ebm.data.kitti_files import read_calibration, read_image_size
-from lidar_ebm.data.point_files import read_point_file
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.point_clouds import read_point_file
 from lidar_ebm.geometry.calibration import DEFAULT_IMAGE_SIZE, Calibration
 from lidar_ebm.geometry.frames import crop_to_camera_view
 

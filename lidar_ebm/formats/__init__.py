@@ -1,0 +1,1 @@
+"""Bytes to and from `Boxes`, points and cameras: one file a format."""
