@@ -19,12 +19,15 @@ from lidar_ebm.formats.point_clouds.reflectance import (
     scale_of_values,
     scale_reflectance,
 )
+from lidar_ebm.formats.point_clouds.units import PointsReport, describe_points
 
 __all__ = [
     "POINT_SUFFIXES",
     "PointCloud",
+    "PointsReport",
     "ReflectanceScale",
     "choose_reflectance_scale",
+    "describe_points",
     "read_bin",
     "read_point_cloud",
     "read_point_file",

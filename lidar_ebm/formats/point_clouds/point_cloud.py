@@ -158,6 +158,7 @@ def cloud_from_fields(
         said.append(f"reflectance from the field {chosen}")
     axes = [_subtract(named[axis], index, origin) for index, axis in enumerate(AXES)]
     _warn_of_rounding(axes, path, said)
+    said += [f"field {name} is rounded to float32" for name in others if _is_rounded(named[name])]
     columns = [*axes, *([] if chosen is None else [named[chosen]]), *(named[name] for name in others)]
     points = np.empty((len(axes[0]), len(columns)), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 become infinite, and are dropped
@@ -219,6 +220,16 @@ def _warn_of_rounding(axes: Sequence[np.ndarray], path: PathLike, notes: list[st
             )
             warn(path, message, notes)
             return
+
+
+def _is_rounded(values: np.ndarray) -> bool:
+    """Tell whether float32 takes more than a thousandth of the range of a channel: times of day, large counters."""
+    if values.dtype.itemsize < 4 or values.dtype == np.float32 or not len(values):
+        return False
+    numbers = values[np.isfinite(values)].astype(np.float64)
+    if not len(numbers):
+        return False
+    return bool(np.abs(numbers - numbers.astype(np.float32)).max() > 1e-3 * np.ptp(numbers))
 
 
 def _full_scale(dtype: np.dtype) -> float | None:
