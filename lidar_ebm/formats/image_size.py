@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 import warnings
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
 from PIL import Image, UnidentifiedImageError
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import file_kind, read_bytes
+from lidar_ebm.files import file_kind, open_regular
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -29,18 +28,24 @@ def read_image_size(path: PathLike) -> tuple[int, int]:
     Raises:
         InputError: the file is missing, no such image, or damaged.
     """
-    content = read_bytes(path)
+    with open_regular(path) as file:
+        width, height = _header_size(file, path)
+    if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
+        raise InputError(f"{path}: an image of {width} x {height} pixels; damaged. {_ADVICE}")
+    return width, height
+
+
+def _header_size(file: IO[bytes], path: PathLike) -> tuple[int, int]:
     try:
-        width, height = _webp_size(content) if content[:4] == b"RIFF" else _pillow_size(content)
+        first = file.read(30)
+        file.seek(0)
+        return _webp_size(first) if first[:4] == b"RIFF" else _pillow_size(file)
     except (
         *(UnidentifiedImageError, Image.DecompressionBombError, OSError, EOFError),
         *(ValueError, TypeError, KeyError, IndexError, AttributeError, SyntaxError, OverflowError, MemoryError),
         *(struct.error, ArithmeticError, RuntimeError),
     ) as error:
         raise InputError(f"{path}: this is no image, or it is damaged ({str(error)[:100]}). {_ADVICE}") from error
-    if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
-        raise InputError(f"{path}: an image of {width} x {height} pixels; damaged. {_ADVICE}")
-    return width, height
 
 
 def find_image(folder: PathLike, name: str) -> Path | None:
@@ -52,17 +57,17 @@ def find_image(folder: PathLike, name: str) -> Path | None:
     return None
 
 
-def _pillow_size(content: bytes) -> tuple[int, int]:
+def _pillow_size(file: IO[bytes]) -> tuple[int, int]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow: large images, odd metadata
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:  # reads the header alone
+        with Image.open(file, formats=_FORMATS) as image:  # reads the header alone
             return image.size
 
 
-def _webp_size(content: bytes) -> tuple[int, int]:
+def _webp_size(first: bytes) -> tuple[int, int]:
     """Size of a WebP image; Pillow would make room for all its pixels ("WebP Container Specification", Google)."""
-    kind, data = content[12:16], content[20:30]
-    if content[8:12] != b"WEBP" or len(data) < 10:
+    kind, data = first[12:16], first[20:30]
+    if first[8:12] != b"WEBP" or len(data) < 10:
         raise ValueError("not WebP, or cut short")
     if kind == b"VP8X":
         return 1 + int.from_bytes(data[4:7], "little"), 1 + int.from_bytes(data[7:10], "little")

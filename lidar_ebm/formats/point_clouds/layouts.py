@@ -43,6 +43,8 @@ class Layout:
         return f"{self.columns} columns of {self.dtype}"
 
 
+# Bits of other things may be signalling NaNs, or beyond float32: no reason for a warning.
+@np.errstate(over="ignore", invalid="ignore")
 def is_impossible(values: np.ndarray) -> bool:
     """Tell whether numbers are bits of another type: denormal, or larger than any coordinate or count."""
     finite = values[np.isfinite(values)]
@@ -51,6 +53,7 @@ def is_impossible(values: np.ndarray) -> bool:
     return bool(wild > _MOST_IMPOSSIBLE * max(values.size, 1))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def find_other_layout(content: bytes, expected: Layout) -> Layout | None:
     """The layout that a raw file has by its values, where that is clearly not the expected one.
 

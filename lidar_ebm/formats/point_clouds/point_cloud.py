@@ -110,6 +110,7 @@ def parse_columns(columns: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # numbers beyond float32 become infinite, and are dropped
 def cloud_from_fields(
     fields: Mapping[str, np.ndarray],
     path: PathLike,
@@ -161,9 +162,8 @@ def cloud_from_fields(
     said += [f"field {name} is rounded to float32" for name in others if _is_rounded(named[name])]
     columns = [*axes, *([] if chosen is None else [named[chosen]]), *(named[name] for name in others)]
     points = np.empty((len(axes[0]), len(columns)), np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 become infinite, and are dropped
-        for index, values in enumerate(columns):
-            points[:, index] = values
+    for index, values in enumerate(columns):
+        points[:, index] = values
     names = tuple(others) if chosen is None else (REFLECTANCE, *others)
     if chosen is not None:
         clear_reflectance(points, path, said)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lidar_ebm.errors import InputError
+from lidar_ebm.files import open_regular
 from lidar_ebm.formats.point_clouds.bin import read_bin, write_bin
 from lidar_ebm.formats.point_clouds.las import read_las
 from lidar_ebm.formats.point_clouds.npy import read_npy, read_npz, write_npy
@@ -113,13 +114,8 @@ def _detect_format(path: PathLike) -> str:
         InputError: neither the suffix nor the first bytes are of one.
     """
     suffix = Path(path).suffix.lower()
-    try:
-        if not Path(path).is_file():  # a pipe would be waited for
-            raise FileNotFoundError
-        with Path(path).open("rb") as file:
-            first = file.read(6)
-    except (OSError, ValueError):
-        first = b""  # the reader says what is wrong
+    with open_regular(path) as file:
+        first = file.read(6)
     for signature, kind in _SIGNATURES:
         if first.startswith(signature):
             return kind

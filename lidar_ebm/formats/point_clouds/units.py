@@ -1,7 +1,7 @@
 """Checks on whether points are in metres, in the sensor's frame, x forward, y left, z up, with the ground below.
 
-A network trained in that frame sees nothing in any other and says nothing of it. All findings are guesses by what street
-scenes look like, to be shown, never to be acted on.
+A network trained in that frame sees nothing in any other and says nothing of it. All findings are guesses by what
+street scenes look like, to be shown, never to be acted on.
 """
 
 from __future__ import annotations
