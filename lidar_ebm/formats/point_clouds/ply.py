@@ -149,11 +149,11 @@ def _parse_elements(lines: Sequence[Sequence[str]], order: str) -> list[_Element
 
 
 def _parse_property(line: Sequence[str], order: str) -> _Property:
-    kinds = [_TYPES.get(word, "") for word in line[2:4]] if line[1:2] == ["list"] else [_TYPES.get(line[1], "")]
-    if len(line) != len(kinds) + (3 if len(kinds) == 2 else 2) or "" in kinds or (len(kinds) == 2 and "f" in kinds[0]):
+    is_list = line[1:2] == ["list"]
+    kinds = [_TYPES.get(word, "") for word in (line[2:4] if is_list else line[1:2])]
+    if len(line) != (5 if is_list else 3) or "" in kinds or (is_list and "f" in kinds[0]):
         raise ValueError(f"its header has a line {' '.join(line)[:60]!r}")
-    length_type = order + kinds[0] if len(kinds) == 2 else None
-    return _Property(line[-1], order + kinds[-1], length_type)
+    return _Property(line[-1], order + kinds[-1], order + kinds[0] if is_list else None)
 
 
 def _skip_lines(body: memoryview, count: int) -> memoryview:

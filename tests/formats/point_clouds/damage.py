@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from lidar_ebm.formats.point_clouds import PointCloud, pcd, ply, write_bin, write_npy
 
@@ -47,6 +48,19 @@ def small_files(folder: Path) -> dict[str, Path]:
     write_bin(files["bin"], cloud.points[:, :4])
     write_bin(files["nuscenes"], cloud.points)
     return files
+
+
+def write_las(path: Path, cloud: PointCloud, version: str = "1.2", kind: int = 3, offset: float = 0.0) -> None:
+    """Write a LAS or, by its suffix, LAZ file by laspy, which a test is left out without."""
+    laspy = pytest.importorskip("laspy")
+    pytest.importorskip("lazrs")
+    header = laspy.LasHeader(point_format=kind, version=version)
+    header.scales, header.offsets = np.full(3, 0.001), np.full(3, offset)
+    data = laspy.LasData(header)
+    data.x, data.y, data.z = cloud.places.T.astype(np.float64) + offset
+    data.intensity = (cloud.channel("reflectance") * 65535).astype(np.uint16)
+    data.gps_time = np.arange(len(cloud))
+    data.write(path)
 
 
 def list_header(encoding: str, vertices: int = 20) -> bytes:

@@ -12,9 +12,9 @@ import pytest
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.point_clouds import describe_points, read_point_cloud, scale_reflectance
-from tests.formats.point_clouds.damage import mutate, small_cloud, small_files
+from tests.formats.point_clouds.damage import mutate, small_cloud, small_files, write_las
 
-MUTATIONS = 250
+MUTATIONS = 200
 
 
 def read_within_bounds(path: Path, bytes_at_most: int) -> bool:
@@ -40,15 +40,16 @@ def read_within_bounds(path: Path, bytes_at_most: int) -> bool:
         assert peak < bytes_at_most
 
 
-def check_mutations(path: Path) -> None:
+def check_mutations(path: Path, mutations: int = MUTATIONS) -> None:
     content = path.read_bytes()
     generator = random.Random(path.name)
-    assert read_within_bounds(path, 2_000_000)
+    read_point_cloud(path)  # loads modules
+    assert read_within_bounds(path, 1_000_000)
     read = 0
-    for _ in range(MUTATIONS):
+    for _ in range(mutations):
         path.write_bytes(mutate(content, generator))
-        read += read_within_bounds(path, 2_000_000)
-    assert read < MUTATIONS  # the mutations do something
+        read += read_within_bounds(path, 1_000_000)
+    assert read < mutations  # the mutations do something
 
 
 @pytest.mark.parametrize(
@@ -63,14 +64,9 @@ def test_mutations(tmp_path: Path, kind: str) -> None:
     check_mutations(small_files(tmp_path)[kind])
 
 
-@pytest.mark.parametrize("suffix", ["las", "laz"])
 @pytest.mark.parametrize(("version", "kind"), [("1.2", 3), ("1.4", 6)])
-def test_mutations_of_las(tmp_path: Path, suffix: str, version: str, kind: int) -> None:
-    laspy = pytest.importorskip("laspy")
-    pytest.importorskip("lazrs")
-    cloud = small_cloud()
-    data = laspy.LasData(laspy.LasHeader(point_format=kind, version=version))
-    data.x, data.y, data.z = cloud.places.T
-    data.intensity = (cloud.channel("reflectance") * 65535).astype(np.uint16)
-    data.write(tmp_path / f"a.{suffix}")
-    check_mutations(tmp_path / f"a.{suffix}")
+def test_mutations_of_las(tmp_path: Path, version: str, kind: int) -> None:
+    write_las(tmp_path / "a.las", small_cloud(), version, kind)
+    check_mutations(tmp_path / "a.las")
+    write_las(tmp_path / "a.laz", small_cloud(), version, kind)
+    check_mutations(tmp_path / "a.laz", 4)  # each in a process of its own
