@@ -208,18 +208,16 @@ def _subtract(values: np.ndarray, axis: int, origin: Sequence[float] | None) -> 
 
 def _warn_of_rounding(axes: Sequence[np.ndarray], path: PathLike, notes: list[str]) -> None:
     """Warn where float32 cannot hold coordinates that the file has in a finer type."""
-    for name, values in zip(AXES, axes, strict=True):
-        if values.dtype == np.float32 or not len(values):
-            continue
-        largest = float(np.max(np.abs(values), where=np.isfinite(values), initial=0))
-        resolution = float(np.spacing(np.float32(min(largest, 1e30))))
-        if resolution > _NEEDED_RESOLUTION:
-            message = (
-                f"{name} reaches {largest:.0f} m, of which float32 keeps steps of {resolution:.3g} m (a map's frame, "
-                "such as UTM?); give the sensor's place as origin"
-            )
-            warn(path, message, notes)
-            return
+    finer = [(name, values) for name, values in zip(AXES, axes, strict=True) if values.dtype != np.float32]
+    reach = {name: float(np.max(np.abs(values), where=np.isfinite(values), initial=0)) for name, values in finer}
+    name = max(reach, key=lambda axis: reach[axis], default="x")
+    resolution = float(np.spacing(np.float32(min(reach.get(name, 0.0), 1e30))))
+    if resolution > _NEEDED_RESOLUTION:
+        message = (
+            f"{name} reaches {reach[name]:.0f} m, of which float32 keeps steps of {resolution:.3g} m (a map's frame, "
+            "such as UTM?); give the sensor's place as origin"
+        )
+        warn(path, message, notes)
 
 
 def _is_rounded(values: np.ndarray) -> bool:

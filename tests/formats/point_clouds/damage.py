@@ -26,6 +26,17 @@ def small_cloud(points: int = 60) -> PointCloud:
     return PointCloud(columns.astype(np.float32), ("reflectance", "ring"))
 
 
+def make_street(points: int, seed: int = 0, *, around: bool = False) -> np.ndarray:
+    """[N, 4] float32 of a street as a LiDAR sees it: ground, walls, a few boxes; reflectance in steps of 0.01."""
+    generator = np.random.default_rng(seed)
+    distance = generator.gamma(2.0, 8.0, points) + 3
+    angle = np.sort(generator.uniform(-np.pi, np.pi, points) if around else generator.uniform(-0.7, 0.7, points))
+    z = np.where(generator.random(points) < 0.6, -1.73, generator.uniform(-1.7, 2.0, points))
+    columns = (distance * np.cos(angle), distance * np.sin(angle), z + generator.normal(0, 0.03, points))
+    reflectance = np.round(generator.beta(2, 5, points), 2)
+    return np.column_stack((*columns, reflectance)).astype(np.float32)
+
+
 def small_files(folder: Path) -> dict[str, Path]:
     """A file of each kind that is read without more than numpy."""
     cloud, files = small_cloud(), {}
