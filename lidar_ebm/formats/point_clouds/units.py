@@ -87,8 +87,8 @@ def estimate_ground(points: np.ndarray) -> float | None:
     if len(heights) < _FEWEST_POINTS:
         return None
     counts, edges = np.histogram(heights, bins=np.arange(-30.0, 30.2, 0.2))
-    fullest = int(counts.argmax())
-    return float(edges[fullest] + 0.1)
+    middle = edges[counts.argmax()] + 0.1
+    return float(heights[np.abs(heights - middle) < 0.2].mean())
 
 
 def _check_units(places: np.ndarray) -> list[str]:

@@ -70,7 +70,8 @@ def write_las(path: Path, cloud: PointCloud, version: str = "1.2", kind: int = 3
     data = laspy.LasData(header)
     data.x, data.y, data.z = cloud.places.T.astype(np.float64) + offset
     data.intensity = (cloud.channel("reflectance") * 65535).astype(np.uint16)
-    data.gps_time = np.arange(len(cloud))
+    if kind != 0:
+        data.gps_time = np.arange(len(cloud))
     data.write(path)
 
 

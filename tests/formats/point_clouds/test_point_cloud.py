@@ -60,7 +60,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.bin")
     (tmp_path / "b.pcd").mkdir()
     for path in (tmp_path / "a.bin", tmp_path / "b.pcd", tmp_path / "c.ply", Path("/dev/zero"), "a\0.bin"):
-        with pytest.raises(InputError, match="no regular file|cannot be read"):
+        with pytest.raises(InputError, match=r"no regular file|cannot be read"):
             read_point_cloud(path)
 
 

