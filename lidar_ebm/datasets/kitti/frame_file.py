@@ -12,8 +12,7 @@ import numpy as np
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.files import read_calibration, read_image_size
-from lidar_ebm.formats.point_files import read_point_file
-from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE
+from lidar_ebm.formats.point_clouds import read_point_file
 from lidar_ebm.geometry.projection import crop_to_camera_view
 
 
