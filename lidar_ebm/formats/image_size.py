@@ -11,7 +11,7 @@ from typing import IO, TypeAlias
 from PIL import Image, UnidentifiedImageError
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import file_kind, open_regular
+from lidar_ebm.system.files import file_kind, open_regular
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")

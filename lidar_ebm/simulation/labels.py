@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lidar_ebm.formats.kitti.calibration import SIMULATED
-from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 from lidar_ebm.formats.kitti.label import Label
+from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import clip_to_image, project_boxes, project_to_image
 from lidar_ebm.simulation.scene import Actor, Scene
 from lidar_ebm.simulation.sensor import Echoes
@@ -29,9 +29,7 @@ def occlusion_level(blocked: float) -> int:
     return int(np.searchsorted(_OCCLUSION_LIMITS, blocked, side="right"))
 
 
-def make_labels(
-    scene: Scene, echoes: Echoes, points_per_actor: NDArray[np.int64], camera: Camera
-) -> list[Label]:
+def make_labels(scene: Scene, echoes: Echoes, points_per_actor: NDArray[np.int64], camera: Camera) -> list[Label]:
     """Labels of all actors that at least one ray within the image would meet if nothing else were there.
 
     Args:
@@ -46,9 +44,7 @@ def make_labels(
     seen = [index for index in range(len(scene.actors)) if echoes.alone[index] > 0]
     actors = [scene.actors[index] for index in seen]
     boxes = np.array([actor.box for actor in actors]).reshape(-1, 7)
-    plain = boxes_to_labels(
-        boxes, SIMULATED, types=[actor.type for actor in actors], image_size=camera.image_size
-    )
+    plain = boxes_to_labels(boxes, SIMULATED, types=[actor.type for actor in actors], image_size=camera.image_size)
     outlines = _outlines(actors, camera)
     labels, regions = [], []
     for index, actor, label, outline, rectangle in zip(

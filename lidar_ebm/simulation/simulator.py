@@ -19,9 +19,9 @@ import numpy as np
 
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.formats.kitti.calibration import SIMULATED, SIMULATED_IMAGE_SIZE
-from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.formats.kitti.files import write_calibration, write_labels, write_points, write_split
 from lidar_ebm.formats.kitti.label import Label
+from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import crop_to_camera_view
 from lidar_ebm.simulation.labels import make_labels
 from lidar_ebm.simulation.scene import Scene, make_scene

@@ -13,7 +13,7 @@ from numba import njit
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.objects import Objects
 from lidar_ebm.evaluation.kitti.rules import UNKNOWN_ANGLE, UNKNOWN_LOCATION
-from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES
 from lidar_ebm.formats.kitti.files import read_calibration, read_points
 from lidar_ebm.system.files import file_kind
 from lidar_ebm.system.progress import progress_bar

@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write, read_bytes
 from lidar_ebm.formats.point_clouds.layouts import Layout, find_other_layout, is_impossible
 from lidar_ebm.formats.point_clouds.point_cloud import (
     PathLike,
@@ -20,6 +19,7 @@ from lidar_ebm.formats.point_clouds.point_cloud import (
     drop_non_finite,
     parse_columns,
 )
+from lidar_ebm.system.files import atomic_write, read_bytes
 
 KITTI_COLUMNS = ("x", "y", "z", "reflectance")
 NUSCENES_COLUMNS = ("x", "y", "z", "intensity", "ring")

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import read_bytes
 from lidar_ebm.formats.point_clouds.point_cloud import PathLike, PointCloud, cloud_from_fields
+from lidar_ebm.system.files import read_bytes
 
 _SIGNATURE = b"LASF"
 _SMALLEST_HEADER = 227

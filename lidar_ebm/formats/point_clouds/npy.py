@@ -18,7 +18,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write, read_bytes
 from lidar_ebm.formats.point_clouds.layouts import is_impossible
 from lidar_ebm.formats.point_clouds.point_cloud import (
     AXES,
@@ -30,6 +29,7 @@ from lidar_ebm.formats.point_clouds.point_cloud import (
     normalise_name,
     parse_columns,
 )
+from lidar_ebm.system.files import atomic_write, read_bytes
 
 MOST_COLUMNS = 32
 _MAGIC = b"\x93NUMPY"

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write, read_bytes
 from lidar_ebm.formats.point_clouds.header import (
     Field,
     check_fields,
@@ -26,6 +25,7 @@ from lidar_ebm.formats.point_clouds.header import (
 )
 from lidar_ebm.formats.point_clouds.lzf import LARGEST_RATIO, compress_lzf, decompress_lzf
 from lidar_ebm.formats.point_clouds.point_cloud import AXES, PathLike, PointCloud, cloud_from_fields
+from lidar_ebm.system.files import atomic_write, read_bytes
 
 ENCODINGS = ("ascii", "binary", "binary_compressed")
 _KEYWORDS = ("version", "fields", "columns", "size", "type", "count", "width", "height", "viewpoint", "points", "data")

@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import atomic_write, read_bytes
 from lidar_ebm.formats.point_clouds.header import (
     MOST_FIELDS,
     Field,
@@ -28,6 +27,7 @@ from lidar_ebm.formats.point_clouds.header import (
     write_lines,
 )
 from lidar_ebm.formats.point_clouds.point_cloud import AXES, PathLike, PointCloud, cloud_from_fields
+from lidar_ebm.system.files import atomic_write, read_bytes
 
 ENCODINGS = ("ascii", "binary_little_endian", "binary_big_endian")
 _TYPES = {

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.files import open_regular
 from lidar_ebm.formats.point_clouds.bin import read_bin, write_bin
 from lidar_ebm.formats.point_clouds.las import read_las
 from lidar_ebm.formats.point_clouds.npy import read_npy, read_npz, write_npy
@@ -16,6 +15,7 @@ from lidar_ebm.formats.point_clouds.pcd import read_pcd, write_pcd
 from lidar_ebm.formats.point_clouds.ply import read_ply, write_ply
 from lidar_ebm.formats.point_clouds.point_cloud import PathLike, PointCloud
 from lidar_ebm.formats.point_clouds.reflectance import ReflectanceScale, scale_reflectance
+from lidar_ebm.system.files import open_regular
 
 POINT_SUFFIXES = (".bin", ".npy", ".npz", ".pcd", ".ply", ".las", ".laz")
 _FORMATS = {suffix: suffix[1:] for suffix in POINT_SUFFIXES} | {".laz": "las"}

@@ -8,16 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-<<<<<<<< HEAD:tests/formats/test_point_files.py
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.files import write_points
-from lidar_ebm.formats.point_files import decompress_lzf, read_point_file
-========
-from lidar_ebm.data.kitti_files import write_points
-from lidar_ebm.errors import InputError
 from lidar_ebm.formats.point_clouds import read_point_file
 from lidar_ebm.formats.point_clouds.lzf import decompress_lzf
->>>>>>>> points:tests/formats/point_clouds/test_reading.py
 
 POINTS = np.random.default_rng(0).uniform((-50, -50, -3, 0), (50, 50, 3, 1), (200, 4)).astype(np.float32)
 
