@@ -120,6 +120,20 @@ class FrameFeatures:
 
 
 @dataclass(frozen=True)
+class LossCounts:
+    """What the sums of a batch's losses are divided by.
+
+    Of a batch that is trained on in several passes or processes these are the whole batch's (see
+    `lidar_ebm.system.synchronised.shared_count`). A loss without its count divides by what it counts itself.
+    """
+
+    anchors: float | None = None  # positive anchors
+    points: float | None = None  # voxels' mean points that lie in labelled boxes
+    part_boxes: float | None = None  # boxes that the part score is to take for right
+    labels: float | None = None  # labelled boxes
+
+
+@dataclass(frozen=True)
 class Proposals:
     """Scored boxes of a batch, ordered by frame and falling score within it."""
 

@@ -104,8 +104,15 @@ class EnergyHead(nn.Module):
                 f = f + energy(view, boxes)
         return f
 
-    def loss(self, batch: Batch, bev: BevFeatures | None, *, seeds: Sequence[int] | None = None) -> Tensor:
-        """The configured loss over all labels of the batch, a scalar; divided by `shared_count` of the labels.
+    def loss(
+        self,
+        batch: Batch,
+        bev: BevFeatures | None,
+        *,
+        seeds: Sequence[int] | None = None,
+        count: float | None = None,
+    ) -> Tensor:
+        """The configured loss, a scalar: its sum over all labels of the batch, divided by their count.
 
         The points near a label are taken around a box that misses it as a proposal would
         (`neighbourhood_jitter`): taken around the label itself, the choice of points would give it away.
@@ -115,6 +122,7 @@ class EnergyHead(nn.Module):
             bev: the maps; None will do where `needs_bev` is false.
             seeds: for each frame, of all that is random about it, whatever else is in the batch; numbers that differ
                 in their lowest 32 bits. None for torch's own.
+            count: what the sum is divided by; None for this batch's labels, shared by all processes.
         """
         if seeds is None:
             seeds = torch.randint(1 << 31, (batch.batch_size,)).tolist()
@@ -135,7 +143,8 @@ class EnergyHead(nn.Module):
 
         twice = method in BY_GRADIENTS
         with torch.autocast(labels.device.type, enabled=False), plain_torch() if twice else nullcontext():
-            found = loss(energy, labels, random=random, count=shared_count(len(labels)))
+            divisor = shared_count(len(labels)) if count is None else count
+            found = loss(energy, labels, random=random, count=divisor)
             if twice:  # the slope does not depend on the last bias, but whoever trains waits for every gradient
                 found = found + energy(labels.new_zeros(len(labels), 0, 7)).sum()
         return found

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cuda_ops.box_overlap.op import nms_bev
 from lidar_ebm.config.config import Config
 from lidar_ebm.detector.bev import BevNetwork
-from lidar_ebm.detector.heads.anchor import AnchorHead
+from lidar_ebm.detector.heads.anchor import AnchorHead, AnchorPredictions
 from lidar_ebm.detector.part_score import PartScore
 from lidar_ebm.detector.point_head import PointHead
 from lidar_ebm.detector.sparse_backbone import SparseBackbone
@@ -19,7 +19,9 @@ from lidar_ebm.detector.voxelize import voxelize
 from lidar_ebm.ebm.ascent import Ascent
 from lidar_ebm.energy.energy_head import EnergyHead
 from lidar_ebm.energy.uncertainty import BoxUncertainty, estimate_uncertainty
-from lidar_ebm.types import Batch, Detections, FrameFeatures, Proposals
+from lidar_ebm.types import Batch, Detections, FrameFeatures, LossCounts, Proposals
+
+OWN_COUNTS = LossCounts()
 
 
 class Detector(nn.Module):
@@ -102,15 +104,32 @@ class Detector(nn.Module):
             after = [known.attach(found, r) for found, r in zip(after, rows, strict=True)]
         return before, after
 
-    def detector_losses(self, batch: Batch, features: FrameFeatures) -> dict[str, Tensor]:
+    def detector_losses(
+        self, batch: Batch, features: FrameFeatures, counts: LossCounts = OWN_COUNTS
+    ) -> dict[str, Tensor]:
         """Every loss of the detector, weighted, by name."""
         predictions = self.anchor_head(features.bev)
-        losses = self.anchor_head.loss(predictions, batch.boxes)
+        losses = self.anchor_head.loss(predictions, batch.boxes, count=counts.anchors)
         if self.point_head is not None:
             points = self.point_head(features.voxels, features.stages)
-            losses |= self.point_head.loss(points, batch.boxes, features.voxels)
+            losses |= self.point_head.loss(points, batch.boxes, features.voxels, count=counts.points)
         if self.part_score is not None:
-            floor, most = self.config.part_score.score_threshold, self.config.part_score.max_training_boxes
-            candidates = self.anchor_head.decode(predictions, floor, most)
-            losses |= self.part_score.loss(features.bev, candidates, batch.boxes)
+            candidates = self._part_candidates(predictions)
+            losses |= self.part_score.loss(features.bev, candidates, batch.boxes, count=counts.part_boxes)
         return losses
+
+    @torch.no_grad()
+    def loss_counts(self, batch: Batch, features: FrameFeatures) -> LossCounts:
+        """What `detector_losses` and the energy's loss would divide by, if this batch were all."""
+        predictions = self.anchor_head(features.bev)
+        points = parts = None
+        if self.point_head is not None:
+            points = self.point_head.count(batch.boxes, features.voxels)
+        if self.part_score is not None:
+            parts = self.part_score.count(self._part_candidates(predictions), batch.boxes)
+        anchors = self.anchor_head.count(predictions, batch.boxes)
+        return LossCounts(anchors, points, parts, len(batch.boxes.boxes))
+
+    def _part_candidates(self, predictions: AnchorPredictions) -> Proposals:
+        settings = self.config.part_score
+        return self.anchor_head.decode(predictions, settings.score_threshold, settings.max_training_boxes)

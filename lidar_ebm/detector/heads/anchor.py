@@ -78,19 +78,30 @@ class AnchorHead(nn.Module):
             covered=covered_anchors(bev.occupied, self.config),
         )
 
-    def loss(self, predictions: AnchorPredictions, boxes: LabelBatch) -> dict[str, Tensor]:
+    def count(self, predictions: AnchorPredictions, boxes: LabelBatch) -> int:
+        """Positive anchors of a batch: the count that `loss` divides by."""
+        return len(assign_targets(self.anchors, boxes, predictions.covered, self.config).anchor_index)
+
+    def loss(
+        self, predictions: AnchorPredictions, boxes: LabelBatch, *, count: float | None = None
+    ) -> dict[str, Tensor]:
         """Focal loss of the classes, smooth-L1 of the residuals, cross-entropy of the directions.
 
         Anchors that cover nothing and those between the two IoU thresholds do not count; residuals and directions are
         those of the positives. A batch without a label has a loss too: all of its anchors are background.
 
+        Args:
+            predictions: of the batch.
+            boxes: its labels.
+            count: what the sums are divided by; None for this batch's positives, shared by all processes.
+
         Returns:
-            `anchor_class`, `anchor_box` and `anchor_direction`, each a sum over the batch, divided by the batch's
-            positives (`shared_count`) and weighted by the configuration.
+            `anchor_class`, `anchor_box` and `anchor_direction`, each a sum over the batch, divided by the count and
+            weighted by the configuration.
         """
         settings = self.config.anchor_head
         targets = assign_targets(self.anchors, boxes, predictions.covered, self.config)
-        positives = shared_count(len(targets.anchor_index))
+        positives = shared_count(len(targets.anchor_index)) if count is None else count
         counted = targets.state != IGNORED  # [B, A]
         rows = targets.batch_index, targets.anchor_index
         classes = sigmoid_focal_loss(
