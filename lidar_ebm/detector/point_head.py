@@ -94,7 +94,10 @@ class PointHead(nn.Module):
             gamma=self.config.anchor_head.focal_gamma,
         )
         offset = smooth_l1(precise(predictions.offsets[targets.foreground]), targets.offsets[targets.foreground])
-        return {"point_foreground": weight * foreground.sum() / divisor, "point_offset": weight * offset.sum() / divisor}
+        return {
+            "point_foreground": weight * foreground.sum() / divisor,
+            "point_offset": weight * offset.sum() / divisor,
+        }
 
 
 @torch.no_grad()
