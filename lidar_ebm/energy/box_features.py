@@ -55,7 +55,7 @@ class PointView:
         if is_plain():  # the faster way cannot be differentiated twice
             most = zeros.scatter_reduce(0, self.box_index[:, None, None].expand_as(x), x, "amax")
         else:
-            # Without `unsafe` it would look at the lengths on the host, in every step of a climb.
+            # Without `unsafe` it would look at the lengths on the host, in every step of a refinement.
             most = torch.segment_reduce(x, "max", lengths=self.lengths, axis=0, initial=0.0, unsafe=True)
         total = zeros.index_add(0, self.box_index, x)
         return most, total / self.lengths.clamp(min=1)[:, None, None]

@@ -15,9 +15,9 @@ from lidar_ebm.geometry.rectangles import choose_moves, footprints
 def move_objects(frame: Sample, rng: np.random.Generator, settings: ObjectNoiseConfig) -> Sample:
     """The frame with every object moved and turned by itself, points and box together; the given one stays as it is.
 
-    Object by object, moves are drawn until one takes the box where it overlaps no other labelled box, of whatever class, seen from above; after
-    `settings.attempts` failures the object stays where it is. A point in several boxes goes with the first of them.
-    Points in no box stay where they are, even where an object now stands.
+    Object by object, moves are drawn until one takes the box where it overlaps no other labelled box, of whatever
+    class, seen from above; after `settings.attempts` failures the object stays where it is. A point in several boxes
+    goes with the first of them. Points in no box stay where they are, even where an object now stands.
 
     Args:
         frame: LiDAR frame.

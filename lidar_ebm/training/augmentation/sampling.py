@@ -51,8 +51,8 @@ def add_objects(
 
     As many objects of a class are drawn, each at most once, as the frame lacks to the class's count. One whose box
     overlaps, seen from above, a labelled box of the frame, of whatever class, or one put in before is left out, so a
-    crowded frame stays below the count. The others are set on the frame's ground (by their own height over the sensor where none is seen around
-    them), and what the frame had measured inside their boxes is removed.
+    crowded frame stays below the count. The others are set on the frame's ground (by their own height over the sensor
+    where none is seen around them), and what the frame had measured inside their boxes is removed.
 
     Args:
         frame: LiDAR frame.
