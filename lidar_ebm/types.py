@@ -143,6 +143,19 @@ class Proposals:
     batch_index: Tensor  # [N] int64
     batch_size: int
 
+    def rank_in_class(self) -> Tensor:
+        """Place of each row among those of its frame and class, [N] int64, from 0 on."""
+        import torch
+
+        classes = int(self.labels.max()) + 1 if len(self.labels) else 1
+        group = self.batch_index * classes + self.labels
+        order = torch.argsort(group, stable=True)
+        sizes = torch.bincount(group, minlength=self.batch_size * classes)
+        first = sizes.cumsum(0) - sizes
+        rank = torch.empty_like(group)
+        rank[order] = torch.arange(len(group), device=group.device) - first[group[order]]
+        return rank
+
     def select(self, index: Tensor) -> Proposals:
         """The rows that `index` (indices or a mask) names."""
         return Proposals(

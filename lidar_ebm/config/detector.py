@@ -117,4 +117,5 @@ class DetectionConfig(Settings):
 
     score_threshold: Share = 0.3
     nms_iou: Share = 0.1  # rotated BEV
-    max_proposals: Count = 100  # a frame, before NMS
+    max_candidates: Count = 1000  # a frame and class, that come to NMS
+    max_detections: Count = 500  # a frame and class, of those that it keeps

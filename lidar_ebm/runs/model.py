@@ -48,15 +48,16 @@ class Detector(nn.Module):
         settings = self.config.detection
         predictions = self.anchor_head(features.bev)
         if self.part_score is None:
-            proposals = self.anchor_head.decode(predictions, settings.score_threshold, settings.max_proposals)
+            proposals = self.anchor_head.decode(predictions, settings.score_threshold, settings.max_candidates)
         else:
             floor = self.config.part_score.score_threshold
-            proposals = self.anchor_head.decode(predictions, floor, settings.max_proposals)
+            proposals = self.anchor_head.decode(predictions, floor, settings.max_candidates)
             proposals = replace(proposals, scores=self.part_score(features.bev, proposals).sigmoid())
         found = proposals.select(proposals.scores > settings.score_threshold)
         kept = nms_bev(found.boxes, found.scores, settings.nms_iou, labels=found.labels, batch_index=found.batch_index)
         kept = kept[torch.argsort(found.batch_index[kept], stable=True)]  # frame by frame, falling score within
-        return found.select(kept)
+        found = found.select(kept)
+        return found.select(found.rank_in_class() < settings.max_detections)
 
     def refine(
         self,

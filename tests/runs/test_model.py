@@ -31,6 +31,25 @@ def detect(config: Config, batch: Batch, steps: int | None = None) -> list[Detec
     return Detector(config).eval().detect(batch, steps)
 
 
+def test_each_class_has_its_own_limit_after_suppression(simulated: Path, eager_config: Config) -> None:
+    classes = (*eager_config.classes, ClassConfig(name="Pedestrian", anchor_size=(0.8, 0.6, 1.7)))
+    config = eager_config.model_copy(update={"classes": classes})
+    batch = batch_of(simulated, config, (0, 1))
+    torch.manual_seed(0)
+    detector = Detector(config).eval()
+    with torch.no_grad():
+        features = detector.encode(batch)
+        every = detector.propose(features)
+        assert bool((torch.bincount(every.labels) > 20).all())
+        few = config.detection.model_copy(update={"max_detections": 5})
+        detector.config = config.model_copy(update={"detection": few})
+        kept = detector.propose(features)
+    for frame in range(2):
+        for label in range(2):
+            whole, part = (each.select((each.batch_index == frame) & (each.labels == label)) for each in (every, kept))
+            assert torch.equal(part.boxes, whole.boxes[:5])
+
+
 @pytest.mark.parametrize("indices", [(None,), (0, None), (None, 0), (None, None)])
 def test_empty_frames_have_no_detections_wherever_they_stand(
     simulated: Path, eager_config: Config, indices: tuple[int | None, ...]

@@ -119,10 +119,10 @@ class AnchorHead(nn.Module):
         }
 
     @torch.no_grad()
-    def decode(self, predictions: AnchorPredictions, score_threshold: float, max_proposals: int) -> Proposals:
-        """Boxes of each frame's best anchors: at most `max_proposals`, those that score above `score_threshold`."""
+    def decode(self, predictions: AnchorPredictions, score_threshold: float, count: int) -> Proposals:
+        """Boxes of the best anchors: of each frame and class at most `count`, those that score above the threshold."""
         scores = predictions.logits.float().sigmoid().masked_fill(~predictions.covered, 0.0)  # [B, A]
-        best, index = scores.topk(min(max_proposals, scores.shape[1]), dim=1)  # [B, k]
+        best, index = self._best_of_classes(scores, count)  # [B, k]
         batch_index, rank = torch.nonzero(best > score_threshold, as_tuple=True)  # [N]
         anchor_index = index[batch_index, rank]
         residuals = predictions.residuals[batch_index, anchor_index].float()  # [N, 7]
@@ -137,6 +137,24 @@ class AnchorHead(nn.Module):
             batch_index=batch_index,
             batch_size=len(scores),
         )
+
+    def _best_of_classes(self, scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Of each frame and class the `count` highest of scores [B, A], falling: scores and anchors, [B, k] each."""
+        classes = self.config.classes
+        per_cell = anchors_per_cell(self.config)
+        cells = scores.view(len(scores), -1, per_cell)  # [B, H * W, R]
+        found, first = [], 0
+        for item in classes:
+            yaws = len(item.anchor_yaws)
+            own = cells[:, :, first : first + yaws].flatten(1)
+            best, index = own.topk(min(count, own.shape[1]), dim=1)
+            found.append((best, index // yaws * per_cell + first + index % yaws))
+            first += yaws
+        best, anchors = (torch.cat(column, dim=1) for column in zip(*found, strict=True))
+        if len(classes) > 1:
+            best, order = best.sort(dim=1, descending=True, stable=True)
+            anchors = anchors.gather(1, order)
+        return best, anchors
 
 
 def _per_anchor(output: Tensor, values: int) -> Tensor:
