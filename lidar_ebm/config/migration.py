@@ -46,6 +46,14 @@ def _max_proposals(section: dict[str, Any], value: Any) -> Iterator[str]:
     )
 
 
+def _max_points_per_voxel(section: dict[str, Any], value: Any) -> Iterator[str]:
+    yield (
+        f"voxels.max_points_per_voxel={value} is passed over: a voxel is the mean of all of its points, so that their "
+        "order in a file changes nothing."
+    )
+
+
 _CHANGES: dict[tuple[str, ...], Callable[[dict[str, Any], Any], Iterator[str]]] = {
     ("detection", "max_proposals"): _max_proposals,
+    ("voxels", "max_points_per_voxel"): _max_points_per_voxel,
 }

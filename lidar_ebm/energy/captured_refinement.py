@@ -81,7 +81,7 @@ Between = Callable[[torch.device], AbstractContextManager[Callable[[Tensor], Ten
 
 
 class CapturedRefinement:
-    """Refines by replaying recordings, one for each combination of padded sizes; the one not used for longest goes first.
+    """Refines by replaying recordings, one for each combination of padded sizes; the oldest in use goes first.
 
     Threads may share one: a recording's memory serves one of them at a time. On the GPU all replays follow one another
     on one stream, so that the next copies its boxes in only when the last result has been copied out, whatever streams

@@ -39,7 +39,9 @@ class Detector(nn.Module):
 
     def encode(self, batch: Batch) -> FrameFeatures:
         """Points → voxels → sparse features → bird's-eye-view maps."""
-        voxels = voxelize(batch.points, batch.point_batch_index, batch.batch_size, self.config.voxels)
+        voxels = voxelize(
+            batch.points, batch.point_batch_index, batch.batch_size, self.config.voxels, limited=self.training
+        )
         volume = self.backbone(voxels)
         return FrameFeatures(voxels, volume.stages, self.bev(volume.dense, volume.occupied))
 

@@ -27,6 +27,13 @@ def test_a_limit_that_somebody_chose_is_kept(tmp_path: Path) -> None:
         assert load_config(path).detection.max_candidates == 40
 
 
+def test_the_points_of_a_voxel_have_no_limit_any_more(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("voxels: {max_points_per_voxel: 5, max_voxels: 7}\n")
+    with pytest.warns(UserWarning, match=r"voxels\.max_points_per_voxel=5 is passed over"):
+        assert load_config(path).voxels == Config().voxels.model_copy(update={"max_voxels": 7})
+
+
 def test_configurations_of_today_pass_without_a_word(tmp_path: Path) -> None:
     save_config(Config(), tmp_path / "config.yaml")
     with warnings.catch_warnings():

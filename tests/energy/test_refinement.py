@@ -40,13 +40,14 @@ def test_each_number_of_steps_is_found_in_the_record(rule: str, starts: int) -> 
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_more_starts_find_no_less(rule: str) -> None:
+def test_more_starts_end_no_lower_than_the_box_itself(rule: str) -> None:
+    """Which is among them; other draws than those of fewer starts are."""
     found = []
     for starts in (1, 2, 12):
         head, context, boxes = make_refinement(f"refinement.rule={rule}", f"refinement.starts={starts}")
         found.append(head.refine(context, boxes).f)
     assert (found[1] >= found[0] - 1e-5).all()
-    assert (found[2] >= found[1] - 1e-5).all()
+    assert (found[2] >= found[0] - 1e-5).all()
     assert (found[2] > found[0]).any()
 
 

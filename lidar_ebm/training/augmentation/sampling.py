@@ -77,7 +77,6 @@ def add_objects(
     covered = points_in_boxes(as_tensor(frame.points), as_tensor(boxes), first=True).numpy() >= 0  # [N]
     return Sample(
         frame_id=frame.frame_id,
-        # The objects first: voxels that are full leave out what comes last.
         points=np.concatenate([*objects, frame.points[~covered]]),
         boxes=np.concatenate([frame.boxes, boxes]),
         labels=np.concatenate([frame.labels, labels]),
