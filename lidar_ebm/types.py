@@ -120,6 +120,20 @@ class FrameFeatures:
 
 
 @dataclass(frozen=True)
+class LossCounts:
+    """What the sums of a batch's losses are divided by.
+
+    Of a batch that is trained on in several passes or processes these are the whole batch's (see
+    `lidar_ebm.system.synchronised.shared_count`). A loss without its count divides by what it counts itself.
+    """
+
+    anchors: float | None = None  # positive anchors
+    points: float | None = None  # voxels' mean points that lie in labelled boxes
+    part_boxes: float | None = None  # boxes that the part score is to take for right
+    labels: float | None = None  # labelled boxes
+
+
+@dataclass(frozen=True)
 class Proposals:
     """Scored boxes of a batch, ordered by frame and falling score within it."""
 
@@ -128,6 +142,19 @@ class Proposals:
     labels: Tensor  # [N] int64, index into config.classes
     batch_index: Tensor  # [N] int64
     batch_size: int
+
+    def rank_in_class(self) -> Tensor:
+        """Place of each row among those of its frame and class, [N] int64, from 0 on."""
+        import torch
+
+        classes = int(self.labels.max()) + 1 if len(self.labels) else 1
+        group = self.batch_index * classes + self.labels
+        order = torch.argsort(group, stable=True)
+        sizes = torch.bincount(group, minlength=self.batch_size * classes)
+        first = sizes.cumsum(0) - sizes
+        rank = torch.empty_like(group)
+        rank[order] = torch.arange(len(group), device=group.device) - first[group[order]]
+        return rank
 
     def select(self, index: Tensor) -> Proposals:
         """The rows that `index` (indices or a mask) names."""

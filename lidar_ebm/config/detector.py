@@ -36,8 +36,7 @@ class VoxelConfig(Settings):
 
     range: tuple[float, float, float, float, float, float] = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)  # low x y z, high, m
     size: Size = (0.05, 0.05, 0.1)  # dx, dy, dz, m
-    max_points_per_voxel: Count = 5
-    max_voxels: Count = 20_000  # a frame
+    max_voxels: Count = 20_000  # a frame, in training alone
 
     @property
     def grid_shape(self) -> tuple[int, int, int]:
@@ -118,7 +117,8 @@ class DetectionConfig(Settings):
 
     score_threshold: Share = 0.3
     nms_iou: Share = 0.1  # rotated BEV
-    max_proposals: Count = 100  # a frame, before NMS
+    max_candidates: Count = 1000  # a frame and class, that come to NMS
+    max_detections: Count = 500  # a frame and class, of those that it keeps
 
 
 class DetectorSettings(Settings):

@@ -66,7 +66,7 @@ class PointView:
         if is_plain():  # the faster way cannot be differentiated twice
             most = zeros.scatter_reduce(0, self.box_index[:, None, None].expand_as(x), x, "amax")
         else:
-            # Without `unsafe` it would look at the lengths on the host, in every step of a climb.
+            # Without `unsafe` it would look at the lengths on the host, in every step of a refinement.
             most = torch.segment_reduce(x, "max", lengths=self.lengths, axis=0, initial=0.0, unsafe=True)
         total = zeros.index_add(0, self.box_index, x)
         return most, total / self.lengths.clamp(min=1)[:, None, None]
@@ -98,8 +98,11 @@ def points_near_boxes(
 ) -> PointView:
     """The neighbourhoods of boxes [N, 7] in the frames batch_index [N].
 
-    The seed is that of the choice among many points: one for all frames, or one for each.
+    The seed is that of the choice among many points: one for all frames, or one for each. The order of the points
+    changes nothing.
     """
+    order = _order_of_places(batch.points)
+    cloud, cloud_frame = batch.points[order], batch.point_batch_index[order]
 
     def gather(points: Tensor, frame: Tensor, rows: Tensor | slice, seed: int) -> tuple[Tensor, Tensor]:
         return gather_near_boxes(
@@ -113,13 +116,25 @@ def points_near_boxes(
         )
 
     if isinstance(seed, int):
-        chosen, counts = gather(batch.points, batch.point_batch_index, slice(None), seed)  # [N, K, 4], [N]
+        order = _order_of_places(batch.points)
+        chosen, counts = gather(
+            batch.points[order], batch.point_batch_index[order], slice(None), seed
+        )  # [N, K, 4], [N]
     else:
         chosen = batch.points.new_zeros(len(boxes), config.max_points, batch.points.shape[1])
         counts = torch.zeros_like(batch_index)
         for frame, own_seed in enumerate(seed):
-            points, rows = batch.point_batch_index == frame, batch_index == frame
-            chosen[rows], counts[rows] = gather(batch.points[points], batch.point_batch_index[points], rows, own_seed)
+            points, rows = cloud_frame == frame, batch_index == frame
+            chosen[rows], counts[rows] = gather(cloud[points], cloud_frame[points], rows, own_seed)
     lengths = counts.clamp(max=config.max_points)
     held = torch.arange(config.max_points, device=boxes.device) < lengths.unsqueeze(1)  # [N, K]
     return PointView(chosen[held], torch.repeat_interleave(lengths), lengths, counts)
+
+
+def _order_of_places(points: Tensor) -> Tensor:
+    """An order [N] of points [N, 4] that is that of their numbers, reflectance first, not of how they came."""
+    if len(points) == 0:
+        return torch.zeros(0, dtype=torch.int64, device=points.device)
+    pairs = points.float().contiguous().view(torch.int64)  # [N, 2]: the bits of x and y, and those of z and reflectance
+    order = torch.argsort(pairs[:, 0])
+    return order[torch.argsort(pairs[order, 1], stable=True)]

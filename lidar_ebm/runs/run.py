@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
+from lidar_ebm.config.migration import is_retired
 from lidar_ebm.errors import InputError
 from lidar_ebm.runs.model import Model, name_in_file, name_in_model
 from lidar_ebm.runs.tensor_file import read_tensors, write_tensors
@@ -18,7 +19,7 @@ from lidar_ebm.runs.tensor_file import read_tensors, write_tensors
 # What a model's shapes and meaning follow from; the rest of a configuration may differ between a run and its use.
 MODEL_SETTINGS = ("classes", "voxels", "backbone", "bev", "point_head", "anchor_head", "part_score", "energy")
 # How f was trained: where that adds weights (a learnt proposal), their names tell.
-NOT_IN_WEIGHTS = ("backbone.backend", "energy.training.", "energy.noise.", "energy.samples")
+NOT_IN_WEIGHTS = ("backbone.backend", "voxels.max_voxels", "energy.training.", "energy.noise.", "energy.samples")
 
 
 def flat_settings(config: Config) -> dict[str, Any]:
@@ -135,7 +136,11 @@ def _check_settings(path: str | Path, metadata: dict[str, str], config: Config, 
         raise InputError(f"{path}: was not written by lidar_ebm (no configuration in its header).")
     sections = MODEL_SETTINGS if parts is None else (*parts, "classes", "voxels")
     saved, wanted = (
-        {k: v for k, v in settings.items() if k.split(".")[0] in sections and not k.startswith(NOT_IN_WEIGHTS)}
+        {
+            k: v
+            for k, v in settings.items()
+            if k.split(".")[0] in sections and not k.startswith(NOT_IN_WEIGHTS) and not is_retired(k)
+        }
         # A setting that did not exist yet is what it is by default: that is how new ones come in.
         for settings in (model_settings(Config()) | json.loads(metadata["config"]), model_settings(config))
     )

@@ -75,8 +75,8 @@ class SimulationSummary:
 def simulate_frame(settings: SimulationSettings, index: int) -> SimulatedFrame:
     """Make frame `index` in memory.
 
-    Points are those that project into the simulated camera's image, or all around with `settings.full`; labels are of what
-    stands in the image in both cases, as in KITTI.
+    Points are those that project into the camera's image, or all around with `settings.full`; labels are of what stands
+    in the image in both cases, as in KITTI.
     """
     rng = np.random.default_rng([settings.seed, index])
     camera = SIMULATED.camera(SIMULATED_IMAGE_SIZE)

@@ -7,18 +7,19 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from lidar_ebm.detector.detector import OWN_COUNTS
 from lidar_ebm.runs.model import Model, name_in_file
-from lidar_ebm.types import Batch
+from lidar_ebm.types import Batch, LossCounts
 
 
 class Work:
-    """A batch and a seed for each of its frames, on the device.
+    """A batch, a seed for each of its frames, and what sums over it are divided by; on the device.
 
     No dataclass: Fabric would look into one, and make half-precision numbers of the points' positions.
     """
 
-    def __init__(self, batch: Batch, seeds: Sequence[int]) -> None:
-        self.batch, self.seeds = batch, seeds
+    def __init__(self, batch: Batch, seeds: Sequence[int], counts: LossCounts = OWN_COUNTS) -> None:
+        self.batch, self.seeds, self.counts = batch, seeds, counts
 
 
 class Stage(nn.Module):
@@ -30,6 +31,10 @@ class Stage(nn.Module):
 
     def trains(self, name: str) -> bool:
         """Whether this stage changes the detector's parameter or buffer of that name."""
+        raise NotImplementedError
+
+    def counts(self, work: Work) -> LossCounts:
+        """What the losses of this work are divided by where it is all of a step; it changes nothing."""
         raise NotImplementedError
 
     def trained(self) -> Iterator[nn.Parameter]:
@@ -56,13 +61,22 @@ class DetectorStage(Stage):
         """Everything but the energy head; that too in joint training."""
         return self.joint or not name.startswith("energy.")
 
+    @torch.no_grad()
+    def counts(self, work: Work) -> LossCounts:
+        """Of all losses. The part score's depends on what is proposed, so the network runs, as it will in `forward`."""
+        before = [buffer.clone() for buffer in self.buffers()]
+        counts = self.model.detector.loss_counts(work.batch, self.model.detector.encode(work.batch))
+        for buffer, old in zip(self.buffers(), before, strict=True):  # running statistics follow once a pass
+            buffer.copy_(old)
+        return counts
+
     def forward(self, work: Work) -> dict[str, Tensor]:
         """Weighted losses by name."""
         features = self.model.detector.encode(work.batch)
-        losses = self.model.detector.losses(work.batch, features)
+        losses = self.model.detector.losses(work.batch, features, work.counts)
         if self.joint:
-            weight = self.model.config.training.energy_weight
-            losses["energy"] = weight * self.model.energy.loss(work.batch, features.bev, seeds=work.seeds)
+            energy = self.model.energy.loss(work.batch, features.bev, seeds=work.seeds, count=work.counts.labels)
+            losses["energy"] = self.model.config.training.energy_weight * energy
         return losses
 
 
@@ -80,10 +94,14 @@ class EnergyStage(Stage):
         """The energy head alone."""
         return name.startswith("energy.")
 
+    def counts(self, work: Work) -> LossCounts:
+        """Of the labels alone."""
+        return LossCounts(labels=len(work.batch.boxes.boxes))
+
     def forward(self, work: Work) -> dict[str, Tensor]:
         """The energy's loss."""
         bev = None
         if self.model.energy.needs_bev:
             with torch.no_grad():
                 bev = self.model.detector.encode(work.batch).bev
-        return {"energy": self.model.energy.loss(work.batch, bev, seeds=work.seeds)}
+        return {"energy": self.model.energy.loss(work.batch, bev, seeds=work.seeds, count=work.counts.labels)}

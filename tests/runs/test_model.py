@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,25 @@ def detect(config: Config, batch: Batch, steps: int | None = None) -> list[Boxes
     return detect_batch(Model(config).eval(), batch, steps).after()
 
 
+def test_each_class_has_its_own_limit_after_suppression(simulated: Path, eager_config: Config) -> None:
+    classes = (*eager_config.classes, ClassConfig(name="Pedestrian", anchor_size=(0.8, 0.6, 1.7)))
+    config = eager_config.model_copy(update={"classes": classes})
+    batch = batch_of(simulated, config, (0, 1))
+    torch.manual_seed(0)
+    detector = Model(config).eval()
+    with torch.no_grad():
+        features = detector.detector.encode(batch)
+        every = detector.propose(features)
+        assert bool((torch.bincount(every.labels) > 20).all())
+        few = config.detection.model_copy(update={"max_detections": 5})
+        detector.config = config.model_copy(update={"detection": few})
+        kept = detector.propose(features)
+    for frame in range(2):
+        for label in range(2):
+            whole, part = (each.select((each.batch_index == frame) & (each.labels == label)) for each in (every, kept))
+            assert torch.equal(part.boxes, whole.boxes[:5])
+
+
 @pytest.mark.parametrize("indices", [(None,), (0, None), (None, 0), (None, None)])
 def test_empty_frames_have_no_detections_wherever_they_stand(
     simulated: Path, eager_config: Config, indices: tuple[int | None, ...]
@@ -47,6 +67,21 @@ def test_a_frame_is_detected_alike_alone_and_in_a_batch(simulated: Path, eager_c
         alone = detect(eager_config, batch_of(simulated, eager_config, (index,)))[0]
         np.testing.assert_allclose(found.boxes, alone.boxes, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(found.f, alone.f, rtol=1e-4, atol=1e-5)
+
+
+def test_the_same_points_in_any_order_give_the_same_boxes(simulated: Path, eager_config: Config) -> None:
+    """More voxels than training's limit, and more points near a box than the energy looks at."""
+    voxels = eager_config.voxels.model_copy(update={"max_voxels": 50})
+    refinement = eager_config.refinement.model_copy(update={"step_length": 1e-3, "steps": 3})
+    config = eager_config.model_copy(update={"voxels": voxels, "refinement": refinement})
+    batch = batch_of(simulated, config, (0, 1))
+    (first, second) = detect(config, batch)
+    for seed in range(3):
+        order = torch.randperm(len(batch.points), generator=torch.Generator().manual_seed(seed))
+        mixed = replace(batch, points=batch.points[order], point_batch_index=batch.point_batch_index[order])
+        for one, other in zip((first, second), detect(config, mixed), strict=True):
+            torch.testing.assert_close(other.boxes, one.boxes, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(other.f, one.f, rtol=1e-4, atol=1e-4)
 
 
 def test_no_steps_are_the_proposals_and_steps_never_lower_f(simulated: Path, eager_config: Config) -> None:

@@ -52,6 +52,12 @@ def test_a_setting_that_an_older_file_lacks_is_its_default(tiny_config: Config, 
         load_weights(Model(other), other, tmp_path / "w.safetensors")
 
 
+def test_a_setting_of_an_older_version_in_a_file_s_header_is_passed_over(tiny_config: Config, tmp_path: Path) -> None:
+    settings = {**model_settings(tiny_config), "voxels.max_points_per_voxel": 5}
+    write_tensors(tmp_path / "w.safetensors", model_tensors(Model(tiny_config)), {"config": json.dumps(settings)})
+    load_weights(Model(tiny_config), tiny_config, tmp_path / "w.safetensors")
+
+
 def test_damaged_files_are_named_and_never_unpickled(tiny_config: Config, tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[object, ...]:

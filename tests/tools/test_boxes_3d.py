@@ -23,7 +23,7 @@ from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.model import Model
 from lidar_ebm.types import SparseFeatures
 
-KEEPING = ["detection.score_threshold=0", "part_score.score_threshold=0", "detection.max_proposals=8"]
+KEEPING = ["detection.score_threshold=0", "part_score.score_threshold=0", "detection.max_candidates=8"]
 
 
 def test_every_line_is_a_configuration_of_its_own(tmp_path: Path) -> None:
