@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from cuda_ops.box_overlap.op import box_iou_3d
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.rules import OFFICIAL_OVERLAPS
 from lidar_ebm.formats.kitti.files import read_labels
@@ -50,7 +51,7 @@ class BoxErrors:
         return [int(k) for k in missed[np.argsort(-self.score[missed], kind="stable")][:count]]
 
 
-def find_errors(frames: KittiDataset, before: Path, after: Path, *, class_names: Sequence[str], most: int) -> BoxErrors:
+def find_errors(frames: Samples, before: Path, after: Path, *, class_names: Sequence[str], most: int) -> BoxErrors:
     """Put the labels of a split beside what result files say.
 
     Args:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from cuda_ops.box_overlap.op import box_iou_3d
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.samples import Samples
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.geometry.arrays import as_tensor
 from lidar_ebm.inference.detection import LoadedDetector, RefinementPath
@@ -59,7 +60,7 @@ def best_overlaps(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return box_iou_3d(as_tensor(boxes), as_tensor(labels)).numpy().max(axis=1)
 
 
-def view_frame(detector: LoadedDetector, frames: KittiDataset, index: int, steps: int | None) -> ViewedFrame:
+def view_frame(detector: LoadedDetector, frames: Samples, index: int, steps: int | None) -> ViewedFrame:
     """Detect in the `index`-th frame of a split.
 
     Raises:
