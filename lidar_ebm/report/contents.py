@@ -13,9 +13,9 @@ from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.curves import REFINEMENT_OVERLAPS, Comparison
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.evaluation.paired import compare_results
 from lidar_ebm.evaluation.paired_result import PairedComparison
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.inference.detection import LoadedDetector, load_detector
 from lidar_ebm.report import drawings
 from lidar_ebm.report.box_errors import BoxErrors, find_errors

@@ -21,8 +21,8 @@ def validation_ap(detector: Detector, frames: KittiDataset, group: Group) -> tup
     share the frames; all of them get the figures.
     """
     # Evaluation reads finished runs with this package, so it is loaded when it is needed and no sooner.
-    from lidar_ebm.evaluation.kitti.average_precision import evaluate
     from lidar_ebm.evaluation.kitti.rules import OFFICIAL_OVERLAPS
+    from lidar_ebm.evaluation.scoring import evaluate
     from lidar_ebm.inference.predict import predict
 
     config = detector.config

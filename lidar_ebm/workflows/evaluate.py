@@ -22,10 +22,10 @@ from lidar_ebm.evaluation.curves import (
     comparison_table,
     write_comparison_csv,
 )
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.evaluation.kitti.objects import Objects
 from lidar_ebm.evaluation.kitti.rules import OFFICIAL_OVERLAPS
 from lidar_ebm.evaluation.result import Evaluation
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.evaluation.table import score_table, write_csv, write_json, write_json_records
 from lidar_ebm.inference.predict import Predictions, labels_to_score, predict, write_results
 from lidar_ebm.runs.run import load_run

@@ -15,7 +15,7 @@ import torch
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.formats.kitti.files import read_split, write_split
 from lidar_ebm.runs.model import Detector
 from lidar_ebm.runs.run import load_run, save_weights
@@ -85,7 +85,7 @@ def every_file(folder: Path) -> dict[str, bytes]:
 KILLED = """
 import sys, threading
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.workflows.evaluate import evaluate_run
 
 read = KittiDataset.__getitem__

@@ -32,7 +32,7 @@ from lidar_ebm.config.energy import NoiseConfig
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.inference.box_calibration import calibrate
 from lidar_ebm.inference.predict import labels_to_score, predict
 from lidar_ebm.runs.model import Detector

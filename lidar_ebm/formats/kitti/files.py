@@ -109,7 +109,9 @@ def drop_non_finite(points: np.ndarray, path: PathLike) -> np.ndarray:
     return points[finite]
 
 
-def read_labels(path: PathLike, *, require_score: bool = False, types: Sequence[str] = KITTI_TYPES) -> list[Label]:
+def read_labels(
+    path: PathLike, *, require_score: bool = False, types: Sequence[str] | None = KITTI_TYPES
+) -> list[Label]:
     """Read a label file (15 fields a line) or a result file (16, the last being the score).
 
     Class names are read without regard to case and returned in the spelling of `types`. Blank lines are skipped; an
@@ -119,7 +121,7 @@ def read_labels(path: PathLike, *, require_score: bool = False, types: Sequence[
         path: the file.
         require_score: these are results: a line without a score is an error, an `occluded` that is not whole (which
             nobody looks at) is none and is cut to a whole number.
-        types: the classes that are known.
+        types: the classes that are known; None: any, in the file's own spelling.
 
     Raises:
         InputError: the file is missing or no text, a line has too few or too many fields, one that is no number, or an
@@ -129,7 +131,7 @@ def read_labels(path: PathLike, *, require_score: bool = False, types: Sequence[
 
 
 def parse_labels(
-    text: str, path: PathLike, *, require_score: bool = False, types: Sequence[str] = KITTI_TYPES
+    text: str, path: PathLike, *, require_score: bool = False, types: Sequence[str] | None = KITTI_TYPES
 ) -> list[Label]:
     """`read_labels` of a file's text; `path` is what a message calls the file.
 
@@ -137,10 +139,10 @@ def parse_labels(
         InputError: as `read_labels`, of a line.
     """
     spellings: dict[str, str] = {}
-    for name in types:
+    for name in types or ():
         spellings.setdefault(name.lower(), name)
     return [
-        _parse_label(line, f"{path}:{number}", require_score, spellings)
+        _parse_label(line, f"{path}:{number}", require_score, None if types is None else spellings)
         for number, line in enumerate(text.splitlines(), start=1)
         if line.strip()
     ]
@@ -268,16 +270,21 @@ def read_bytes(path: PathLike) -> bytes:
         ) from error
 
 
-def _parse_label(line: str, where: str, require_score: bool, spellings: Mapping[str, str]) -> Label:
-    """One line of a label or result file; `where` is "file:line", `spellings` the known classes by lower case."""
+def _parse_label(line: str, where: str, require_score: bool, spellings: Mapping[str, str] | None) -> Label:
+    """One line of a label or result file; `where`: "file:line"; `spellings`: known classes by lower case, None: any."""
     fields = line.split()
     if not len(_LABEL_FIELDS) - 1 <= len(fields) <= len(_LABEL_FIELDS):
         raise InputError(f"{where}: {len(fields)} fields; a label has 15, a result 16. Correct or remove the line.")
     if require_score and len(fields) < len(_LABEL_FIELDS):
         raise InputError(f"{where}: the score is missing; a result line has 16 fields, the last being the score.")
-    name = spellings.get(fields[0].lower())
-    if name is None:
-        raise InputError(f"{where}: unknown class {fields[0]!r}; known are {', '.join(spellings.values())}.")
+    name = fields[0]
+    if spellings is None:
+        if not any(character.isalpha() for character in name):
+            raise InputError(f"{where}: the class is {name!r}; a line begins with a name. Is this another format?")
+    elif name.lower() not in spellings:
+        raise InputError(f"{where}: unknown class {name!r}; known are {', '.join(spellings.values())}.")
+    else:
+        name = spellings[name.lower()]
     numbers = []
     for field, text in zip(_LABEL_FIELDS[1:], fields[1:], strict=False):  # the score may be missing
         try:

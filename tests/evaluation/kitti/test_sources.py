@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.evaluation.kitti.objects import pack_objects
 from lidar_ebm.evaluation.result import Evaluation
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels, labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_labels, write_calibration, write_labels, write_points, write_split
