@@ -68,8 +68,8 @@ Split = Annotated[
 Difficulties = Annotated[
     list[str] | None,
     typer.Option(
-        help="Limits in place of the protocol's, once for each: NAME=LIMIT:VALUE,… of occluded, truncated, height (px), "
-        "distance (m), points. Example: `near=distance:30,points:20`"
+        help="Limits in place of the usual ones, once for each: NAME=LIMIT:VALUE,… of occluded, truncated, height "
+        "(px), distance (m), points. Example: `near=distance:30,points:20`"
     ),
 ]
 CenterDistances = Annotated[
