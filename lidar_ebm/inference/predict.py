@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
@@ -14,8 +14,7 @@ from torch import Tensor
 from lidar_ebm.datasets.collate import collate
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.objects import Objects, pack_objects
-from lidar_ebm.evaluation.kitti.point_counts import count_label_points
+from lidar_ebm.evaluation.kitti.data_set import LabelsToScore, labels_to_score
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 from lidar_ebm.formats.kitti.files import write_labels
 from lidar_ebm.formats.kitti.label import Label
@@ -138,17 +137,19 @@ def _frame_predictions(
     return predictions
 
 
-def labels_to_score(predictions: Predictions, frames: KittiDataset) -> Objects:
-    """The labels of the frames that were predicted; in LiDAR-only data with the points in their boxes.
+def predicted_labels(predictions: Predictions, frames: KittiDataset, classes: Sequence[str]) -> LabelsToScore:
+    """The labels of the frames that were predicted; where they have no 2-D boxes, with the points in their boxes.
 
     Raises:
         InputError: a point cloud cannot be read.
     """
-    labels = pack_objects(predictions.labels, need_scores=False, names=predictions.frame_ids)
-    if not frames.lidar_only:
-        return labels
-    clouds = frames.root / "training" / "velodyne"
-    return replace(labels, points=count_label_points(labels, predictions.frame_ids, clouds, None))
+    return labels_to_score(
+        predictions.labels,
+        predictions.frame_ids,
+        frames.root / "training",
+        classes=classes,
+        lidar_only=frames.lidar_only,
+    )
 
 
 def write_results(predictions: Predictions, steps: int, folder: str | Path) -> None:

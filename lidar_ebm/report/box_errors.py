@@ -13,12 +13,10 @@ from lidar_ebm.boxes.overlap import volume_overlaps
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.rules import OFFICIAL_OVERLAPS
+from lidar_ebm.evaluation.kitti.protocol import KITTI
 from lidar_ebm.formats.kitti.files import read_labels
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.system.progress import progress_bar
-
-OTHER_OVERLAP = 0.5  # that a match exceeds in classes for which KITTI has no rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +85,7 @@ def find_errors(frames: KittiDataset, before: Path, after: Path, *, class_names:
                 row = int(best_rows[k])
                 pair = (iou[0][k][row], iou[1][k][row]) if row >= 0 else (0.0, 0.0)
                 score = found[1][0][row].score if row >= 0 else None
-                needed = OFFICIAL_OVERLAPS.get(label.type, OTHER_OVERLAP)
+                needed = KITTI.facts.required_overlap(label.type)
                 far = float(np.hypot(known[k, 0], known[k, 1]))
                 occluded = float(label.occluded)
                 rows.append(

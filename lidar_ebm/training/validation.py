@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -10,33 +11,35 @@ from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.runs.model import Detector
 from lidar_ebm.system.processes import Group, together
 
-OTHER_OVERLAP = 0.5  # that a match exceeds in classes for which KITTI has no rule
-DIFFICULTY = "moderate"
-
 
 def validation_ap(detector: Detector, frames: KittiDataset, group: Group) -> tuple[float, float]:
-    """Moderate 3-D AP at KITTI's overlaps, without and with refinement, as the mean over the classes (0..100).
+    """3-D AP at KITTI's overlaps, without and with refinement, as the mean over the classes (0..100).
 
-    A class of which nothing is found counts as 0. The detector is left in evaluation mode. The processes of the group
-    share the frames; all of them get the figures.
+    The difficulty is the one that stands for all; labels without 2-D boxes are scored by distance and points. A class
+    of which nothing is found counts as 0. The detector is left in evaluation mode. The processes of the group share the
+    frames; all of them get the figures.
     """
     # Evaluation reads finished runs with this package, so it is loaded when it is needed and no sooner.
-    from lidar_ebm.evaluation.kitti.rules import OFFICIAL_OVERLAPS
+    from lidar_ebm.evaluation.kitti.protocol import KITTI
+    from lidar_ebm.evaluation.options import ScoringOptions
     from lidar_ebm.evaluation.scoring import evaluate
-    from lidar_ebm.inference.predict import predict
+    from lidar_ebm.inference.predict import predict, predicted_labels
 
     config = detector.config
     names = config.class_names
     counts = (0, config.refinement.steps)
     with together(group) if group.size > 1 else nullcontext():
         found = predict(detector, frames, steps=counts, title="Validating", group=group)
-    overlaps = {name: OFFICIAL_OVERLAPS.get(name, OTHER_OVERLAP) for name in names}
-    before, after = (
-        evaluate(found.labels, found.results[count], classes=names, iou=overlaps, metrics=("3d",)) for count in counts
-    )
+    labels = predicted_labels(found, frames, names)
+    for note in labels.notes:
+        warnings.warn(f"validation: {note}.", stacklevel=2)
+    overlaps = {name: KITTI.facts.required_overlap(name) for name in names}
+    options = ScoringOptions(classes=names, iou=overlaps, metrics=("3d",), lidar_only=labels.lidar_only)
+    before, after = (evaluate(labels.labels, found.results[count], options) for count in counts)
+    headline = KITTI.facts.headline
     return (
-        _mean([before.ap(name, "3d", DIFFICULTY, overlaps[name], "R40") for name in names]),
-        _mean([after.ap(name, "3d", DIFFICULTY, overlaps[name], "R40") for name in names]),
+        _mean([before.ap(name, "3d", headline, overlaps[name], "R40") for name in names]),
+        _mean([after.ap(name, "3d", headline, overlaps[name], "R40") for name in names]),
     )
 
 

@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -22,21 +22,20 @@ from lidar_ebm.evaluation.curves import (
     comparison_table,
     write_comparison_csv,
 )
-from lidar_ebm.evaluation.kitti.objects import Objects
-from lidar_ebm.evaluation.kitti.rules import OFFICIAL_OVERLAPS
+from lidar_ebm.evaluation.kitti.data_set import LabelsToScore
+from lidar_ebm.evaluation.kitti.protocol import KITTI
+from lidar_ebm.evaluation.options import ScoringOptions
 from lidar_ebm.evaluation.result import Evaluation
 from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.evaluation.table import score_table, write_csv, write_json, write_json_records
-from lidar_ebm.inference.predict import Predictions, labels_to_score, predict, write_results
+from lidar_ebm.inference.predict import Predictions, predict, predicted_labels, write_results
 from lidar_ebm.runs.run import load_run
 from lidar_ebm.runs.temperature import weights_digest
 from lidar_ebm.system.environment import describe_environment
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.processes import Group
 
-OTHER_OVERLAP = 0.5  # that a match exceeds in classes for which KITTI has no rule
-
-_AgainstSteps = tuple[int, float, float]  # T, IoU, moderate 3-D AP of the first class
+_AgainstSteps = tuple[int, float, float]  # T, IoU, 3-D AP of the first class at the headline difficulty
 _Figures = tuple[Evaluation, tuple[Comparison, ...], tuple[_AgainstSteps, ...]]
 
 
@@ -108,9 +107,9 @@ def evaluate_run(
 
     figures = None
     if group.is_first:
-        labels = labels_to_score(predictions, frames)
+        labels = predicted_labels(predictions, frames, config.class_names)
         named = name or "+".join(config.energy.features)
-        figures = _score(predictions, labels, frames.lidar_only, config, chosen, ious, recall, named)
+        figures = _score(predictions, labels, config, chosen, ious, recall, named)
         write_results(predictions, 0, folder / "results_before")
         write_results(predictions, chosen, folder / "results_after")
         _write_figures(folder, *figures)
@@ -135,8 +134,7 @@ def evaluate_run(
 
 def _score(
     predictions: Predictions,
-    labels: Objects,
-    lidar_only: bool,
+    labels: LabelsToScore,
     config: Config,
     chosen: int,
     ious: Sequence[float],
@@ -144,20 +142,19 @@ def _score(
     name: str,
 ) -> _Figures:
     names = config.class_names
-    scored = {
-        count: evaluate(labels, found, classes=names, iou=tuple(ious), metrics=("3d", "bev"), lidar_only=lidar_only)
-        for count, found in predictions.results.items()
-    }
+    options = ScoringOptions(classes=names, lidar_only=labels.lidar_only)
+    strict = replace(options, iou=tuple(ious), metrics=("3d", "bev"))
+    scored = {count: evaluate(labels.labels, found, strict) for count, found in predictions.results.items()}
     comparisons = tuple(
         compare(scored[0], scored[chosen], name=name, class_name=item, ious=ious, recall=recall) for item in names
     )
     against_steps = []
     for count, evaluation in scored.items():
-        found = [(iou, evaluation.ap(names[0], "3d", "moderate", iou, recall)) for iou in ious]
+        found = [(iou, evaluation.ap(names[0], "3d", evaluation.protocol.headline, iou, recall)) for iou in ious]
         against_steps += [(count, iou, 0.0 if math.isnan(ap) else ap) for iou, ap in found]  # nothing found is 0
-    overlaps = {item: OFFICIAL_OVERLAPS.get(item, OTHER_OVERLAP) for item in names}
-    after = evaluate(labels, predictions.results[chosen], classes=names, iou=overlaps, lidar_only=lidar_only)
-    return after, comparisons, tuple(against_steps)
+    overlaps = {item: KITTI.facts.required_overlap(item) for item in names}
+    after = evaluate(labels.labels, predictions.results[chosen], replace(options, iou=overlaps))
+    return replace(after, notes=(*labels.notes, *after.notes)), comparisons, tuple(against_steps)
 
 
 def _write_figures(

@@ -32,9 +32,10 @@ from lidar_ebm.config.energy import NoiseConfig
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.errors import InputError
+from lidar_ebm.evaluation.options import ScoringOptions
 from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.inference.box_calibration import calibrate
-from lidar_ebm.inference.predict import labels_to_score, predict
+from lidar_ebm.inference.predict import predict, predicted_labels
 from lidar_ebm.runs.model import Detector
 from lidar_ebm.runs.run import load_run_config, load_weights, model_tensors
 from lidar_ebm.runs.tensor_file import read_tensors, write_tensors
@@ -178,10 +179,12 @@ def judge(place: Place, head: Head, prediction: Sequence[str] = ()) -> Row:
     detector.load_state_dict({key.removeprefix("model."): value for key, value in weights.items()}, strict=False)
     frames = _frames(place.data, place.run, "val")
     found = predict(detector.eval(), frames, steps=STEPS, title="Judging")
-    labels, (name, *_) = labels_to_score(found, frames), config.class_names
+    name, *_ = config.class_names
+    labels = predicted_labels(found, frames, [name])
     ap = {}
     for steps in STEPS:
-        scored = evaluate(labels, found.results[steps], classes=[name], iou=OVERLAPS, metrics=["3d"])
+        options = ScoringOptions(classes=[name], iou=OVERLAPS, metrics=["3d"], lidar_only=labels.lidar_only)
+        scored = evaluate(labels.labels, found.results[steps], options)
         figures = [scored.ap(name, "3d", "moderate", iou, "R40") for iou in OVERLAPS]
         ap[str(steps)] = [float(np.nan_to_num(figure)) for figure in figures]  # nothing found is 0
     if prediction:
