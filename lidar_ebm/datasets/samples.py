@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.frame import REFLECTANCE, Frame
 from lidar_ebm.datasets.frames import Frames
@@ -64,6 +64,11 @@ class Samples(Dataset[Sample]):
         if index not in self._cache:
             self._cache[index] = self._read(index)
         return self._cache[index]
+
+    @property
+    def split_path(self) -> Path:
+        """The file to be named where something is wrong with the split."""
+        return Path(getattr(self.frames, "split_path", self.frames.root))
 
     def name(self, index: int) -> str:
         """A frame's name, without reading it."""

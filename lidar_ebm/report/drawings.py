@@ -9,8 +9,8 @@ import numpy as np
 
 from lidar_ebm.ebm.calibration import Calibration
 from lidar_ebm.evaluation.curves import Comparison
-from lidar_ebm.evaluation.kitti.average_precision import Evaluation
 from lidar_ebm.evaluation.paired_result import PairedComparison
+from lidar_ebm.evaluation.result import Evaluation
 from lidar_ebm.inference.detection import LoadedDetector
 from lidar_ebm.inference.landscape import landscapes
 from lidar_ebm.report.box_errors import BoxErrors

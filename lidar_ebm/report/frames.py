@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cuda_ops.box_overlap.op import box_iou_3d
-from lidar_ebm.datasets.samples import Samples
-from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.boxes.matching import best_of_rows
+from lidar_ebm.boxes.overlap import volume_overlaps
 from lidar_ebm.datasets.sample import Sample
-from lidar_ebm.geometry.arrays import as_tensor
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.inference.detection import LoadedDetector, RefinementPath
 
 CENTIMETRES = 100  # points are kept to a centimetre, KITTI's own precision being two
@@ -55,9 +54,7 @@ class ViewedFrame:
 
 def best_overlaps(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """3-D IoU [M] of boxes [M, 7] with the label of [L, 7] that they overlap most; 0 without labels."""
-    if not len(labels):
-        return np.zeros(len(boxes))
-    return box_iou_3d(as_tensor(boxes), as_tensor(labels)).numpy().max(axis=1)
+    return best_of_rows(volume_overlaps(boxes, labels))[1]
 
 
 def view_frame(detector: LoadedDetector, frames: Samples, index: int, steps: int | None) -> ViewedFrame:
