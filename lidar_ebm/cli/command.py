@@ -36,9 +36,7 @@ app = typer.Typer(
 Data = Annotated[Path, typer.Option(help="Folder of the data set: with a dataset.yaml, or in KITTI's layout.")]
 Prepared = Annotated[
     Path | None,
-    typer.Option(
-        help="Where `prepare` leaves its files, for data that may not be written to; within the data if not given."
-    ),
+    typer.Option(help="Where `prepare` leaves its files, for data that may not be written to; else within the data."),
 ]
 Run = Annotated[Path, typer.Argument(help="Run folder that `train` has written.")]
 INTERRUPTED = 130  # the status that Typer ends with on Ctrl-C
@@ -247,7 +245,7 @@ def detect(
     dtype: Annotated[str | None, typer.Option(help="Numbers of .bin files: float32 or float64.")] = None,
     reflectance: Annotated[
         float | None,
-        typer.Option(help="The files' reflectance that is 1.0: 1, 255 or 65535; by the values if not given."),
+        typer.Option(help="The files' reflectance that is 1.0: 1, 255 or 65535; else by the values."),
     ] = None,
     device: Device = "cpu",
 ) -> None:

@@ -166,9 +166,7 @@ class LoadedDetector:
             )
         bad = int((~np.isfinite(array[:, :3])).any(axis=1).sum())
         if bad:
-            raise InputError(
-                f"points: {bad} of {len(array)} rows have a place that is NaN or infinite. Drop them first."
-            )
+            raise InputError(f"points: {bad} of {len(array)} rows have a NaN or infinite place. Drop them first.")
         scale = scale_of_values(array[:, 3])
         if scale.full_scale != 1:
             warnings.warn(f"points: reflectance divided by {scale}; give 0..1 to have it as it is.", stacklevel=3)

@@ -76,7 +76,8 @@ def evaluate_run(
 
     That folder then holds results_before/ and results_after/ (in the data set's own format), ap.json and ap.csv (every
     figure after refinement), refinement.csv (before → after), ap_against_steps.csv, and about.json: of what data, with
-    what weights, when and how long. Until then finished batches stand in its partial/: the same call after an interruption goes on from there, to the same figures.
+    what weights, when and how long. Until then finished batches stand in its partial/: the same call after an
+    interruption goes on from there, to the same figures.
 
     Args:
         run: folder of a finished run.

@@ -30,6 +30,7 @@ from voxel_energy import voxel_model
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.energy import NoiseConfig
 from lidar_ebm.config.loading import load_config
+from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.detector.detector import Detector
@@ -182,6 +183,7 @@ def judge(place: Place, head: Head, prediction: Sequence[str] = ()) -> Row:
     frames = _frames(place.data, place.run, "val")
     found = predict(detector.eval(), frames, steps=STEPS, title="Judging")
     name, *_ = config.class_names
+    assert isinstance(frames.frames, Frames)
     scoring = SplitScoring.of(frames.frames, [name])
     ap = {}
     for steps in STEPS:
