@@ -10,11 +10,11 @@ import torch
 
 import lidar_ebm
 from cuda_ops.box_overlap.op import box_iou_3d
-from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.datasets.collate import collate
 from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_labels, write_split
 from lidar_ebm.formats.kitti.label import Label

@@ -20,7 +20,7 @@ from lidar_ebm.cli import landscape as cli_landscape
 from lidar_ebm.cli import report as cli_report
 from lidar_ebm.cli import scoring as cli_scoring
 from lidar_ebm.cli import view as cli_view
-from lidar_ebm.cli.options import Device, Recall, read_numbers, read_recall
+from lidar_ebm.cli.options import Device, Recall, read_numbers, read_recall, read_renames
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.system.processes import is_first_process
 from lidar_ebm.system.terminal import accept_any_text, checked_output, print_tables, show_warnings_plainly
@@ -64,11 +64,17 @@ def _root(
 
 @app.command(epilog="Example: `lidar-ebm simulate data/simulated --frames 750 --seed 0`")
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Folder to write, in KITTI's layout.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
     frames: Annotated[int, typer.Option(help="Number of frames.")] = 750,
     seed: Annotated[int, typer.Option(help="Frame i of a seed is always the same bytes.")] = 0,
     val_fraction: Annotated[float, typer.Option(help="Share of the frames that go to the val split.")] = 1 / 3,
     full: Annotated[bool, typer.Option("--full", help="All 360°, not the camera's view alone.")] = False,
+    layout: Annotated[
+        str, typer.Option(help="kitti, or folder: with a dataset.yaml, points and labels all around.")
+    ] = "kitti",
+    rename: Annotated[
+        list[str] | None, typer.Option(help="Another name for a class, Car=forklift; once for each.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; one per core where not given.")] = None,
 ) -> None:
     """Make a data set of simulated LiDAR frames with labels."""
@@ -77,7 +83,15 @@ def simulate(
 
     with progress_bar("Simulating", frames) as bar:
         run_simulation(
-            out, frames=frames, seed=seed, val_fraction=val_fraction, full=full, workers=workers, progress=bar.reach
+            out,
+            frames=frames,
+            seed=seed,
+            val_fraction=val_fraction,
+            full=full,
+            layout=layout,
+            names=read_renames(rename),
+            workers=workers,
+            progress=bar.reach,
         )
 
 

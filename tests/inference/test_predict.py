@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
 from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_labels, write_split
@@ -91,9 +91,7 @@ def test_processes_share_the_work_and_find_the_same(
     assert sorted(seen) == [alone.frame_ids[i : i + batch_size] for i in range(0, 6, batch_size)]  # each batch once
 
 
-def test_a_broken_file_in_one_share_ends_all(
-    detector: Model, six: Samples, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_file_in_one_share_ends_all(detector: Model, six: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
     image_size = six.image_size
 
     def broken(index: int) -> tuple[int, int]:

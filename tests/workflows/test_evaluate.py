@@ -18,7 +18,7 @@ from lidar_ebm.config.loading import save_config
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.scoring import evaluate
-from lidar_ebm.formats.kitti.files import read_labels, read_split, write_labels, write_split
+from lidar_ebm.formats.kitti.files import read_labels, write_labels, write_split
 from lidar_ebm.inference.predict import predicted_labels
 from lidar_ebm.runs.model import Detector
 from lidar_ebm.runs.run import load_run, save_weights

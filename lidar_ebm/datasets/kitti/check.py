@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from lidar_ebm.datasets.kitti.difficulty import has_image_box
 from lidar_ebm.datasets.kitti.layout import INPUTS, input_path, needed_inputs
 from lidar_ebm.datasets.kitti.raw_frame import format_triple, frame_calibration, frame_image_size, has_box, is_sane
 from lidar_ebm.datasets.preparation.findings import ERROR, WARNING, Finding
@@ -18,6 +17,7 @@ from lidar_ebm.datasets.stamps import Stamps, is_file
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.image_size import find_image
 from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
+from lidar_ebm.formats.kitti.difficulty import has_image_box
 from lidar_ebm.formats.kitti.files import parse_labels, read_bytes, read_points
 from lidar_ebm.formats.kitti.label import Label
 from lidar_ebm.formats.point_clouds.reflectance import ReflectanceScale

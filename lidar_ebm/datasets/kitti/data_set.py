@@ -23,7 +23,6 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.data_set import CheckedFrame
 from lidar_ebm.datasets.frame import REFLECTANCE, Frame
 from lidar_ebm.datasets.kitti.check import FrameCheck
-from lidar_ebm.datasets.kitti.difficulty import DIFFICULTY_NAMES, difficulties
 from lidar_ebm.datasets.kitti.layout import INPUTS, SUFFIXES, input_path, is_lidar_only, needed_inputs, split_path
 from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space, crop_to_view, frame_calibration, frame_camera, is_sane
 from lidar_ebm.datasets.kitti.splits import check_splits
@@ -33,6 +32,7 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.formats.image_size import IMAGE_SUFFIXES
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
+from lidar_ebm.formats.kitti.difficulty import DIFFICULTY_NAMES, difficulties
 from lidar_ebm.formats.kitti.files import read_labels, read_points, write_labels
 from lidar_ebm.formats.kitti.label import Label
 from lidar_ebm.formats.point_clouds.reflectance import ReflectanceScale, scale_of_values

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lidar_ebm.datasets.kitti.difficulty import difficulties
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.errors import InputError
@@ -17,6 +16,7 @@ from lidar_ebm.evaluation.kitti.matching import VALID
 from lidar_ebm.evaluation.kitti.objects import pack_objects
 from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, label_states
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
+from lidar_ebm.formats.kitti.difficulty import difficulties
 from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points
 from lidar_ebm.formats.kitti.label import Label
 from lidar_ebm.formats.text_lists import read_names
