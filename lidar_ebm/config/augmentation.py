@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     Field,
     field_validator,
-    model_validator,
 )
 
 from lidar_ebm.config.base import (
@@ -21,6 +21,16 @@ from lidar_ebm.formats.kitti.label import KITTI_TYPES
 Difficulty = Literal["easy", "moderate", "hard", "beyond"]  # the label database numbers them in this order
 
 
+def _low_before_high(scaling: tuple[float, float]) -> tuple[float, float]:
+    if scaling[0] > scaling[1]:
+        raise ValueError(f"scaling goes from low to high, not from {scaling[0]} to {scaling[1]}")
+    return scaling
+
+
+Scaling = Annotated[tuple[Positive, Positive], AfterValidator(_low_before_high)]
+Difficulties = Annotated[tuple[Difficulty, ...], Field(min_length=1)]
+
+
 class SamplingConfig(Settings):
     """Label-database sampling: objects of other training frames are put into a frame."""
 
@@ -29,7 +39,7 @@ class SamplingConfig(Settings):
     counts: dict[str, Annotated[int, Field(ge=0)]] = Field(default={"Car": 15})
     min_points: Count = 5  # objects with fewer are not taken
     # By KITTI's rules; "beyond" is what is too small, hidden or cut off for all three.
-    difficulties: Annotated[tuple[Difficulty, ...], Field(min_length=1)] = ("easy", "moderate", "hard")
+    difficulties: Difficulties = ("easy", "moderate", "hard")
 
     @field_validator("counts")
     @classmethod
@@ -56,10 +66,47 @@ class AugmentationConfig(Settings):
     object_noise: ObjectNoiseConfig = ObjectNoiseConfig()
     flip: bool = True  # y -> -y in half of the frames
     rotation: NonNegative = 0.7853981633974483  # about z, uniform in ± this, rad
-    scaling: tuple[Positive, Positive] = (0.95, 1.05)  # uniform, low to high
+    scaling: Scaling = (0.95, 1.05)  # uniform, low to high
 
-    @model_validator(mode="after")
-    def _low_before_high(self) -> AugmentationConfig:
-        if self.scaling[0] > self.scaling[1]:
-            raise ValueError(f"scaling goes from low to high, not from {self.scaling[0]} to {self.scaling[1]}")
-        return self
+
+class SamplingChanges(Settings):
+    """Settings of `augmentation.sampling` that a stage has otherwise; null: as there."""
+
+    enabled: bool | None = None
+    min_points: Count | None = None
+    difficulties: Difficulties | None = None
+
+
+class ObjectNoiseChanges(Settings):
+    """Settings of `augmentation.object_noise` that a stage has otherwise; null: as there."""
+
+    enabled: bool | None = None
+    rotation: NonNegative | None = None
+    center_std: tuple[NonNegative, NonNegative, NonNegative] | None = None
+    attempts: Count | None = None
+
+
+class AugmentationChanges(Settings):
+    """Settings of `augmentation` that a stage has otherwise; null: as there."""
+
+    sampling: SamplingChanges = SamplingChanges()
+    object_noise: ObjectNoiseChanges = ObjectNoiseChanges()
+    flip: bool | None = None
+    rotation: NonNegative | None = None
+    scaling: Scaling | None = None
+
+    def of(self, common: AugmentationConfig) -> AugmentationConfig:
+        """The common settings with these changes."""
+        sampling, noise = _given(self.sampling), _given(self.object_noise)
+        own = {name: value for name, value in _given(self).items() if name not in ("sampling", "object_noise")}
+        return common.model_copy(
+            update={
+                "sampling": common.sampling.model_copy(update=sampling),
+                "object_noise": common.object_noise.model_copy(update=noise),
+                **own,
+            }
+        )
+
+
+def _given(changes: Settings) -> dict[str, Any]:
+    return {name: getattr(changes, name) for name in type(changes).model_fields if getattr(changes, name) is not None}

@@ -8,6 +8,7 @@ from pydantic import (
     Field,
 )
 
+from lidar_ebm.config.augmentation import AugmentationChanges
 from lidar_ebm.config.base import (
     Count,
     NonNegative,
@@ -28,6 +29,7 @@ class StageTrainingConfig(Settings):
     learning_rate: Positive = 3e-3
     weight_decay: NonNegative = 0.01
     gradient_clip: Positive = 10.0
+    augmentation: AugmentationChanges = AugmentationChanges()
 
 
 class CheckpointsConfig(Settings):

@@ -155,8 +155,10 @@ def _check_shares(config: Config, processes: Processes) -> None:
 
 def _label_database(data: str | Path, config: Config) -> LabelDatabase | None:
     """The objects that augmentation puts into frames; None where it puts in none."""
-    sampling = config.augmentation.sampling
-    wanted = sampling.enabled and any(sampling.counts.get(name, 0) for name in config.class_names)
+    stages = ("detector", "energy") if config.training.mode == "two_stage" else ("detector",)
+    counts = config.augmentation.sampling.counts
+    enabled = any(config.stage_augmentation(stage).sampling.enabled for stage in stages)
+    wanted = enabled and any(counts.get(name, 0) for name in config.class_names)
     return load_label_database(prepared_folder(Path(data))) if wanted else None
 
 
