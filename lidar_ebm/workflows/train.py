@@ -6,6 +6,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from rich.markup import escape
+
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
@@ -14,6 +17,8 @@ from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_la
 from lidar_ebm.errors import InputError
 from lidar_ebm.runs.model import Detector
 from lidar_ebm.runs.run import describe_difference, flat_settings, load_run_config, load_weights, save_weights
+from lidar_ebm.system.terminal import print_line
+from lidar_ebm.training.census import check_points, take_census
 from lidar_ebm.training.checkpoints import Checkpoints
 from lidar_ebm.training.failures import NonFinite
 from lidar_ebm.training.metrics import MetricsLog
@@ -25,6 +30,7 @@ from lidar_ebm.training.stages import DetectorStage, EnergyStage
 from lidar_ebm.training.state import Position, TrainingState
 
 DETECTOR_PARTS = ("backbone", "bev", "point_head", "anchor_head", "part_score")
+FRAMES_LOOKED_AT = 10  # for points in the range
 # Settings that a resumed run may have otherwise: they change nothing that is learnt.
 FREE_SETTINGS = ("training.workers", "training.checkpoints.", "training.log_every")
 
@@ -83,6 +89,8 @@ def train(
         checkpoints = Checkpoints(run / "checkpoints", config)
         state = _starting_point(detector, checkpoints, frames, detector_run, processes) if resume else None
         if state is None:
+            if processes.first:
+                _say_what_there_is(frames, config)
             state = _beginning(detector, frames, detector_run)
     # Nobody writes what another still reads: all have come here.
     position = state.position
@@ -138,6 +146,16 @@ def _check_folder(run: Path, config: Config, resume: bool) -> None:
             f"{run / 'checkpoint.safetensors'}: was written by an earlier version of lidar_ebm. Finish the run with "
             "that version, or train anew in another folder."
         )
+
+
+def _say_what_there_is(frames: KittiDataset, config: Config) -> None:
+    """Print how many objects there are to learn from, and refuse data without any."""
+    census = take_census(map(frames.labelled_boxes, range(len(frames))), config.classes, config.voxels.range)
+    census.check(frames.split_path)
+    some = np.unique(np.linspace(0, len(frames) - 1, FRAMES_LOOKED_AT).astype(int))
+    check_points((frames[int(index)].points for index in some), config.voxels.range, frames.split_path)
+    for line in census.lines():
+        print_line(escape(line))
 
 
 def _check_shares(config: Config, processes: Processes) -> None:

@@ -108,6 +108,11 @@ class KittiDataset(Dataset[Sample]):
         """All labels of the frame as they stand in its file, DontCare and other classes included."""
         return read_labels(self._path("label_2", index))
 
+    def labelled_boxes(self, index: int) -> tuple[np.ndarray, list[str]]:
+        """Boxes [M, 7] in the LiDAR frame of all labels that have one, and their types; without reading the points."""
+        labels, boxes = boxes_in_space(self.labels(index), self.calibration(index), self._path("label_2", index))
+        return boxes, [label.type for label in labels]
+
     def image_size(self, index: int) -> tuple[int, int]:
         """Width and height of the frame's image in pixels; most of KITTI's where there is no image file."""
         return frame_image_size(self.root, self._frame_ids[index])
