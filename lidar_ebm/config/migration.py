@@ -17,7 +17,7 @@ def migrated(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         values: as a file holds them, checked or not; they stay as they are.
     """
     values = copy.deepcopy(values)
-    notes = []
+    notes: list[str] = []
     for (*sections, name), change in _CHANGES.items():
         section: Any = values
         for part in sections:

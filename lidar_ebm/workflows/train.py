@@ -15,6 +15,7 @@ from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.datasets.kitti.layout import prepared_folder
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_label_database
 from lidar_ebm.errors import InputError
+from lidar_ebm.runs.initial import take_weights
 from lidar_ebm.runs.model import Detector
 from lidar_ebm.runs.run import describe_difference, flat_settings, load_run_config, load_weights, save_weights
 from lidar_ebm.system.terminal import print_line
@@ -24,6 +25,7 @@ from lidar_ebm.training.failures import NonFinite
 from lidar_ebm.training.metrics import MetricsLog
 from lidar_ebm.training.processes import Processes, launch
 from lidar_ebm.training.random_states import restore_random_states
+from lidar_ebm.training.schedule import check_rates
 from lidar_ebm.training.signals import StopSignals
 from lidar_ebm.training.stage_run import Run, StageRun
 from lidar_ebm.training.stages import DetectorStage, EnergyStage
@@ -42,6 +44,7 @@ def train(
     *,
     resume: bool = False,
     detector_run: str | Path | None = None,
+    init: str | Path | None = None,
     accelerator: str = "auto",
     devices: int | None = None,
     num_nodes: int | None = None,
@@ -57,6 +60,8 @@ def train(
     Args:
         resume: go on from the run's newest whole checkpoint; without one, begin.
         detector_run: take the detector of this run as it is and train only an energy head on it.
+        init: a run, or a file of weights, to begin with instead of random numbers, as far as its weights' names and
+            shapes fit; what begins anew is printed. A run that has begun goes on from its own checkpoints instead.
         accelerator: Lightning Fabric's name of what to train on.
         devices: processes on each machine; None for torchrun's, or one.
         num_nodes: machines; None for torchrun's, or one.
@@ -80,18 +85,25 @@ def train(
         _check_shares(config, processes)
         if resume and (run / "model.safetensors").exists():
             load_weights(Detector(config), config, run / "model.safetensors")
+            if init is not None:
+                _say(processes, [f"{init}: not read, for {run} is finished."])
             return
         fabric.seed_everything(config.seed, verbose=False)
         frames = KittiDataset(data, "train", config, cache=config.training.workers == 0, cropped=False)
         validation = KittiDataset(data, "val", config) if config.training.validate_every else None
         database = _label_database(data, config)
         detector = Detector(config)
+        check_rates(config.training.rates, detector)
         checkpoints = Checkpoints(run / "checkpoints", config)
         state = _starting_point(detector, checkpoints, frames, detector_run, processes) if resume else None
         if state is None:
             if processes.first:
                 _say_what_there_is(frames, config)
+            if init is not None:
+                _say(processes, take_weights(detector, config, init).lines())
             state = _beginning(detector, frames, detector_run)
+        elif init is not None:
+            _say(processes, [f"{init}: not read, for {run} has begun and goes on from its own checkpoint."])
     # Nobody writes what another still reads: all have come here.
     position = state.position
     with ExitStack() as stack:
@@ -99,6 +111,8 @@ def train(
         if processes.first:
             save_config(config, run / "config.yaml")
             checkpoints.tidy(position.total_step)
+            if init is not None and not checkpoints.newest_first():
+                checkpoints.save(detector, state)  # whoever resumes need not name the weights again
             log = MetricsLog(run, position)
             stack.callback(log.close)
         together = Run(
@@ -146,6 +160,12 @@ def _check_folder(run: Path, config: Config, resume: bool) -> None:
             f"{run / 'checkpoint.safetensors'}: was written by an earlier version of lidar_ebm. Finish the run with "
             "that version, or train anew in another folder."
         )
+
+
+def _say(processes: Processes, lines: list[str]) -> None:
+    if processes.first:
+        for line in lines:
+            print_line(escape(line))
 
 
 def _say_what_there_is(frames: KittiDataset, config: Config) -> None:
