@@ -129,6 +129,9 @@ def train(
     prepared: Prepared = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     detector: Annotated[Path | None, typer.Option(help="Take this run's detector; train only an energy head.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Run folder or weights to begin with, as far as names and shapes fit.")
+    ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[
         int | None, typer.Option(help="Processes on this machine, one a GPU; torchrun's where it started them, or one.")
@@ -148,6 +151,7 @@ def train(
         resume=resume,
         prepared=prepared,
         detector_run=detector,
+        init=init,
         accelerator=accelerator,
         devices=devices,
         skip_nonfinite=skip_nonfinite,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     Field,
-    model_validator,
 )
 
 from lidar_ebm.config.base import (
@@ -15,6 +15,16 @@ from lidar_ebm.config.base import (
     Positive,
     Settings,
 )
+
+
+def _low_before_high(scaling: tuple[float, float]) -> tuple[float, float]:
+    if scaling[0] > scaling[1]:
+        raise ValueError(f"scaling goes from low to high, not from {scaling[0]} to {scaling[1]}")
+    return scaling
+
+
+Scaling = Annotated[tuple[Positive, Positive], AfterValidator(_low_before_high)]
+Difficulties = tuple[str, ...]
 
 
 class SamplingConfig(Settings):
@@ -26,7 +36,7 @@ class SamplingConfig(Settings):
     min_points: Count = 5  # objects with fewer are not taken
     # Words of the data set for how hard an object is to see, of those that are taken; none: all but what is beyond its
     # last limit.
-    difficulties: tuple[str, ...] = ()
+    difficulties: Difficulties = ()
 
 
 class ObjectNoiseConfig(Settings):
@@ -45,10 +55,47 @@ class AugmentationConfig(Settings):
     object_noise: ObjectNoiseConfig = ObjectNoiseConfig()
     flip: bool = True  # y -> -y in half of the frames
     rotation: NonNegative = 0.7853981633974483  # about z, uniform in ± this, rad
-    scaling: tuple[Positive, Positive] = (0.95, 1.05)  # uniform, low to high
+    scaling: Scaling = (0.95, 1.05)  # uniform, low to high
 
-    @model_validator(mode="after")
-    def _low_before_high(self) -> AugmentationConfig:
-        if self.scaling[0] > self.scaling[1]:
-            raise ValueError(f"scaling goes from low to high, not from {self.scaling[0]} to {self.scaling[1]}")
-        return self
+
+class SamplingChanges(Settings):
+    """Settings of `augmentation.sampling` that a stage has otherwise; null: as there."""
+
+    enabled: bool | None = None
+    min_points: Count | None = None
+    difficulties: Difficulties | None = None
+
+
+class ObjectNoiseChanges(Settings):
+    """Settings of `augmentation.object_noise` that a stage has otherwise; null: as there."""
+
+    enabled: bool | None = None
+    rotation: NonNegative | None = None
+    center_std: tuple[NonNegative, NonNegative, NonNegative] | None = None
+    attempts: Count | None = None
+
+
+class AugmentationChanges(Settings):
+    """Settings of `augmentation` that a stage has otherwise; null: as there."""
+
+    sampling: SamplingChanges = SamplingChanges()
+    object_noise: ObjectNoiseChanges = ObjectNoiseChanges()
+    flip: bool | None = None
+    rotation: NonNegative | None = None
+    scaling: Scaling | None = None
+
+    def of(self, common: AugmentationConfig) -> AugmentationConfig:
+        """The common settings with these changes."""
+        sampling, noise = _given(self.sampling), _given(self.object_noise)
+        own = {name: value for name, value in _given(self).items() if name not in ("sampling", "object_noise")}
+        return common.model_copy(
+            update={
+                "sampling": common.sampling.model_copy(update=sampling),
+                "object_noise": common.object_noise.model_copy(update=noise),
+                **own,
+            }
+        )
+
+
+def _given(changes: Settings) -> dict[str, Any]:
+    return {name: getattr(changes, name) for name in type(changes).model_fields if getattr(changes, name) is not None}

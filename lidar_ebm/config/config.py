@@ -64,6 +64,11 @@ class Config(Settings):
                 raise ValueError(f"label type {name!r} belongs to two classes; let one of them name or merge it")
         return self
 
+    def stage_augmentation(self, stage: str) -> AugmentationConfig:
+        """Augmentation in a stage of training, "detector" or "energy": the common one with the stage's changes."""
+        settings = self.training.detector if stage == "detector" else self.training.energy
+        return settings.augmentation.of(self.augmentation)
+
     @property
     def detector_settings(self) -> DetectorSettings:
         """What the detector has to know of all this."""

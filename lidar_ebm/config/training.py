@@ -8,6 +8,7 @@ from pydantic import (
     Field,
 )
 
+from lidar_ebm.config.augmentation import AugmentationChanges
 from lidar_ebm.config.base import (
     Count,
     NonNegative,
@@ -28,6 +29,7 @@ class StageTrainingConfig(Settings):
     learning_rate: Positive = 3e-3
     weight_decay: NonNegative = 0.01
     gradient_clip: Positive = 10.0
+    augmentation: AugmentationChanges = AugmentationChanges()
 
 
 class CheckpointsConfig(Settings):
@@ -46,6 +48,10 @@ class TrainingConfig(Settings):
     detector: StageTrainingConfig = StageTrainingConfig()
     energy: StageTrainingConfig = StageTrainingConfig()
     energy_weight: NonNegative = 1.0  # of the energy's loss in joint training
+    # Factors on the learning rate of parts of the model by their names, such as backbone, bev, anchor_head, energy or
+    # energy.points; of those that fit the longest counts, and 1 of parts without one. For fine-tuning; with 0 a part's
+    # weights stay as they are.
+    rates: dict[str, NonNegative] = Field(default={})
     # Share of a new batch in the running statistics of BatchNorm. They follow over some 1 / momentum steps, so a short
     # training wants a larger share than the published one.
     norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.01

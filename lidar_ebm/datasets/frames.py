@@ -12,7 +12,12 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.data_set import DataSet
 from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.preparation.index import read_index
-from lidar_ebm.datasets.preparation.prepared_frame import FrameRecord, prepared_path, read_prepared
+from lidar_ebm.datasets.preparation.prepared_frame import (
+    FrameRecord,
+    prepared_path,
+    read_prepared,
+    read_prepared_boxes,
+)
 from lidar_ebm.datasets.stamps import Stamps, is_file, stamps
 from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.camera import Camera
@@ -74,6 +79,13 @@ class Frames:
             return self.read_prepared(index)
         frame = self.data_set.read(self._names[index], with_labels=self.with_labels)
         return frame.points, frame.channels, Boxes.empty() if frame.boxes is None else frame.boxes
+
+    def boxes(self, index: int) -> Boxes:
+        """Labelled boxes in space of a frame: of its prepared file, in which points are passed over, or of its own."""
+        if self._prepared[index]:
+            return read_prepared_boxes(self.data_set.prepared, self._names[index])
+        boxes = self.data_set.labels(self._names[index])
+        return boxes.select(np.isfinite(boxes.boxes).all(axis=1))
 
     def labels(self, index: int) -> Boxes:
         """All labels of a frame as its file has them, regions in which nothing is counted too."""

@@ -74,6 +74,15 @@ class Samples(Dataset[Sample]):
         """A frame's name, without reading it."""
         return self.frames.name(index)
 
+    def labelled_boxes(self, index: int) -> tuple[np.ndarray, list[str]]:
+        """Boxes [M, 7] in space of a frame's labels, of any class, and their class names; the points are passed over
+        where they are prepared."""
+        if isinstance(self.frames, Frames):
+            boxes = self.frames.boxes(index)
+        else:
+            boxes = self.frames[index].boxes or Boxes.empty()
+        return boxes.boxes, boxes.names.tolist()
+
     def _read(self, index: int) -> Sample:
         if isinstance(self.frames, Frames):
             points, channels, boxes = self.frames.points_and_boxes(index)

@@ -74,7 +74,7 @@ class TrainingLoader:
         self.steps = max(len(frames) // batch_size, 1)
         self._rows = _Rows(seed, len(frames), self.steps, batch_size, slice(rank * share, (rank + 1) * share))
         self._loader: DataLoader[Any] | None = DataLoader(
-            _AugmentedFrames(frames, config, seed, database),
+            _AugmentedFrames(frames, config, stage, seed, database),
             batch_sampler=self._rows,
             collate_fn=_collate,
             num_workers=config.training.workers,
@@ -161,15 +161,22 @@ class _Rows(Sampler[list[tuple[int, int]]]):
 class _AugmentedFrames(Dataset[Sample | InputError]):
     """The training frames as each epoch sees them."""
 
-    def __init__(self, frames: Samples, config: Config, seed: tuple[int, ...], database: ObjectDatabase | None) -> None:
+    def __init__(
+        self,
+        frames: Samples,
+        config: Config,
+        stage: str,
+        seed: tuple[int, ...],
+        database: ObjectDatabase | None,
+    ) -> None:
         self.frames, self.config, self.seed, self.database = frames, config, seed, database
+        self.settings = config.stage_augmentation(stage)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample | InputError:
         epoch, index = key
         rng = np.random.default_rng((*self.seed, epoch, index))
-        settings = self.config.augmentation
         try:
-            frame = augment(self.frames[index], rng, settings, self.database, self.config.classes)
+            frame = augment(self.frames[index], rng, self.settings, self.database, self.config.classes)
         except InputError as error:
             return error
         return crop_to_range(frame, self.config.voxels.range)

@@ -39,7 +39,11 @@ class Stage(nn.Module):
 
     def trained(self) -> Iterator[nn.Parameter]:
         """The parameters that this stage changes."""
-        return (parameter for name, parameter in self.model.named_parameters() if self.trains(name))
+        return (parameter for _, parameter in self.named_trained())
+
+    def named_trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The same, with their names in the detector."""
+        return ((name, parameter) for name, parameter in self.model.named_parameters() if self.trains(name))
 
     def trained_state(self) -> dict[str, Tensor]:
         """What this stage changes, buffers too, by the names that the detector's weights have in files."""

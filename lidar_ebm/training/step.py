@@ -16,7 +16,7 @@ from lidar_ebm.detector.detector import OWN_COUNTS
 from lidar_ebm.system.synchronised import synchronise_norms
 from lidar_ebm.training.ema import MovingAverage
 from lidar_ebm.training.processes import Processes
-from lidar_ebm.training.schedule import make_optimizer, make_schedule
+from lidar_ebm.training.schedule import group_parameters, make_optimizer, make_schedule
 from lidar_ebm.training.stages import Stage, Work
 from lidar_ebm.training.state import Position, TrainingState, restore_optimizer
 from lidar_ebm.types import Batch, LabelBatch, LossCounts
@@ -54,7 +54,9 @@ class Stepper:
         self.scaled = getattr(self._precision, "scaler", None) is not None
         # Fused, the optimiser itself leaves a step out where a number on the device says so.
         self._fused = fabric.device.type == "cuda" and not self.scaled
-        self.optimizer = make_optimizer(parameters, settings, fused=self._fused)
+        rates = stage.model.config.training.rates
+        groups = group_parameters(stage.named_trained(), rates) if rates else parameters
+        self.optimizer = make_optimizer(groups, settings, fused=self._fused)
         restore_optimizer(self.optimizer, state.optimizer)
         self.schedule = make_schedule(self.optimizer, settings, total_steps, done=state.position.step)
         self.module, self._wrapped = fabric.setup(stage, self.optimizer)
@@ -92,7 +94,7 @@ class Stepper:
 
     @property
     def rate(self) -> float:
-        """The learning rate of the next step."""
+        """The learning rate of the next step; where parts have factors on it, that of the first group."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def state(self, position: Position, random: Sequence[dict[str, Tensor]]) -> TrainingState:

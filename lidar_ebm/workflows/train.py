@@ -6,6 +6,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from rich.markup import escape
+
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
 from lidar_ebm.datasets.data_set import DataSet
@@ -13,13 +16,17 @@ from lidar_ebm.datasets.opening import open_data_set, open_samples
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_label_database
 from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
+from lidar_ebm.runs.initial import take_weights
 from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import describe_difference, flat_settings, load_run_config, load_weights, save_weights
+from lidar_ebm.system.terminal import print_line
+from lidar_ebm.training.census import check_points, take_census
 from lidar_ebm.training.checkpoints import Checkpoints
 from lidar_ebm.training.failures import NonFinite
 from lidar_ebm.training.metrics import MetricsLog
 from lidar_ebm.training.processes import Processes, launch
 from lidar_ebm.training.random_states import restore_random_states
+from lidar_ebm.training.schedule import check_rates
 from lidar_ebm.training.signals import StopSignals
 from lidar_ebm.training.stage_run import Run, StageRun
 from lidar_ebm.training.stages import DetectorStage, EnergyStage
@@ -27,6 +34,7 @@ from lidar_ebm.training.state import Position, TrainingState
 from lidar_ebm.workflows.validate import Validation
 
 DETECTOR_PARTS = ("backbone", "bev", "point_head", "anchor_head", "part_score")
+FRAMES_LOOKED_AT = 10  # for points in the range
 # Settings that a resumed run may have otherwise: they change nothing that is learnt.
 FREE_SETTINGS = ("training.workers", "training.checkpoints.", "training.log_every")
 
@@ -38,6 +46,7 @@ def train(
     *,
     resume: bool = False,
     detector_run: str | Path | None = None,
+    init: str | Path | None = None,
     accelerator: str = "auto",
     devices: int | None = None,
     num_nodes: int | None = None,
@@ -54,6 +63,8 @@ def train(
     Args:
         resume: go on from the run's newest whole checkpoint; without one, begin.
         detector_run: take the detector of this run as it is and train only an energy head on it.
+        init: a run, or a file of weights, to begin with instead of random numbers, as far as its weights' names and
+            shapes fit; what begins anew is printed. A run that has begun goes on from its own checkpoints instead.
         accelerator: Lightning Fabric's name of what to train on.
         devices: processes on each machine; None for torchrun's, or one.
         num_nodes: machines; None for torchrun's, or one.
@@ -78,6 +89,8 @@ def train(
         _check_shares(config, processes)
         if resume and (run / "model.safetensors").exists():
             load_weights(Model(config), config, run / "model.safetensors")
+            if init is not None:
+                _say(processes, [f"{init}: not read, for {run} is finished."])
             return
         fabric.seed_everything(config.seed, verbose=False)
         data_set = open_data_set(data, prepared)
@@ -85,10 +98,17 @@ def train(
         validate = Validation(open_samples(data_set, "val", config)) if config.training.validate_every else None
         database = _label_database(data_set, config)
         detector = Model(config)
+        check_rates(config.training.rates, detector)
         checkpoints = Checkpoints(run / "checkpoints", config)
         state = _starting_point(detector, checkpoints, frames, detector_run, processes) if resume else None
         if state is None:
+            if processes.first:
+                _say_what_there_is(frames, config)
+            if init is not None:
+                _say(processes, take_weights(detector, config, init).lines())
             state = _beginning(detector, frames, detector_run)
+        elif init is not None:
+            _say(processes, [f"{init}: not read, for {run} has begun and goes on from its own checkpoint."])
     # Nobody writes what another still reads: all have come here.
     position = state.position
     with ExitStack() as stack:
@@ -96,6 +116,8 @@ def train(
         if processes.first:
             save_config(config, run / "config.yaml")
             checkpoints.tidy(position.total_step)
+            if init is not None and not checkpoints.newest_first():
+                checkpoints.save(detector, state)  # whoever resumes need not name the weights again
             log = MetricsLog(run, position)
             stack.callback(log.close)
         together = Run(
@@ -145,6 +167,22 @@ def _check_folder(run: Path, config: Config, resume: bool) -> None:
         )
 
 
+def _say(processes: Processes, lines: list[str]) -> None:
+    if processes.first:
+        for line in lines:
+            print_line(escape(line))
+
+
+def _say_what_there_is(frames: Samples, config: Config) -> None:
+    """Print how many objects there are to learn from, and refuse data without any."""
+    census = take_census(map(frames.labelled_boxes, range(len(frames))), config.classes, config.voxels.range)
+    census.check(frames.split_path)
+    some = np.unique(np.linspace(0, len(frames) - 1, FRAMES_LOOKED_AT).astype(int))
+    check_points((frames[int(index)].points for index in some), config.voxels.range, frames.split_path)
+    for line in census.lines():
+        print_line(escape(line))
+
+
 def _check_shares(config: Config, processes: Processes) -> None:
     """Every pass of every process needs a frame, and all of them as many: then the sum of all is the one batch."""
     stages = {"detector": config.training.detector}
@@ -160,8 +198,10 @@ def _check_shares(config: Config, processes: Processes) -> None:
 
 def _label_database(data: DataSet, config: Config) -> LabelDatabase | None:
     """The objects that augmentation puts into frames; None where it puts in none."""
-    sampling = config.augmentation.sampling
-    wanted = sampling.enabled and any(sampling.counts.get(name, 0) for name in config.class_names)
+    stages = ("detector", "energy") if config.training.mode == "two_stage" else ("detector",)
+    counts = config.augmentation.sampling.counts
+    enabled = any(config.stage_augmentation(stage).sampling.enabled for stage in stages)
+    wanted = enabled and any(counts.get(name, 0) for name in config.class_names)
     return load_label_database(data) if wanted else None
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lidar_ebm.config.augmentation import ObjectNoiseConfig
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.detector import VoxelConfig
 from lidar_ebm.config.loading import configuration_folder, load_config, save_config
@@ -117,3 +118,37 @@ def test_settings_cannot_change_after_loading() -> None:
 
 def test_grid_shape_survives_decimal_fractions() -> None:
     assert VoxelConfig(range=(0, -20, -3, 48, 20, 1), size=(0.1, 0.1, 0.2)).grid_shape == (20, 400, 480)
+
+
+def test_a_stage_changes_single_settings_of_augmentation() -> None:
+    config = load_config(
+        None,
+        [
+            "augmentation.object_noise.rotation=0.3",
+            "training.energy.augmentation.object_noise.center_std=[1,1,0]",
+            "training.energy.augmentation.sampling.enabled=false",
+            "training.energy.augmentation.flip=false",
+        ],
+    )
+    assert config.stage_augmentation("detector") == config.augmentation
+    energy = config.stage_augmentation("energy")
+    assert energy.object_noise == ObjectNoiseConfig(rotation=0.3, center_std=(1.0, 1.0, 0.0))
+    assert not energy.sampling.enabled
+    assert energy.sampling.counts == config.augmentation.sampling.counts
+    assert not energy.flip
+    assert energy.scaling == config.augmentation.scaling
+
+
+def test_stage_augmentation_changes_are_checked() -> None:
+    with pytest.raises(InputError, match=r"training\.energy\.augmentation\.scaling.*from low to high"):
+        load_config(None, ["training.energy.augmentation.scaling=[2,1]"])
+    with pytest.raises(
+        InputError, match=r"unknown setting 'training\.energy\.augmentation\.object_noise\.centre_std'; did"
+    ):
+        load_config(None, ["training.energy.augmentation.object_noise.centre_std=[1,1,0]"])
+
+
+def test_the_recommended_energy_s_frames_keep_objects_on_the_ground() -> None:
+    config = load_config("recommended_car")
+    assert config.stage_augmentation("detector").object_noise.enabled
+    assert not config.stage_augmentation("energy").object_noise.enabled

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from lidar_ebm.config.config import Config
+from lidar_ebm.config.training import TrainingConfig
 from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.simulation.simulator import simulate
@@ -30,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_loader(
-    folder: Path, config: Config, workers: int = 0, *, batch_size: int = 4, **settings: int
+    folder: Path, config: Config, workers: int = 0, *, batch_size: int = 4, stage: str = "detector", **settings: int
 ) -> TrainingLoader:
     training = config.training.model_copy(update={"workers": workers})
     config = config.model_copy(update={"training": training})
@@ -38,7 +39,7 @@ def make_loader(
         open_samples(folder, "train", config, cropped=False),
         config,
         batch_size=batch_size,
-        stage="detector",
+        stage=stage,
         **settings,
     )
 
@@ -113,6 +114,21 @@ def test_the_processes_parts_make_the_whole_batch(
         assert torch.equal(torch.cat([part.points for part in own]), whole.points)
         assert torch.equal(torch.cat([part.boxes.boxes for part in own]), whole.boxes.boxes)
         assert {part.batch_size for part in own} == {4 // size}
+
+
+def test_each_stage_has_its_own_augmentation(folder: Path, tiny_config: Config) -> None:
+    still = {"object_noise": {"enabled": False}, "flip": False, "rotation": 0.0, "scaling": (1.0, 1.0)}
+    training = tiny_config.training.model_dump()
+    training["energy"]["augmentation"] = still
+    config = tiny_config.model_copy(update={"training": TrainingConfig.model_validate(training)})
+    frames = open_samples(folder, "train", config)
+    own = {frames[index].frame_id: torch.from_numpy(frames[index].boxes) for index in range(len(frames))}
+    same_boxes = {}
+    for stage in ("detector", "energy"):
+        batch = next(iter(make_loader(folder, config, stage=stage).epoch(0)))
+        expected = torch.cat([own[name] for name in batch.frame_ids])
+        same_boxes[stage] = batch.boxes.boxes.shape == expected.shape and torch.allclose(batch.boxes.boxes, expected)
+    assert same_boxes == {"detector": False, "energy": True}
 
 
 def test_an_incomplete_batch_counts_where_it_is_the_only_one(folder: Path, tiny_config: Config) -> None:

@@ -39,6 +39,34 @@ def test_two_processes_train_as_one_does(children: Children, config: Config, sim
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-5)
 
 
+def losses(run: Path, stage: str) -> list[float]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return [float(row["loss"]) for row in csv.DictReader(file) if row["stage"] == stage]
+
+
+def test_processes_and_passes_together_make_the_same_step(
+    children: Children, config: Config, simulated: Path, tmp_path: Path
+) -> None:
+    """Of the energy; the detector's norms have a pass' statistics, so its steps are only like those of one pass."""
+    curves = {}
+    for processes, passes in ((1, 1), (2, 2)):
+        energy = config.training.energy.model_copy(update={"accumulation": passes, "epochs": 5})
+        none = config.training.detector.model_copy(update={"epochs": 0})
+        training = config.training.model_copy(update={"detector": none, "energy": energy})
+        run = tmp_path / f"{processes}_{passes}"
+        children.train(config.model_copy(update={"training": training}), simulated, run, processes=processes)
+        curves[passes] = losses(run, "energy")
+    np.testing.assert_allclose(curves[2], curves[1], rtol=1e-5)
+
+    detector = config.training.detector.model_copy(update={"accumulation": 2, "epochs": 3})
+    none = config.training.energy.model_copy(update={"epochs": 0})
+    training = config.training.model_copy(update={"detector": detector, "energy": none})
+    run = tmp_path / "detector"
+    children.train(config.model_copy(update={"training": training}), simulated, run, processes=2)
+    assert len(losses(run, "detector")) == 3
+    assert np.isfinite(losses(run, "detector")).all()
+
+
 def test_a_bad_file_ends_all_processes_and_one_says_why(
     children: Children, config: Config, simulated: Path, tmp_path: Path
 ) -> None:

@@ -126,6 +126,20 @@ def read_prepared(folder: Path, name: str) -> tuple[np.ndarray, tuple[str, ...],
         raise _unusable(folder, name, error) from error
 
 
+def read_prepared_boxes(folder: Path, name: str) -> Boxes:
+    """Boxes of a frame, without reading its points.
+
+    Raises:
+        InputError: as `read_prepared`.
+    """
+    try:
+        with safe_open(prepared_path(folder, name), framework="numpy") as file:
+            about = unpack_about(file.metadata())
+            return Boxes(file.get_tensor("boxes"), _words(about["names"], file.get_tensor("names")))
+    except (AttributeError, OSError, SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise _unusable(folder, name, error) from error
+
+
 def read_objects(folder: Path, name: str) -> PreparedFrame:
     """All arrays of a frame.
 
