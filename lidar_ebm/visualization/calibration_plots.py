@@ -83,8 +83,8 @@ def plot_calibration(
 
 
 def _default_colors() -> tuple[str, ...]:
-    look = palette.theme()
-    return look.before, look.after, *(c for c in look.cycle if c not in (look.before, look.after))
+    theme = palette.theme()
+    return theme.before, theme.after, *(c for c in theme.cycle if c not in (theme.before, theme.after))
 
 
 def _draw_chance(axes: Axes, calibration: Calibration) -> None:

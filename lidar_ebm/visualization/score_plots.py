@@ -123,12 +123,12 @@ def plot_before_after_curves(
     for curve in shown:
         axes = grid[metrics.index(curve.metric)][overlaps.index(curve.iou)]
         first = before.curve(curve.class_name, curve.metric, curve.difficulty, curve.iou)
-        look = palette.theme()
-        lines = [] if first is None else [_line_of(first, "before", look.before)]
-        lines.append(_line_of(curve, "after", look.after))
+        theme = palette.theme()
+        lines = [] if first is None else [_line_of(first, "before", theme.before)]
+        lines.append(_line_of(curve, "after", theme.after))
         title = f"{_panel_title([curve])}, {curve.difficulty}"
         draw_precision_recall(axes, lines, title=title)
-        axes.set_title(title, fontsize=palette.LABEL_SIZE, color=look.text)
+        axes.set_title(title, fontsize=palette.LABEL_SIZE, color=theme.text)
     figure.tight_layout()
     return palette.save_figure(figure, path)
 
@@ -221,10 +221,10 @@ def _draw_bands(axes: Axes, panel: Panel) -> None:
 
 
 def _draw_difference(axes: Axes, row: int, item: PairedDifference) -> None:
-    look = palette.theme()
-    color = look.muted_text  # neither better nor worse
+    theme = palette.theme()
+    color = theme.muted_text  # neither better nor worse
     if item.significant:
-        color = look.after if item.difference > 0 else look.region
+        color = theme.after if item.difference > 0 else theme.region
     axes.plot([item.low, item.high], [row, row], color=color, linewidth=2.2, solid_capstyle="butt")
     axes.plot(item.difference, row, color=color, marker="o", markersize=6)
     text = f"{figure_text(item.difference, '+.2f')}  ({interval_text(item)})"

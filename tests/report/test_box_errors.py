@@ -13,7 +13,8 @@ from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.files import write_labels
-from lidar_ebm.report.box_errors import BoxErrors, find_errors
+from lidar_ebm.report.box_errors import BoxErrors, ComparedFrame, find_errors
+from lidar_ebm.workflows.sources import open_source, read_results
 
 
 def write_moved(frames: KittiDataset, folder: Path, forward: float) -> Path:
@@ -29,11 +30,24 @@ def write_moved(frames: KittiDataset, folder: Path, forward: float) -> Path:
     return folder
 
 
+def compared(simulated: Path, before: Path, after: Path) -> list[ComparedFrame]:
+    """The training frames' cars with both folders' results."""
+    frames = []
+    source = open_source(simulated, "train")
+    for index in range(len(source)):
+        frame = source[index]
+        assert frame.boxes is not None
+        results = [read_results(folder, frame) for folder in (before, after)]
+        assert results[0] is not None and results[1] is not None
+        frames.append(ComparedFrame(index, frame.name, frame.points, frame.boxes.of_class("Car"), *results))
+    return frames
+
+
 def test_labels_meet_their_own_detections(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
     frames = KittiDataset(simulated, "train", tiny_config)
     before = write_moved(frames, tmp_path / "before", 0.4)
     after = write_moved(frames, tmp_path / "after", 0.0)
-    found = find_errors(frames, before, after, class_names=["Car"], most=100)
+    found = find_errors(compared(simulated, before, after), lambda _: 0.7)
     cars = [[label for label in frames.labels(k) if label.type == "Car"] for k in range(len(frames))]
     assert len(found) == sum(map(len, cars))
     met = found.row >= 0
@@ -46,21 +60,14 @@ def test_labels_meet_their_own_detections(simulated: Path, tiny_config: Config, 
     assert found.occlusion.tolist() == [label.occluded for each in cars for label in each]
 
 
-def test_some_frames_stand_for_all(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
-    frames = KittiDataset(simulated, "train", tiny_config)
-    folder = write_moved(frames, tmp_path / "found", 0.0)
-    found = find_errors(frames, folder, folder, class_names=["Car"], most=2)
-    assert set(found.frame) <= {0, len(frames) - 1}
-
-
 def test_other_detections_are_refused(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
     frames = KittiDataset(simulated, "train", tiny_config)
     before = write_moved(frames, tmp_path / "before", 0.0)
     after = Path(shutil.copytree(before, tmp_path / "after"))
     crowded = max(after.glob("*.txt"), key=lambda path: len(path.read_text()))
     crowded.write_text("".join(crowded.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(InputError, match=rf"{crowded.name}.*Evaluate"):
-        find_errors(frames, before, after, class_names=["Car"], most=100)
+    with pytest.raises(InputError, match=rf"{crowded.stem}.*Evaluate"):
+        find_errors(compared(simulated, before, after), lambda _: 0.7)
 
 
 def test_the_most_improved_and_the_worst() -> None:
@@ -69,6 +76,7 @@ def test_the_most_improved_and_the_worst() -> None:
     found = BoxErrors(
         frame=np.zeros(count, int),
         row=np.array([0, 1, 2, -1, 3]),
+        name=np.full(count, "Car"),
         box=np.zeros((count, 7)),
         score=np.array([0.9, 0.3, 0.8, np.nan, 0.5]),
         before=before,
@@ -78,5 +86,5 @@ def test_the_most_improved_and_the_worst() -> None:
         points=np.zeros(count, int),
         occlusion=np.zeros(count, int),
     )
-    assert found.most_improved(3) == [0, 1]  # the last one gained less than a hundredth
+    assert found.improved(3) == [0, 1]  # the last one gained less than a hundredth
     assert found.worst(3) == [2, 1]  # the surest first; what was not found at all has no box to be shown

@@ -42,7 +42,7 @@ def drawn(layers: list[BoxLayer], points: np.ndarray = NO_POINTS) -> tuple[Axes,
     """Axes over the whole of a picture and the picture's pixels [H, W, 3], 0..1, top row first."""
     figure = palette.new_figure((800, 700))
     axes = figure.add_axes((0, 0, 1, 1))
-    draw_bev(axes, points, layers=layers)
+    draw_bev(axes, points, layers=layers, view=(0.0, -40.0, 70.4, 40.0))
     axes.set_axis_off()
     figure.canvas.draw()
     return axes, np.asarray(figure.canvas.buffer_rgba())[..., :3] / 255  # type: ignore[attr-defined]

@@ -18,9 +18,10 @@ from PIL import Image
 
 from lidar_ebm.visualization.bev_plot import BoxLayer, plot_bev
 from lidar_ebm.visualization.offscreen import render
-from lidar_ebm.visualization.scene_frames import SceneFrame, open_frames
+from lidar_ebm.visualization.scene import SceneFrame
 from lidar_ebm.visualization.scene_geometry import POSES
 from lidar_ebm.visualization.scene_pictures import overlay
+from lidar_ebm.workflows.view import open_frames
 
 
 def draw_bev(frame: SceneFrame, path: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.files import read_labels, read_points, write_labels
 from lidar_ebm.visualization import palette
-from lidar_ebm.visualization.scene_frames import open_frames, result_titles
+from lidar_ebm.workflows.view import open_frames, result_titles
 
 
 def results_of(simulated: Path, name: str, folder: Path) -> Path:
@@ -33,10 +34,10 @@ def test_a_folder_shows_points_labels_and_results(simulated: Path, tmp_path: Pat
     frame = frames[frames.index_of(name)]
     np.testing.assert_array_equal(frame.points, read_points(simulated / "training" / "velodyne" / f"{name}.bin"))
     assert [each.name for each in frame.sets] == ["label", "theirs", "o"]
-    assert frame.calibration is not None and frame.sets[0].color == palette.LABEL
+    assert frame.camera is None and frame.sets[0].color == palette.LABEL
     assert len({each.color for each in frame.sets}) == 3
     file = simulated / "training" / "label_2" / f"{name}.txt"
-    _, boxes = boxes_in_space(read_labels(file), frame.calibration, file)
+    _, boxes = boxes_in_space(read_labels(file), Calibration.nominal(), file)
     for each in frame.sets:
         np.testing.assert_allclose(each.boxes, boxes, atol=0.02)  # result files have two decimals
     assert frame.sets[0].scores is None and frame.sets[1].scores is not None
@@ -58,7 +59,7 @@ def test_a_bare_cloud_has_nothing_but_points(tmp_path: Path) -> None:
     points = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     np.save(tmp_path / "cloud.npy", points)
     frame = open_frames([tmp_path / "cloud.npy"])[0]
-    assert (frame.name, frame.calibration, frame.image, frame.sets) == ("cloud", None, None, ())
+    assert (frame.name, frame.camera, frame.image, frame.sets) == ("cloud", None, None, ())
     assert len(frame.points) == 20
 
 
@@ -77,7 +78,7 @@ def test_what_is_missing_is_named(simulated: Path, tmp_path: Path) -> None:
         open_frames([simulated], results=[tmp_path / "gone"])
     with pytest.raises(InputError, match=r"one folder"):
         open_frames([simulated, tmp_path])
-    with pytest.raises(InputError, match=r"--split val"):
+    with pytest.raises(InputError, match=r"split val"):
         open_frames([simulated / "training" / "velodyne" / "000000.bin"], split="val")
     with pytest.raises(InputError, match=r"'nobody' is none of"):
         open_frames([simulated]).index_of("nobody")
