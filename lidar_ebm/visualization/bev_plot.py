@@ -83,7 +83,7 @@ def draw_bev(
         point_size: diameter of a point in typographic points.
     """
     if view is None:
-        view = view_of(points, *(layer.boxes for layer in layers))
+        view = view_of(points, *(_boxes(layer.boxes) for layer in layers))
     low_x, low_y, high_x, high_y = view
     if not (low_x < high_x and low_y < high_y):
         raise ValueError(f"a view is (low x, low y, high x, high y) in metres, low below high, not {view}")

@@ -29,8 +29,9 @@ from matplotlib.patches import Patch
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write
 
-CLASS_SEED = 2585  # with which the names of common road users have different colours
-CLASS_SHADE = 0.6  # of a colour's second shade: the rest is the text's
+CLASS_SEED = 19005  # with which the names of common road users have different colours
+CLASS_SHADES = 3  # of each colour
+CLASS_SHARE = 0.6  # of the colour itself in its second and third shade
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,13 @@ class Theme:
 
     def class_color(self, name: str) -> str:
         """The colour of a class, by its name alone (in any case of letters): the same in every picture and frame."""
-        place = zlib.crc32(f"{CLASS_SEED} {name.lower()}".encode()) % (2 * len(self.cycle))
-        color = self.cycle[place % len(self.cycle)]
-        if place < len(self.cycle):
-            return color
-        red, green, blue = CLASS_SHADE * np.array(to_rgb(color)) + (1 - CLASS_SHADE) * np.array(to_rgb(self.text))
+        shade, place = divmod(
+            zlib.crc32(f"{CLASS_SEED} {name.lower()}".encode()) % (CLASS_SHADES * len(self.cycle)), len(self.cycle)
+        )
+        other = (self.cycle[place], self.text, self.background)[shade]  # that the second and third shade lean to
+        red, green, blue = CLASS_SHARE * np.array(to_rgb(self.cycle[place])) + (1 - CLASS_SHARE) * np.array(
+            to_rgb(other)
+        )
         return to_hex((red, green, blue))
 
 

@@ -52,7 +52,7 @@ class BoxSet:
         """The name with the number of boxes, and how many are of each class where these are several."""
         counts = Counter(self.types)
         if len(counts) < 2:
-            kind = f" {next(iter(counts))}" if counts else ""
+            kind = f" {next(iter(counts))}" if counts and not self.name.endswith(f": {next(iter(counts))}") else ""
             return f"{self.name} ({len(self.boxes)}{kind})"
         frequent = counts.most_common(NAMED_CLASSES)
         parts = [f"{count} {name}" for name, count in frequent]

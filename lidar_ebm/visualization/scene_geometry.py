@@ -152,7 +152,8 @@ def scale_ends(frame: SceneFrame, by: str, theme: Theme) -> tuple[tuple[str, Rgb
     if by == "boxes":
         return ("other points", outside_color(theme)), ("points in boxes", inside_color(theme))
     words, low, high = scale_of(frame, by)
-    return (f"{low:g}", to_rgb(theme.text)), (f"{high:g} {words}", to_rgb(theme.text))
+    low = 0.0 if abs(low) < 1e-3 * (high - low) else low
+    return (f"{low:.3g}", to_rgb(theme.text)), (f"{high:.3g} {words}", to_rgb(theme.text))
 
 
 def box_segments(boxes: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ SHARE_BEHIND = 0.05  # of the points, from which on they are all around the sens
 REACH = 0.98  # share of the points that a view holds, as far as `FARTHEST` and `WIDEST` let it
 AROUND = (20.0, 75.0)  # m that a view all around reaches to each side, at least and at most
 FARTHEST, WIDEST = (30.0, 70.0), (20.0, 40.0)  # m ahead, and to each side, of a view ahead, likewise
+MINIMUM_SHAPE = 0.45  # of a view ahead: metres to each side for one ahead, so that it fills a picture
 STEP = 5.0  # m that a view's sides are rounded up to
 
 
@@ -44,6 +45,7 @@ def view_of(points: ArrayLike, *boxes: ArrayLike, camera: bool = False) -> View:
     ahead = places[places[:, 0] >= BEHIND]
     far = _side(ahead[:, 0], centers[:, 0], FARTHEST)
     half = _side(np.abs(ahead[:, 1]), np.abs(centers[:, 1]), WIDEST)
+    half = max(half, min(far * MINIMUM_SHAPE, WIDEST[1]))
     return (0.0, -half, far, half)
 
 

@@ -83,7 +83,7 @@ def test_the_camera_s_image_needs_no_open3d(simulated: Path, tmp_path: Path, mon
 
 
 def test_a_frame_without_a_camera_has_no_image(simulated: Path, tmp_path: Path) -> None:
-    frame = open_frames([simulated])[0]
+    frame = replace(open_frames([simulated])[0], camera=None)
     with pytest.raises(InputError, match=f"{frame.name}: has no camera.*above"):
         write_pictures([frame], tmp_path, seen="image")
 
