@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lidar_ebm.ebm.calibration import Calibration
+from lidar_ebm.energy.landscape import Landscape
 from lidar_ebm.evaluation.curves import Comparison
 from lidar_ebm.evaluation.paired_result import PairedComparison
 from lidar_ebm.evaluation.result import Evaluation
-from lidar_ebm.inference.landscape import Landscape
 from lidar_ebm.report.box_errors import BoxErrors
 from lidar_ebm.report.frames import ViewedFrame
 from lidar_ebm.report.pictures import Picture, draw, plot_errors
@@ -92,7 +92,7 @@ def paired_pictures(paired: PairedComparison, recall: str) -> list[Picture]:
 
 
 def error_pictures(errors: BoxErrors, frames: int) -> list[Picture]:
-    """Where the errors of so many frames are; none without labels."""
+    """Errors of so many frames by what makes them likely; none without labels."""
     if not len(errors):
         return []
     caption = (

@@ -55,9 +55,9 @@ def draw(plot: Callable[[Path], object], caption: str) -> Picture:
 
 
 def plot_errors(errors: BoxErrors, path: Path) -> Path:
-    """Write the share of labels detected and their mean IoU before and after, by what makes them hard, as PNG.
+    """Write the share of labels detected and their mean IoU before and after, as PNG.
 
-    That is distance, points in the box, and occlusion; class in its place where labels do not say it.
+    They are given by distance, by points in the box, and by occlusion, or by class where labels do not say it.
 
     Raises:
         OutputError: the picture cannot be written.

@@ -25,10 +25,8 @@ from lidar_ebm.visualization.views import View, view_of
 
 FloatArray = NDArray[np.floating[Any]]
 
-HEIGHT_LIMITS = (
-    -2.0,
-    1.0,
-)  # z of the lowest and highest colour, m: the street and a van's roof, seen from a car's roof
+# z of the lowest and highest colour, m: the ground and two metres above it, from a sensor on a vehicle's roof
+HEIGHT_LIMITS = (-2.0, 1.0)
 MAX_ZOOMS = 6
 
 
@@ -144,11 +142,11 @@ def plot_refinement(
         labels: [L, 7] labelled boxes.
         before: [M, 7] detections before refinement.
         after: [M, 7] the same detections after refinement, row for row.
-        iou_before: [M] 3-D IoU of `before` with the label that it overlaps most; 0 or NaN where it overlaps none.
+        iou_before: [M] 3-D IoU of `before` with the label that it overlaps best; 0 or NaN where it overlaps none.
         iou_after: [M] the same of `after`.
         scores: [M], written beside the boxes of the overview.
         view: the part of the ground that the overview shows; by default `view_of` points and boxes.
-        zooms: number of panels at most, 0 to 6.
+        zooms: maximum number of panels, 0 to 6.
         size: width and height of the picture, pixels.
 
     Raises:
@@ -180,7 +178,7 @@ def plot_refinement(
         _draw_zoom(panel, number, points, labels, before[index], after[index], ious[index])
         mark_box(axes, number, after[index], view)
     if chosen:
-        write_above_panels(figure, "boxes that moved most, x forward is up, one square of the grid is 1 m")
+        write_above_panels(figure, "boxes that moved furthest, x forward is up, one square of the grid is 1 m")
     return palette.save_figure(figure, path)
 
 
@@ -196,7 +194,7 @@ def add_panel(figure: Figure, number: int) -> Axes:
 
 
 def write_above_panels(figure: Figure, note: str) -> None:
-    """What the panels show."""
+    """Write a line above the panels that says what they show."""
     figure.text(0.7625, 0.95, note, ha="center", va="bottom", fontsize=palette.LABEL_SIZE, color=palette.theme().text)
 
 

@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from lidar_ebm.energy.box_space import BOX_NAMES
-from lidar_ebm.inference.landscape import YAW, Landscape, Slice, unwrapped
+from lidar_ebm.energy.landscape import YAW, Landscape, Slice, unwrapped
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import after_layer, before_layer, draw_bev, label_layer, view_around
 
@@ -32,7 +32,7 @@ AXIS_LABELS = {
     "h": "height (m)",
     "yaw": "yaw (°)",
 }
-_TITLES = ("Where it is", "How long and wide", "How high it lies and is")
+_TITLES = ("Position", "Length and width", "Height above ground and height")
 _MAP_WIDTH, _LEFT, _STEP = 0.25, 0.055, 0.307  # shares of the picture's width
 _MINUS = "\N{MINUS SIGN}"  # as matplotlib writes it at the axes
 _FALL = 0.12  # share of a plane's lowest f that one colour stands for

@@ -87,7 +87,7 @@ class SceneFrame:
     points: np.ndarray  # [N, 3 + C] float32: x, y, z (m, LiDAR frame), then a column for each channel
     sets: tuple[BoxSet, ...] = ()  # later ones are drawn over earlier ones
     channels: tuple[str, ...] = (REFLECTANCE,)
-    camera: Camera | None = None  # None where nothing is known of one
+    camera: Camera | None = None  # None where the frame has none
     image: np.ndarray | None = field(default=None, repr=False)  # [H, W, 3] uint8 of the camera
 
     @property

@@ -31,7 +31,7 @@ SIDES = 6  # of a tube
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a picture is taken from, in the LiDAR frame, m."""
+    """Place that a picture is taken from, in the LiDAR frame, m."""
 
     eye: tuple[float, float, float]
     target: tuple[float, float, float]
@@ -148,7 +148,7 @@ def outside_color(theme: Theme) -> Rgb:
 
 
 def scale_ends(frame: SceneFrame, by: str, theme: Theme) -> tuple[tuple[str, Rgb], tuple[str, Rgb]]:
-    """What a legend says at the two ends of the scale of points' colours, each with the colour it is written in."""
+    """Texts of a legend at the two ends of the scale of points' colours, each with the colour it is written in."""
     if by == "boxes":
         return ("other points", outside_color(theme)), ("points in boxes", inside_color(theme))
     words, low, high = scale_of(frame, by)

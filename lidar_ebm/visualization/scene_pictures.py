@@ -20,7 +20,7 @@ IMAGE = "image"
 
 
 def check_coloring(frame: SceneFrame, color: str) -> str:
-    """What a frame's points are coloured by.
+    """Name that a frame's points can be coloured by.
 
     Raises:
         InputError: it is unknown, and no channel of the points.

@@ -70,7 +70,7 @@ def plot_uncertainty(
     Args:
         points: [N, >= 3] x, y, z (m), LiDAR frame.
         before: [M, 7] detections before refinement.
-        after: the same after it, with their uncertainty. Panels show those of the least expected IoU.
+        after: the same after it, with their uncertainty. Panels show those of the lowest expected IoU.
         view: the part of the ground that the overview shows; by default `view_of` points and boxes.
         size: width and height of the picture, pixels.
 
@@ -139,10 +139,10 @@ def draw_uncertainty(axes: Axes, boxes: FloatArray, covariance: FloatArray, samp
     """
     drawn = samples.reshape(-1, 7)
     outlines = corners_bev(drawn[np.isfinite(drawn).all(axis=1)])[:, :, ::-1]  # [., 4, 2] (y, x)
-    known = np.isfinite(covariance).all(axis=(1, 2)) & np.isfinite(boxes).all(axis=1)
-    values, vectors = np.linalg.eigh(covariance[known][:, :2, :2])  # [m, 2], [m, 2, 2]
+    finite = np.isfinite(covariance).all(axis=(1, 2)) & np.isfinite(boxes).all(axis=1)
+    values, vectors = np.linalg.eigh(covariance[finite][:, :2, :2])  # [m, 2], [m, 2, 2]
     axis_ends = vectors * np.sqrt(values.clip(min=0))[:, None] * _RADIUS  # [m, 2, 2], an axis a column
-    ellipses = boxes[known, :2, None] + axis_ends @ _CIRCLE  # [m, 2, 49] (x, y)
+    ellipses = boxes[finite, :2, None] + axis_ends @ _CIRCLE  # [m, 2, 49] (x, y)
     theme = palette.theme()
     layers = (
         (np.concatenate([outlines, outlines[:, :1]], axis=1), theme.drawn, 0.5, 0.4, 2.5, "drawn from p(y | x)"),

@@ -1,4 +1,4 @@
-"""The window to look around in, by Open3D."""
+"""The window that frames are seen in from anywhere, by Open3D."""
 
 from __future__ import annotations
 

@@ -152,8 +152,8 @@ def _compared(source: FrameSource, before: Path, after: Path, config: Config) ->
             frame = source[index]
             labels = Boxes.empty() if frame.boxes is None else frame.boxes.of_class(*config.class_names)
             points = points_in_range(points_in_view(frame), config)
-            found = (_results(before, frame), _results(after, frame))
-            yield ComparedFrame(index, frame.name, points, labels, *found)
+            results = (_results(before, frame), _results(after, frame))
+            yield ComparedFrame(index, frame.name, points, labels, *results)
             bar.advance()
 
 

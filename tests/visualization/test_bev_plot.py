@@ -49,7 +49,7 @@ def drawn(layers: list[BoxLayer], points: np.ndarray = NO_POINTS) -> tuple[Axes,
 
 
 def has_color(axes: Axes, pixels: np.ndarray, x: float, y: float, color: str) -> bool:
-    """Whether `color` stands within a pixel of where the ground point (x, y) is drawn."""
+    """Tell if `color` stands within a pixel of where the ground point (x, y) is drawn."""
     column, from_bottom = axes.transData.transform((y, x))
     row, column = round(len(pixels) - from_bottom), round(column)
     around = pixels[row - 1 : row + 2, column - 1 : column + 2]

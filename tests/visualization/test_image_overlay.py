@@ -45,7 +45,7 @@ def drawn(layers: list[BoxLayer], points: np.ndarray | None = None) -> np.ndarra
 
 
 def near_color(pixels: np.ndarray, place: np.ndarray, color: str) -> bool:
-    """Whether `color` stands within a pixel of (u, v)."""
+    """Tell if `color` stands within a pixel of (u, v)."""
     column, row = np.round(place).astype(int)
     around = pixels[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
     return bool((np.abs(around - to_rgb(color)).max(axis=-1) < 0.02).any())

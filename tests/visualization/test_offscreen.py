@@ -28,7 +28,7 @@ needs_open3d = pytest.mark.usefixtures("open3d")
 
 
 def is_near(picture: np.ndarray, place: np.ndarray, color: str, reach: int = 3) -> bool:
-    """Whether a colour stands within `reach` pixels of (right, down)."""
+    """Tell if a colour stands within `reach` pixels of (right, down)."""
     column, row = np.round(place).astype(int)
     around = picture[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1] / 255
     return bool((np.abs(around - to_rgb(color)) < 0.03).all(axis=-1).any())

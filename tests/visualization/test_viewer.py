@@ -1,4 +1,4 @@
-"""What the window's keys do, without a window; and the window itself where there is a display to be had."""
+"""Keys of the window, without a window; and the window itself where there is a display to be had."""
 
 from __future__ import annotations
 
