@@ -23,7 +23,7 @@ def view(
     split: Annotated[str | None, typer.Option(help="Name of a split of the data set.")] = None,
     labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Show labels where they are known.")] = True,
     results: Annotated[
-        list[Path] | None, typer.Option(help="Folder of result files of any program, once for each.")
+        list[Path] | None, typer.Option(help="Results of any program, a file or folder; once for each set.")
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Run that detects, before and after refinement.")] = None,
     color: Annotated[

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from numpy.typing import ArrayLike
 
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.geometry.boxes import corners_bev
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import (
@@ -33,32 +33,10 @@ _RADIUS = float(np.sqrt(-2 * np.log(1 - LEVEL)))  # of that region, in standard 
 _CIRCLE = np.stack([f(np.linspace(0, 2 * np.pi, 49)) for f in (np.cos, np.sin)])  # [2, 49]
 
 
-class UncertainBoxes(Protocol):
-    """Boxes with what the energy says of how sure they are, such as `Boxes` with these columns."""
-
-    @property
-    def boxes(self) -> Any: ...  # [M, 7]
-
-    @property
-    def scores(self) -> Any: ...  # [M]
-
-    @property
-    def covariance(self) -> Any: ...  # [M, 7, 7]
-
-    @property
-    def samples(self) -> Any: ...  # [M, K, 7]
-
-    @property
-    def expected_iou(self) -> Any: ...  # [M]
-
-    @property
-    def flip_probability(self) -> Any: ...  # [M] or None
-
-
 def plot_uncertainty(
     points: ArrayLike,
     before: ArrayLike,
-    after: UncertainBoxes,
+    after: Boxes,
     path: str | os.PathLike[str],
     *,
     view: View | None = None,

@@ -197,7 +197,7 @@ def view_frame(detector: LoadedDetector, frame: Frame, steps: int | None) -> Vie
     """
     config = detector.config
     points = points_in_view(frame)
-    refined = detector.climb(points, steps=steps)
+    refined = detector.refinement_path(points, steps=steps)
     shown = points_in_range(points, config)
     labels = labels_in_range(frame, config)
     return ViewedFrame(
@@ -206,9 +206,9 @@ def view_frame(detector: LoadedDetector, frame: Frame, steps: int | None) -> Vie
         channels=("reflectance",),
         labels=labels.boxes,
         label_types=tuple(labels.names.tolist()),
-        types=tuple(config.class_names[k] for k in refined.found.labels.tolist()),
-        scores=refined.found.scores.double().numpy(),
-        path=refined.boxes,
+        types=tuple(refined.boxes.names.tolist()),
+        scores=np.asarray(refined.boxes.scores),
+        path=refined.path,
         path_f=refined.f,
     )
 

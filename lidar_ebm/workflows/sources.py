@@ -1,8 +1,11 @@
-"""Frames of folders and of point-cloud files as a `FrameSource`, and result sets to draw over them."""
+"""Frames of folders and of point-cloud files as a `FrameSource`, and result sets of any format to draw over them."""
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +13,20 @@ from PIL import Image, UnidentifiedImageError
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.frame import Frame
-from lidar_ebm.datasets.kitti.frame_file import FrameFile, read_frame_file
 from lidar_ebm.datasets.kitti.layout import input_path, split_path
-from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
 from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import Calibration
-from lidar_ebm.formats.kitti.files import read_labels, read_split
-from lidar_ebm.formats.kitti.label import Label
+from lidar_ebm.formats import read_boxes, read_frames
+from lidar_ebm.formats.box_format import recognise_format
+from lidar_ebm.formats.image_size import read_image_size
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
+from lidar_ebm.formats.kitti.files import read_calibration, read_split
+from lidar_ebm.formats.point_clouds import read_point_cloud, scale_reflectance
 from lidar_ebm.geometry.camera import Camera
+from lidar_ebm.geometry.projection import crop_to_camera_view
+
+TEXT_FORMAT = "kitti"  # of result files that are all empty, which look like no format
+FRAME_SUFFIXES = (".txt", ".json", ".csv")  # of results that have a file for each frame
 
 
 class FileSource:
@@ -30,17 +38,22 @@ class FileSource:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of classes: not known before labels are read."""
+        """Names of classes: none are declared before labels are read."""
         return ()
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Frame:
-        file = read_frame_file(self.paths[index])
-        camera = None if file.calibration is None else file.calibration.camera(file.image_size())
-        boxes = None if file.labels is None else _read_labels(file)
-        return Frame(file.name, file.points, boxes=boxes, camera=camera)
+        path = self.paths[index]
+        cloud, _ = scale_reflectance(read_point_cloud(path), None)
+        calib, image, labels = (_beside(path, *place) for place in _BESIDE)
+        camera = None
+        if calib is not None:
+            size = None if image is None else read_image_size(image)
+            camera = read_calibration(calib, need_headings=True).camera(size)
+        boxes = None if labels is None else _read(labels, TEXT_FORMAT, camera)
+        return Frame(self.name(index), cloud.points, cloud.channels, boxes, camera)
 
     def name(self, index: int) -> str:
         """Name of a frame: its file's, without the ending."""
@@ -48,7 +61,16 @@ class FileSource:
 
     def image(self, index: int) -> Path | None:
         """Image of a frame's camera, where there is one."""
-        return read_frame_file(self.paths[index]).image
+        return _beside(self.paths[index], *_BESIDE[1])
+
+
+_BESIDE = (("calib", ".txt"), ("image_2", ".png"), ("label_2", ".txt"))  # calibration, image, labels
+
+
+def _beside(path: Path, folder: str, suffix: str) -> Path | None:
+    # As it was named: where it is a link, or in a linked folder, the others stand beside the link.
+    place = Path(os.path.abspath(path)).parent.parent / folder / f"{path.stem}{suffix}"  # noqa: PTH100 (resolves links)
+    return place if place.is_file() else None
 
 
 def open_source(root: str | Path, split: str | None = None) -> FrameSource:
@@ -125,55 +147,58 @@ def points_in_view(frame: Frame) -> np.ndarray:
     Where a frame has a camera they are those in its image, as labels are of them alone.
     """
     points = np.column_stack((frame.points[:, :3], frame.channel("reflectance")))
-    if frame.camera is None:
-        return points
-    u, v, depth = (points[:, :3].astype(np.float64) @ frame.camera.lidar_to_image[:, :3].T).T + (
-        frame.camera.lidar_to_image[:, 3:]
-    )
-    width, height = frame.camera.image_size
-    seen = (depth > 0) & (u >= 0) & (u < width * depth) & (v >= 0) & (v < height * depth)
-    return points[seen]
+    return points if frame.camera is None else points[crop_to_camera_view(points, frame.camera)]
 
 
-def read_results(folder: Path, frame: Frame) -> Boxes | None:
-    """Boxes with scores of a frame in a folder of result files; None where it has no file for this frame.
+def read_results(path: Path, frame: Frame) -> Boxes | None:
+    """Boxes of a frame in results of any format: a file, or a folder; None where it has none of this frame.
 
     Raises:
-        InputError: the file cannot be used.
+        InputError: a file cannot be used, or its format is not recognised.
     """
-    path = folder / f"{frame.name}.txt"
-    if not path.is_file():
+    folder = path / "data" if (path / "data").is_dir() else path
+    if not folder.is_dir():
+        return _all_frames(folder).get(frame.name)
+    for suffix in FRAME_SUFFIXES:
+        file = folder / f"{frame.name}{suffix}"
+        if file.is_file():
+            return _read(file, _format_of(folder, suffix), frame.camera)
+    if any(item.suffix in FRAME_SUFFIXES for item in folder.iterdir()) or not any(folder.iterdir()):
         return None
-    return _to_boxes(read_labels(path, require_score=True), _calibration_of(frame.camera), path)
-
-
-def _read_labels(file: FrameFile) -> Boxes:
-    assert file.labels is not None
-    calibration = Calibration.nominal() if file.calibration is None else file.calibration
-    return _to_boxes(read_labels(file.labels), calibration, file.labels)
+    return _all_frames(folder).get(frame.name)
 
 
 def read_label_file(path: str | Path, frame: Frame) -> Boxes:
-    """Labels of a frame from a file of their own.
+    """Labels of a frame from a file of their own, in any format.
 
     Raises:
         InputError: the file cannot be used.
     """
-    return _to_boxes(read_labels(path), _calibration_of(frame.camera), path)
+    return _read(Path(path), _format_of(Path(path), Path(path).suffix), frame.camera)
 
 
-def _calibration_of(camera: Camera | None) -> Calibration:
-    if camera is None:
-        return Calibration.nominal()
-    return Calibration(camera.projection, np.eye(3), camera.lidar_to_camera[:3])
+@lru_cache(32)
+def _format_of(path: Path, suffix: str) -> str:
+    try:
+        return recognise_format(path)
+    except InputError:
+        if suffix != ".txt":
+            raise
+        return TEXT_FORMAT
 
 
-def _to_boxes(labels: Sequence[Label], calibration: Calibration, path: str | Path) -> Boxes:
-    placed, boxes = boxes_in_space(labels, calibration, path)
-    scores = [label.score for label in placed]
-    return Boxes(
-        boxes,
-        np.array([label.type for label in placed], dtype=np.str_),
-        None if None in scores else np.array(scores, dtype=np.float64),
-        occluded=np.array([label.occluded if label.occluded >= 0 else np.nan for label in placed], dtype=np.float64),
-    )
+@lru_cache(4)
+def _all_frames(path: Path) -> dict[str, Boxes]:
+    return read_frames(path)
+
+
+def _read(path: Path, box_format: str, camera: Camera | None) -> Boxes:
+    calibration = FIXED_AXES
+    if camera is not None:
+        calibration = Calibration(camera.projection, np.eye(3), camera.lidar_to_camera[:3])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*no box in space")  # regions to ignore are not drawn
+        boxes = read_boxes(path, box_format, camera=calibration)
+    if isinstance(boxes, Boxes):
+        return boxes
+    raise InputError(f"{path}: holds {len(boxes)} frames; give a file for each, or all of them as one result set.")

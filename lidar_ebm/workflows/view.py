@@ -114,13 +114,10 @@ class SceneFrames(Sequence[SceneFrame]):
 
     def _detect(self, frame: Frame) -> list[BoxSet]:
         """Detections of the run before and after refinement."""
-        refined = self._detector.climb(points_in_view(frame))
-        names = self._detector.config.class_names
-        types, scores = tuple(names[k] for k in refined.found.labels.tolist()), refined.found.scores.numpy()
-        before = BoxSet(BEFORE, refined.boxes[0], types, self.theme.before, scores, refined.f[0])
-        after = BoxSet(
-            AFTER, refined.boxes[-1], types, self.theme.after, scores, refined.f[-1], refined.boxes, refined.f
-        )
+        refined = self._detector.refinement_path(points_in_view(frame))
+        types, scores = tuple(refined.boxes.names.tolist()), refined.boxes.scores
+        before = BoxSet(BEFORE, refined.path[0], types, self.theme.before, scores, refined.f[0])
+        after = BoxSet(AFTER, refined.path[-1], types, self.theme.after, scores, refined.f[-1], refined.path, refined.f)
         return [before, after]
 
 
@@ -146,7 +143,8 @@ def open_frames(
             layout belongs to its frame.
         split: name of a split of the data set; all frames of the folder where None.
         labels: show labels where they are there.
-        results: folders of result files of any program; a frame without a file there has no result.
+        results: files or folders of results in any format that `lidar_ebm.formats` reads; a frame that is not in them
+            has no result.
         run: a trained run, which detects in every frame that is looked at.
         theme: whose colours the boxes have.
         images: read the images of the frames' cameras too.
@@ -166,15 +164,15 @@ def open_frames(
         if split is not None:
             raise InputError(f"split {split}: a split is a part of a data set's folder; files were given.")
         source = open_files(given)
-    folders_of_results = [path / "data" if (path / "data").is_dir() else path for path in map(Path, results)]
-    absent = next((path for path in folders_of_results if not path.is_dir()), None)
+    sets = [Path(path) for path in results]
+    absent = next((path for path in sets if not path.exists()), None)
     if absent is not None:
-        raise InputError(f"{absent}: no such folder of result files.")
+        raise InputError(f"{absent}: no such file or folder of results.")
     return SceneFrames(
         source,
         range(len(source)),
         labels=labels,
-        results=folders_of_results,
+        results=sets,
         run=None if run is None else Path(run),
         theme=theme,
         images=images,

@@ -57,21 +57,21 @@ def random_boxes(count: int) -> np.ndarray:
 
 def test_edges_end_at_the_projected_corners() -> None:
     (edges,) = project_edges(CAR, AHEAD)
-    corners, _ = project_to_image(corners_3d(CAR)[0], CALIBRATION)
+    corners, _ = project_to_image(corners_3d(CAR)[0], AHEAD)
     assert edges.shape == (13, 2, 2)
     ends = np.unique(np.round(edges[:12].reshape(-1, 2), 6), axis=0)
     np.testing.assert_allclose(ends, np.unique(np.round(corners, 6), axis=0), atol=1e-5)
     start, end = edges[12]
     heading = np.array([np.cos(0.4), np.sin(0.4), 0.0])
     bottom = CAR[0, :3] - [0, 0, 0.75]
-    expected, _ = project_to_image(np.stack([bottom, bottom + heading * (3.9 / 2 + 0.15 * 1.6)]), CALIBRATION)
+    expected, _ = project_to_image(np.stack([bottom, bottom + heading * (3.9 / 2 + 0.15 * 1.6)]), AHEAD)
     np.testing.assert_allclose([start, end], expected)
 
 
 def test_boxes_are_cut_off_at_the_plane_of_the_camera() -> None:
     boxes = random_boxes(400)
-    extents = project_boxes(boxes, CALIBRATION)
-    _, depth = project_to_image(corners_3d(boxes).reshape(-1, 3), CALIBRATION)
+    extents = project_boxes(boxes, AHEAD)
+    _, depth = project_to_image(corners_3d(boxes).reshape(-1, 3), AHEAD)
     depth = depth.reshape(-1, 8)
     partly = 0
     for edges, extent, depths in zip(project_edges(boxes, AHEAD), extents, depth, strict=True):
@@ -99,14 +99,14 @@ def test_boxes_behind_the_camera_and_without_numbers_draw_nothing() -> None:
 def test_a_box_around_the_camera_is_drawn_as_far_as_it_can_be_seen() -> None:
     around = np.array([[0.0, 0.0, 0.0, 60.0, 6.0, 3.0, 0.0]])
     pixels = drawn([after_layer(around)])
-    corner, _ = project_to_image(corners_3d(around)[0][[0]], CALIBRATION)
+    corner, _ = project_to_image(corners_3d(around)[0][[0]], AHEAD)
     assert near_color(pixels, corner[0], palette.AFTER)
 
 
 def test_front_and_heading_mark_tell_where_a_box_faces() -> None:
     box = np.array([[12.0, 0.0, -0.9, 4.0, 1.8, 1.5, np.pi]])  # towards the camera
     pixels = drawn([after_layer(box)])
-    faces, _ = project_to_image(np.array([[10.0, 0.5, -0.6], [12.0 - 2.2, 0.0, -1.65]]), CALIBRATION)
+    faces, _ = project_to_image(np.array([[10.0, 0.5, -0.6], [12.0 - 2.2, 0.0, -1.65]]), AHEAD)
     inside = pixels[round(faces[0, 1]), round(faces[0, 0])]
     assert (np.array(to_rgb(palette.AFTER)) < inside).all()  # shaded
     assert (inside < 0.99).any()
@@ -116,7 +116,7 @@ def test_front_and_heading_mark_tell_where_a_box_faces() -> None:
 def test_points_are_drawn_where_they_are_seen_and_near_ones_unlike_far_ones() -> None:
     points = np.array([[8.0, 1.0, -0.5, 0], [50.0, -5.0, 1.0, 0], [-8.0, 1.0, 0.0, 0], [np.nan, 0, 0, 0], [0, 0, 0, 0]])
     pixels = drawn([], points)
-    places, _ = project_to_image(points[:2], CALIBRATION)
+    places, _ = project_to_image(points[:2], AHEAD)
     colors = []
     for column, row in np.round(places).astype(int):
         patch = pixels[row - 1 : row + 2, column - 1 : column + 2].reshape(-1, 3)
@@ -165,13 +165,13 @@ def test_labels_of_real_frames_stand_at_their_places_in_the_image(
     assert (height, width) == read_image(image).shape[:2]
     seen = 0
     for corners in corners_3d(boxes):
-        places, depth = project_to_image(corners, calibration)
+        places, depth = project_to_image(corners, camera)
         for place, ahead in zip(places, depth > 0.1, strict=True):
             if ahead and (place > 2).all() and (place < [width - 3, height - 3]).all():
                 assert near_color(pixels / 255, place, palette.LABEL)
                 seen += 1
     assert seen >= 8
     # Truncated labels aside, the drawn boxes fill the 2-D boxes that people drew by hand.
-    for label, extent in zip(labels, project_boxes(boxes, calibration), strict=True):
+    for label, extent in zip(labels, project_boxes(boxes, camera), strict=True):
         if label.truncated == 0:
             np.testing.assert_allclose(extent, label.bbox, atol=12)

@@ -17,7 +17,7 @@ from lidar_ebm.config.loading import save_config
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.formats.kitti.files import read_split, write_split
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run, save_weights
 from lidar_ebm.runs.temperature import weights_digest
 from lidar_ebm.workflows.evaluate import evaluate_run
@@ -29,7 +29,7 @@ METRICS = "step,epoch,stage,loss,anchor_box\n10,0,detector,2.0,1.0\n20,1,detecto
 def make_run(config: Config, folder: Path) -> Path:
     """A run that has learnt nothing."""
     save_config(config, folder / "config.yaml")
-    save_weights(Detector(config), config, folder / "model.safetensors")
+    save_weights(Model(config), config, folder / "model.safetensors")
     (folder / "metrics.csv").write_text(METRICS)
     return folder
 
@@ -117,8 +117,8 @@ def test_a_killed_evaluation_goes_on_to_the_same_files(
     assert set(every_file(folder)) == {str(path.relative_to(folder)) for path in folder.glob("partial/*.safetensors")}
 
     seen: list[tuple[str, ...]] = []
-    encode = Detector.encode
-    monkeypatch.setattr(Detector, "encode", lambda self, batch: (seen.append(batch.frame_ids), encode(self, batch))[1])
+    encode = Model.encode
+    monkeypatch.setattr(Model, "encode", lambda self, batch: (seen.append(batch.frame_ids), encode(self, batch))[1])
     found = evaluate_run(run, data, split="six", steps=2)
     assert seen == [("000004", "000005")]  # the rest was there
     assert found.predictions == undisturbed.predictions  # every digit

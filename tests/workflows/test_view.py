@@ -9,8 +9,8 @@ import pytest
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.frame import Frame
-from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points, write_labels
 from lidar_ebm.visualization import palette
 from lidar_ebm.workflows.view import SceneFrames, open_frames, result_titles
@@ -38,9 +38,8 @@ def test_a_folder_shows_points_labels_and_results(simulated: Path, tmp_path: Pat
     assert frame.camera is not None and frame.sets[0].color == palette.LABEL
     assert len({each.color for each in frame.sets}) == 3
     file = simulated / "training" / "label_2" / f"{name}.txt"
-    _, boxes = boxes_in_space(
-        read_labels(file), read_calibration(simulated / "training" / "calib" / f"{name}.txt"), file
-    )
+    calibration = read_calibration(simulated / "training" / "calib" / f"{name}.txt")
+    boxes = labels_to_boxes([label for label in read_labels(file) if label.type != "DontCare"], calibration)
     for each in frame.sets:
         np.testing.assert_allclose(each.boxes, boxes, atol=0.02)  # result files have two decimals
     assert frame.sets[0].scores is None and frame.sets[1].scores is not None
@@ -77,7 +76,7 @@ def test_what_is_missing_is_named(simulated: Path, tmp_path: Path) -> None:
         open_frames([tmp_path])
     with pytest.raises(InputError, match=r"nothing\.bin: no such folder or point cloud"):
         open_frames([tmp_path / "nothing.bin"])
-    with pytest.raises(InputError, match=r"gone: no such folder of result files"):
+    with pytest.raises(InputError, match=r"gone: no such file or folder of results"):
         open_frames([simulated], results=[tmp_path / "gone"])
     with pytest.raises(InputError, match=r"one folder"):
         open_frames([simulated, tmp_path])

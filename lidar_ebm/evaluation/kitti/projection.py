@@ -13,9 +13,8 @@ from lidar_ebm.evaluation.kitti.point_counts import has_box_in_space, rows_by_fr
 from lidar_ebm.evaluation.kitti.rules import UNKNOWN_ANGLE
 from lidar_ebm.formats.kitti.conversion import project_camera_boxes
 from lidar_ebm.formats.kitti.files import read_calibration, read_image_size
-from lidar_ebm.geometry.boxes import wrap_angle
-from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE
 from lidar_ebm.geometry.projection import clip_to_image
+from lidar_ebm.geometry.upright import wrap_angle
 from lidar_ebm.system.progress import progress_bar
 
 
@@ -51,7 +50,8 @@ def project_missing_boxes(
         for name, rows in frames:
             calibration = read_calibration(Path(calib_folder) / f"{name}.txt")
             rectangles = project_camera_boxes(objects.boxes[rows], calibration)
-            bbox[rows] = clip_to_image(rectangles, _image_size(image_folder, name))
+            camera = calibration.camera(_image_size(image_folder, name))
+            bbox[rows] = clip_to_image(rectangles, camera.image_size)
             bar.advance()
     x, z, rotation_y = objects.boxes[:, 0], objects.boxes[:, 2], objects.boxes[:, 6]
     angles = wrap_angle(rotation_y - np.arctan2(x, z))
@@ -60,6 +60,6 @@ def project_missing_boxes(
     return replace(objects, bbox=bbox, alpha=alpha), projected
 
 
-def _image_size(folder: Path | None, name: str) -> tuple[int, int]:
+def _image_size(folder: Path | None, name: str) -> tuple[int, int] | None:
     path = None if folder is None else Path(folder) / f"{name}.png"
-    return DEFAULT_IMAGE_SIZE if path is None or not path.is_file() else read_image_size(path)
+    return None if path is None or not path.is_file() else read_image_size(path)
