@@ -11,6 +11,8 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.camera import Camera
 
 REFLECTANCE = "reflectance"  # 0..1
+# Height in m at which the presets' anchors expect the ground; a data set that knows its sensor's height brings it there.
+GROUND = -1.73
 TIME_LAG = "time_lag"  # s before the frame's own sweep
 
 

@@ -88,7 +88,7 @@ def index_by_name(classes: Sequence[ClassSettings]) -> dict[str, int]:
 def to_sample(
     name: str, points: np.ndarray, channels: Sequence[str], boxes: Boxes, class_index: Mapping[str, int]
 ) -> Sample:
-    """Points [N, 3 + C] and labels as a sample: x, y, z and reflectance (0 where there is none); boxes by class index."""
+    """Points [N, 3 + C] and labels as a sample: x, y, z and reflectance (0 where there is none), boxes by class."""
     if tuple(channels) != (REFLECTANCE,):
         points = four_columns(points, channels)
     index = np.array([class_index.get(str(each).lower(), -1) for each in boxes.names], dtype=np.int64)
@@ -115,7 +115,8 @@ def crop_to_range(frame: Sample, bounds: Sequence[float]) -> Sample:
     low, high = np.asarray(bounds[:3], np.float32), np.asarray(bounds[3:], np.float32)
     points = _inside(frame.points[:, :3], low, high)
     boxes = _inside(frame.boxes[:, :3], low, high)
-    return Sample(frame.frame_id, frame.points[points], frame.boxes[boxes], frame.labels[boxes], frame.others)
+    others = _inside(frame.others[:, :3], low, high)
+    return Sample(frame.frame_id, frame.points[points], frame.boxes[boxes], frame.labels[boxes], frame.others[others])
 
 
 def _inside(positions: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

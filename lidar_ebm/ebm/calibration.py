@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.ebm.sampling import WeightedSamples
 from lidar_ebm.ebm.uncertainty import WeightedPoints
 

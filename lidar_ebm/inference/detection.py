@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import crop_to_range
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.datasets.samples import crop_to_range
 from lidar_ebm.ebm.ascent import Ascent
 from lidar_ebm.energy.uncertainty import BoxUncertainty
 from lidar_ebm.errors import InputError

@@ -12,9 +12,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.training import StageTrainingConfig
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase
 from lidar_ebm.errors import InputError
 from lidar_ebm.runs.model import Model
@@ -41,8 +42,8 @@ class Run:
     fabric: Fabric
     processes: Processes
     detector: Model
-    frames: KittiDataset  # of the training split
-    validation: KittiDataset | None
+    frames: Samples  # of the training split
+    validation: Samples | None
     database: LabelDatabase | None
     checkpoints: Checkpoints
     log: MetricsLog | None  # in the process that writes

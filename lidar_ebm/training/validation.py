@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.samples import Samples
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.runs.model import Model
 from lidar_ebm.system.processes import Group, together
 
@@ -14,7 +15,7 @@ OTHER_OVERLAP = 0.5  # that a match exceeds in classes for which KITTI has no ru
 DIFFICULTY = "moderate"
 
 
-def validation_ap(detector: Model, frames: KittiDataset, group: Group) -> tuple[float, float]:
+def validation_ap(detector: Model, frames: Samples, group: Group) -> tuple[float, float]:
     """Moderate 3-D AP at KITTI's overlaps, without and with refinement, as the mean over the classes (0..100).
 
     A class of which nothing is found counts as 0. The detector is left in evaluation mode. The processes of the group

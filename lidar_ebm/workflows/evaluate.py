@@ -14,7 +14,7 @@ from pathlib import Path
 from rich import console
 
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.evaluation.curves import (
     REFINEMENT_OVERLAPS,
     Comparison,
@@ -99,7 +99,7 @@ def evaluate_run(
     began, group = time.perf_counter(), Group() if group is None else group
     detector = load_run(run, device, weights=weights)
     config = detector.config
-    frames = KittiDataset(data, split, config)
+    frames = open_samples(data, split, config)
     chosen = config.refinement.steps if steps is None else steps
     all_steps = sorted({0, chosen, *curve_steps})
     folder = Path(run) / "evaluation" / split

@@ -11,7 +11,7 @@ from lidar_ebm.inference.detection import load_detector
 from lidar_ebm.inference.landscape import landscapes
 from lidar_ebm.visualization.landscape_plot import plot_landscape
 from lidar_ebm.visualization.palette import LIGHT, Theme, use_theme
-from lidar_ebm.workflows.sources import open_files, open_source, points_in_view, read_label_file
+from lidar_ebm.workflows.sources import open_files, open_frame_source, points_in_view, read_label_file
 
 
 def plot_frame_landscapes(
@@ -75,7 +75,7 @@ def find_frame(frame: str | Path, data: str | Path | None) -> Frame:
         if not Path(frame).is_file():
             raise InputError(f"{frame}: no such point cloud. Give a file, or a frame's name and its data set.")
         return open_files([frame])[0]
-    source = open_source(data)
+    source = open_frame_source(data)
     names = [source.name(index) for index in range(len(source))]
     if str(frame) not in names:
         raise InputError(f"{data}: has no frame {frame}. Name one of the {len(names)}, {names[0]} to {names[-1]}.")

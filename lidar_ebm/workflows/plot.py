@@ -9,7 +9,7 @@ import numpy as np
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
 from lidar_ebm.report.frames import best_overlaps
 from lidar_ebm.report.metrics import read_losses
@@ -19,7 +19,7 @@ from lidar_ebm.visualization.bev_plot import plot_refinement
 from lidar_ebm.visualization.curve_plots import plot_ap_against_steps, plot_comparison, plot_losses
 from lidar_ebm.visualization.views import view_of_range
 from lidar_ebm.workflows.report import labels_in_range, points_in_range, steps_title
-from lidar_ebm.workflows.sources import open_source, points_in_view, read_results
+from lidar_ebm.workflows.sources import open_frame_source, points_in_view, read_results
 
 
 def plot_run(
@@ -77,18 +77,19 @@ def _plot_evaluation(evaluation: Path, config: Config, folder: Path) -> list[Pat
 
 def _plot_frames(run: Path, config: Config, data: Path, split: str, count: int, folder: Path) -> list[Path]:
     """Bird's-eye views of frames with labels, before and after refinement."""
-    source = open_source(data, split)
+    source = open_frame_source(data, split)
     results = [run / "evaluation" / split / part / "data" for part in ("results_before", "results_after")]
     if not all(path.is_dir() for path in results):
         command = f"lidar-ebm evaluate {run} --data {data} --split {split}"
         raise InputError(f"{run}: its evaluation on split {split!r} is missing. Run `{command}` first.")
     labelled = [k for k in range(len(source)) if len(labels_in_range(source[k], config))]
     chosen = labelled[:: max(1, len(labelled) // max(count, 1))][:count]
-    return [_plot_frame(source[index], config, results, folder) for index in chosen]
+    return [_plot_frame(source, index, config, results, folder) for index in chosen]
 
 
-def _plot_frame(frame: Frame, config: Config, results: Sequence[Path], folder: Path) -> Path:
-    before, after = (read_results(path, frame) or Boxes.empty(scores=True) for path in results)
+def _plot_frame(source: FrameSource, index: int, config: Config, results: Sequence[Path], folder: Path) -> Path:
+    frame = source[index]
+    before, after = (read_results(path, frame, source) or Boxes.empty(scores=True) for path in results)
     labels = labels_in_range(frame, config).boxes.astype(np.float32)
     first, last = (each.boxes.astype(np.float32) for each in (before, after))
     return plot_refinement(

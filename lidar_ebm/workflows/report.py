@@ -35,7 +35,7 @@ from lidar_ebm.system.environment import describe_environment
 from lidar_ebm.system.files import atomic_write, check_output_file
 from lidar_ebm.system.progress import progress_bar
 from lidar_ebm.visualization.curve_plots import SCHEDULE_COLUMNS, headline_difficulty
-from lidar_ebm.workflows.sources import open_source, points_in_view, read_results
+from lidar_ebm.workflows.sources import open_frame_source, points_in_view, read_results
 
 MAXIMUM_FRAMES = 1000  # whose points are read to see where the errors are
 OTHER_OVERLAP = 0.5  # that a match exceeds in classes for which the protocol has no rule
@@ -104,7 +104,7 @@ def gather(
         why = "Intervals, errors, boxes and the 3-D view: the data set is not at hand. Name it with --data."
         return replace(contents, missing=[*contents.missing, why])
     detector = load_detector(run, weights=contents.about.get("weights", "model.safetensors"))
-    source = open_source(data, split)
+    source = open_frame_source(data, split)
     errors = find_errors(_compared(source, *results, detector.config), _needed_overlap)
     scored = _with_scores(contents, source, detector.config.class_names, results, errors, resamples)
     return _with_boxes(scored, detector, source, errors, frames, boxes)
@@ -150,15 +150,22 @@ def _compared(source: FrameSource, before: Path, after: Path, config: Config) ->
     with progress_bar("Comparing boxes", len(chosen)) as bar:
         for index in chosen.tolist():
             frame = source[index]
-            labels = Boxes.empty() if frame.boxes is None else frame.boxes.of_class(*config.class_names)
+            labels = _all_columns(source, index, frame).of_class(*config.class_names)
             points = points_in_range(points_in_view(frame), config)
-            results = (_results(before, frame), _results(after, frame))
-            yield ComparedFrame(index, frame.name, points, labels, *results)
+            results = tuple(_results(folder, frame, source) for folder in (before, after))
+            yield ComparedFrame(index, frame.name, points, labels, results[0], results[1])
             bar.advance()
 
 
-def _results(folder: Path, frame: Frame) -> Boxes:
-    boxes = read_results(folder, frame)
+def _all_columns(source: FrameSource, index: int, frame: Frame) -> Boxes:
+    """Labels with a box in space, with all that their file says of them where the source tells it."""
+    read = getattr(source, "labels", None)
+    labels: Boxes = (frame.boxes or Boxes.empty()) if read is None else read(index)
+    return labels.select(np.isfinite(labels.boxes).all(axis=1))
+
+
+def _results(folder: Path, frame: Frame, source: FrameSource) -> Boxes:
+    boxes = read_results(folder, frame, source)
     if boxes is None:
         raise InputError(f"{folder}: has no results of frame {frame.name}. Evaluate the run again.")
     return boxes
@@ -223,6 +230,12 @@ def _with_scores(
 ) -> Contents:
     """Contents with what the data set's labels say of the result files before and after refinement."""
     labels = source.root / "training" / "label_2"
+    shown = {"errors": drawings.error_pictures(errors, min(MAXIMUM_FRAMES, len(source)))}
+    if not labels.is_dir():
+        why = (
+            "Precision against recall and intervals: this data set's labels are not in the layout that is scored here."
+        )
+        return replace(contents, pictures=contents.pictures | shown, missing=[*contents.missing, why])
     options: dict[str, Any] = {
         "classes": classes,
         "iou": REFINEMENT_OVERLAPS,
@@ -237,9 +250,8 @@ def _with_scores(
     pictures = {
         "curves": drawings.curve_pictures(before, after, classes),
         "paired": drawings.paired_pictures(paired, _recall(contents.comparisons)),
-        "errors": drawings.error_pictures(errors, min(MAXIMUM_FRAMES, len(source))),
     }
-    return replace(contents, paired=paired, pictures=contents.pictures | pictures)
+    return replace(contents, paired=paired, pictures=contents.pictures | shown | pictures)
 
 
 def _with_boxes(

@@ -12,15 +12,16 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from lidar_ebm.boxes import Boxes
+from lidar_ebm.datasets.data_set import DataSet
 from lidar_ebm.datasets.frame import Frame
-from lidar_ebm.datasets.kitti.layout import input_path, split_path
+from lidar_ebm.datasets.opening import open_data_set, open_source
 from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats import read_boxes, read_frames
 from lidar_ebm.formats.box_format import recognise_format
-from lidar_ebm.formats.image_size import read_image_size
+from lidar_ebm.formats.image_size import IMAGE_SUFFIXES, read_image_size
 from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
-from lidar_ebm.formats.kitti.files import read_calibration, read_split
+from lidar_ebm.formats.kitti.files import read_calibration
 from lidar_ebm.formats.point_clouds import read_point_cloud, scale_reflectance
 from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import crop_to_camera_view
@@ -59,9 +60,10 @@ class FileSource:
         """Name of a frame: its file's, without the ending."""
         return self.paths[index].stem
 
-    def image(self, index: int) -> Path | None:
-        """Image of a frame's camera, where there is one."""
-        return _beside(self.paths[index], *_BESIDE[1])
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The point cloud of a frame, and what stands beside it."""
+        beside = (_beside(self.paths[index], *place) for place in _BESIDE)
+        return (self.paths[index], *(path for path in beside if path is not None))
 
 
 _BESIDE = (("calib", ".txt"), ("image_2", ".png"), ("label_2", ".txt"))  # calibration, image, labels
@@ -73,26 +75,49 @@ def _beside(path: Path, folder: str, suffix: str) -> Path | None:
     return place if place.is_file() else None
 
 
-def open_source(root: str | Path, split: str | None = None) -> FrameSource:
-    """Frames of a data set.
+class AllFrames:
+    """All frames of a data set, whatever its splits say; those without label files have no boxes."""
+
+    split = ""
+
+    def __init__(self, data_set: DataSet) -> None:
+        """Args: data_set: of any kind."""
+        self.data_set, self.root, self.names = data_set, data_set.root, data_set.all_names()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Classes that the data set declares."""
+        return self.data_set.class_names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Frame:
+        paths = self.data_set.input_paths(self.names[index])
+        labelled = all(paths[column].is_file() for column in self.data_set.required(with_labels=True))
+        return self.data_set.read(self.names[index], with_labels=labelled)
+
+    def name(self, index: int) -> str:
+        """Name of a frame, without reading it."""
+        return self.names[index]
+
+
+def open_frame_source(root: str | Path, split: str | None = None) -> FrameSource:
+    """Frames of a data set of any kind.
 
     Args:
         root: folder of the data set.
         split: name of a split; None for all frames.
 
     Raises:
-        InputError: there is no such folder or split, or no frame.
+        InputError: there is no data set or split, or no frame.
     """
-    folder = Path(root)
-    names = None if split is None else read_split(split_path(folder, split))
-    if names is None:
-        paths = sorted((folder / "training" / "velodyne").glob("*.bin"))
-    else:
-        paths = [input_path(folder, "velodyne", name) for name in names]
-    if not paths:
-        raise InputError(f"{folder}: no frames there (training/velodyne/*.bin).")
-    check_files(paths)
-    return FileSource(paths, folder, split or "")
+    if split is not None:
+        return open_source(root, split)
+    source = AllFrames(open_data_set(root))
+    if not len(source):
+        raise InputError(f"{root}: no frames there. Name the folder of a data set, or point clouds.")
+    return source
 
 
 def open_files(paths: Sequence[str | Path]) -> FrameSource:
@@ -123,8 +148,12 @@ def image_of(source: FrameSource, index: int) -> np.ndarray | None:
     Raises:
         InputError: it cannot be read.
     """
-    find = getattr(source, "image", None)
-    path = None if find is None else find(index)
+    data_set = getattr(source, "data_set", None)
+    if isinstance(source, FileSource):
+        paths = source.files(index)
+    else:
+        paths = () if data_set is None else data_set.input_paths(source.name(index))
+    path = next((path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()), None)
     return None if path is None else read_image(path)
 
 
@@ -150,8 +179,13 @@ def points_in_view(frame: Frame) -> np.ndarray:
     return points if frame.camera is None else points[crop_to_camera_view(points, frame.camera)]
 
 
-def read_results(path: Path, frame: Frame) -> Boxes | None:
+def read_results(path: Path, frame: Frame, source: FrameSource | None = None) -> Boxes | None:
     """Boxes of a frame in results of any format: a file, or a folder; None where it has none of this frame.
+
+    Args:
+        path: the results.
+        frame: whose camera results in a camera's frame are of.
+        source: its data set reads results in the format and axes of its own labels.
 
     Raises:
         InputError: a file cannot be used, or its format is not recognised.
@@ -162,7 +196,9 @@ def read_results(path: Path, frame: Frame) -> Boxes | None:
     for suffix in FRAME_SUFFIXES:
         file = folder / f"{frame.name}{suffix}"
         if file.is_file():
-            return _read(file, _format_of(folder, suffix), frame.camera)
+            data_set = getattr(source, "data_set", None)
+            boxes: Boxes | None = None if data_set is None else data_set.read_results(folder, frame.name)
+            return boxes if boxes is not None else _read(file, _format_of(folder, suffix), frame.camera)
     if any(item.suffix in FRAME_SUFFIXES for item in folder.iterdir()) or not any(folder.iterdir()):
         return None
     return _all_frames(folder).get(frame.name)

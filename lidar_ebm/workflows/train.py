@@ -8,9 +8,10 @@ from pathlib import Path
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.datasets.kitti.layout import prepared_folder
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_label_database
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import describe_difference, flat_settings, load_run_config, load_weights, save_weights
@@ -76,8 +77,8 @@ def train(
             load_weights(Model(config), config, run / "model.safetensors")
             return
         fabric.seed_everything(config.seed, verbose=False)
-        frames = KittiDataset(data, "train", config, cache=config.training.workers == 0, cropped=False)
-        validation = KittiDataset(data, "val", config) if config.training.validate_every else None
+        frames = open_samples(data, "train", config, cache=config.training.workers == 0, cropped=False)
+        validation = open_samples(data, "val", config) if config.training.validate_every else None
         database = _label_database(data, config)
         detector = Model(config)
         checkpoints = Checkpoints(run / "checkpoints", config)
@@ -163,7 +164,7 @@ def _label_database(data: str | Path, config: Config) -> LabelDatabase | None:
 def _starting_point(
     detector: Model,
     checkpoints: Checkpoints,
-    frames: KittiDataset,
+    frames: Samples,
     detector_run: str | Path | None,
     processes: Processes,
 ) -> TrainingState | None:
@@ -186,7 +187,7 @@ def _starting_point(
     return state
 
 
-def _beginning(detector: Model, frames: KittiDataset, detector_run: str | Path | None) -> TrainingState:
+def _beginning(detector: Model, frames: Samples, detector_run: str | Path | None) -> TrainingState:
     if detector_run is None:
         return TrainingState(Position(frames=len(frames)))
     parts = tuple(part for part in DETECTOR_PARTS if getattr(detector.detector, part) is not None)

@@ -14,7 +14,7 @@ from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.scene import AFTER, BEFORE, LABEL, BoxSet, SceneFrame
-from lidar_ebm.workflows.sources import image_of, open_files, open_source, points_in_view, read_results
+from lidar_ebm.workflows.sources import image_of, open_files, open_frame_source, points_in_view, read_results
 
 KEPT = 8  # frames in memory
 
@@ -107,7 +107,7 @@ class SceneFrames(Sequence[SceneFrame]):
         if self.run is None:
             colors = [theme.after, theme.before, *colors]
         for number, result in enumerate(self.results):
-            boxes = read_results(result, frame)  # a result set may leave out empty frames
+            boxes = read_results(result, frame, self.source)  # a result set may leave out empty frames
             sets.append(box_set(self._titles[number], boxes or Boxes.empty(), colors[number % len(colors)]))
         image = image_of(self.source, self.places[index]) if self.images else None
         return SceneFrame(frame.name, frame.points, tuple(sets), frame.channels, frame.camera, image)
@@ -159,7 +159,7 @@ def open_frames(
     if folders and len(given) > 1:
         raise InputError(f"{folders[0]}: give one folder, or point-cloud files alone.")
     if folders:
-        source = open_source(folders[0], split)
+        source = open_frame_source(folders[0], split)
     else:
         if split is not None:
             raise InputError(f"split {split}: a split is a part of a data set's folder; files were given.")

@@ -16,7 +16,8 @@ from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.average_precision import evaluate
-from lidar_ebm.formats.kitti.files import read_split, write_split
+from lidar_ebm.formats.kitti.files import write_split
+from lidar_ebm.formats.text_lists import read_names
 from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run, save_weights
 from lidar_ebm.runs.temperature import weights_digest
@@ -39,7 +40,7 @@ def hollow(simulated: Path, tmp_path: Path) -> Path:
     """A data set whose last validation frame has no points and no labels."""
     data = tmp_path / "hollow"
     shutil.copytree(simulated, data)
-    name = read_split(data / "ImageSets" / "val.txt")[-1]
+    name = read_names(data / "ImageSets" / "val.txt")[-1]
     (data / "training" / "velodyne" / f"{name}.bin").write_bytes(b"")
     (data / "training" / "label_2" / f"{name}.txt").write_text("")
     return data

@@ -27,10 +27,11 @@ from study import run as run_study
 from torch import nn
 from voxel_energy import voxel_model
 
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.energy import NoiseConfig
 from lidar_ebm.config.loading import load_config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.detector.detector import Detector
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.average_precision import evaluate
@@ -127,8 +128,8 @@ class VoxelAndPointHead(Head):
 
 
 @cache
-def _frames(data: Path, run: Path, split: str, *, cropped: bool = True) -> KittiDataset:
-    return KittiDataset(data, split, load_run_config(run), cache=True, cropped=cropped)
+def _frames(data: Path, run: Path, split: str, *, cropped: bool = True) -> Samples:
+    return open_samples(data, split, load_run_config(run), cache=True, cropped=cropped)
 
 
 def train_head(place: Place, head: Head) -> Row:

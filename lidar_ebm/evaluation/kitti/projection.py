@@ -11,8 +11,9 @@ import numpy as np
 from lidar_ebm.evaluation.kitti.objects import Objects
 from lidar_ebm.evaluation.kitti.point_counts import has_box_in_space, rows_by_frame
 from lidar_ebm.evaluation.kitti.rules import UNKNOWN_ANGLE
+from lidar_ebm.formats.image_size import read_image_size
 from lidar_ebm.formats.kitti.conversion import project_camera_boxes
-from lidar_ebm.formats.kitti.files import read_calibration, read_image_size
+from lidar_ebm.formats.kitti.files import read_calibration
 from lidar_ebm.geometry.projection import clip_to_image
 from lidar_ebm.geometry.upright import wrap_angle
 from lidar_ebm.system.progress import progress_bar

@@ -15,8 +15,8 @@ from lidar_ebm.evaluation.kitti.objects import Objects, check_objects, pack_obje
 from lidar_ebm.evaluation.kitti.point_counts import count_label_points
 from lidar_ebm.evaluation.kitti.result_files import find_result_files
 from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, LIDAR_DIFFICULTIES, METRICS, Difficulty
-from lidar_ebm.formats.kitti.files import read_split
 from lidar_ebm.formats.kitti.label import KITTI_TYPES, Label
+from lidar_ebm.formats.text_lists import read_names
 
 if TYPE_CHECKING:
     from typing import TypeGuard
@@ -139,7 +139,7 @@ def _choose_frames(
     if split is None:
         frames = sorted(found)
     else:
-        frames = read_split(split) if isinstance(split, str | os.PathLike) else list(split)
+        frames = read_names(split) if isinstance(split, str | os.PathLike) else list(split)
         if not frames:
             raise InputError(f"{split}: names no frame to score. Write one frame name a line.")
     for frame in frames:
