@@ -64,7 +64,7 @@ def test_a_frame_of_a_data_set_and_its_file_make_the_same_picture(
 def test_the_frame_is_the_one_that_training_sees(simulated: Path, tiny_config: Config) -> None:
     whole = open_samples(simulated, "val", tiny_config, cropped=False)
     for index in range(len(whole)):
-        frame = find_frame(whole.names[index], simulated)
+        frame = find_frame(whole.name(index), simulated)
         np.testing.assert_array_equal(points_in_view(frame), whole[index].points)
         assert frame.boxes is not None
         for box in whole[index].boxes:
