@@ -201,7 +201,7 @@ def test_labels_of_real_frames_enclose_points_in_the_picture(kitti_frames: Path,
     labels = [label for label in read_labels(training / "label_2" / f"{frame}.txt") if label.type == "Car"]
     boxes = labels_to_boxes(labels, calibration)
     points = read_points(training / "velodyne" / f"{frame}.bin")
-    axes, pixels = drawn([label_layer(boxes)], points[crop_to_camera_view(points, calibration)])
+    axes, pixels = drawn([label_layer(boxes)], points[crop_to_camera_view(points, calibration.camera())])
     for corners in corners_bev(boxes):
         assert has_color(axes, pixels, *((corners[0] + corners[1]) / 2), palette.LABEL)
 
