@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from lidar_ebm.boxes import Boxes
-from lidar_ebm.datasets.frame import REFLECTANCE, Frame
+from lidar_ebm.datasets.frame import REFLECTANCE, Frame, four_columns
 from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.datasets.source import FrameSource
@@ -64,6 +65,11 @@ class Samples(Dataset[Sample]):
             self._cache[index] = self._read(index)
         return self._cache[index]
 
+    @property
+    def split_path(self) -> Path:
+        """The file to be named where something is wrong with the split."""
+        return Path(getattr(self.frames, "split_path", self.frames.root))
+
     def name(self, index: int) -> str:
         """A frame's name, without reading it."""
         return self.frames.name(index)
@@ -94,14 +100,6 @@ def to_sample(
     index = np.array([class_index.get(str(each).lower(), -1) for each in boxes.names], dtype=np.int64)
     rows, trained = boxes.boxes.astype(np.float32), index >= 0
     return Sample(name, points, rows[trained], index[trained], rows[~trained])
-
-
-def four_columns(points: np.ndarray, channels: Sequence[str]) -> np.ndarray:
-    """Points [N, 4] float32 (x, y, z, reflectance) of points with any channels; reflectance 0 where there is none."""
-    columns = list(channels)
-    if REFLECTANCE not in columns:
-        return np.column_stack((points[:, :3], np.zeros(len(points), np.float32)))
-    return points[:, [0, 1, 2, 3 + columns.index(REFLECTANCE)]]
 
 
 def sample_of(frame: Frame, classes: Sequence[ClassSettings], bounds: Sequence[float]) -> Sample:

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.ebm.sampling import WeightedSamples
 from lidar_ebm.ebm.uncertainty import WeightedPoints
 

@@ -8,7 +8,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.ebm.chunks import CHUNK, value_in_chunks
 from lidar_ebm.ebm.energy import Energy, at_least_float32
 from lidar_ebm.ebm.noise import Noise

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.ebm.calibration import Calibration, HeldOut, fit_temperature
 from lidar_ebm.ebm.energy import value
 from lidar_ebm.ebm.sampling import WeightedSamples

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops.box_overlap.op import box_iou_3d
+from lidar_ebm.boxes.matching import match_rows
 from lidar_ebm.ebm.energy import Energy
 from lidar_ebm.energy.uncertainty import YAW
 from lidar_ebm.geometry.boxes import wrap_angle
@@ -43,14 +44,10 @@ def match_boxes(detector: Model, batch: Batch, *, steps: int | None = None, iou:
     proposals, boxes = detected.proposals, detected.ascent.y
     labels = batch.boxes
     same = (proposals.batch_index.unsqueeze(1) == labels.batch_index) & (proposals.labels.unsqueeze(1) == labels.labels)
-    table = torch.where(same, box_iou_3d(boxes, labels.boxes), -1.0).cpu()  # [N, L]
-    pairs = []
-    for row in proposals.scores.argsort(descending=True, stable=True).tolist() if table.shape[1] else ():
-        best, column = table[row].max(dim=0)
-        if best >= iou:
-            pairs.append((row, int(column)))
-            table[:, column] = -1.0
-    own, theirs = torch.tensor(sorted(pairs), dtype=torch.int64).reshape(-1, 2).to(boxes.device).unbind(1)
+    table = torch.where(same, box_iou_3d(boxes, labels.boxes), -1.0).double().cpu().numpy()  # [N, L]
+    partner = torch.from_numpy(match_rows(table, proposals.scores.cpu().numpy(), iou)).to(boxes.device)
+    own = (partner >= 0).nonzero().squeeze(1)
+    theirs = partner[own]
 
     boxes, targets = boxes[own], labels.boxes[theirs]
     overlap = box_iou_3d(boxes, targets, aligned=True)

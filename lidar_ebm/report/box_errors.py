@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cuda_ops.box_overlap.op import box_iou_3d
 from lidar_ebm.boxes import Boxes
+from lidar_ebm.boxes.overlap import volume_overlaps
 from lidar_ebm.errors import InputError
-from lidar_ebm.geometry.arrays import as_tensor
 from lidar_ebm.geometry.boxes import points_in_boxes
 
 MINIMUM_GAIN = 0.01  # of overlap, from which on a box counts as improved
@@ -81,7 +80,7 @@ def find_errors(frames: Iterable[ComparedFrame], needed: Callable[[str], float])
         if not len(labels):
             continue
         inside = np.asarray(points_in_boxes(frame.points, labels)).sum(axis=0)
-        iou = [_iou(labels, detections.boxes) for detections in (frame.before, frame.after)]  # [L, M] twice
+        iou = [volume_overlaps(labels, detections.boxes) for detections in (frame.before, frame.after)]  # [L, M] twice
         occluded = frame.labels.occluded
         for k, name in enumerate(frame.labels.names.tolist()):
             of_class = frame.after.names == name
@@ -109,9 +108,3 @@ def find_errors(frames: Iterable[ComparedFrame], needed: Callable[[str], float])
         points.astype(int),
         occlusion,
     )
-
-
-def _iou(labels: np.ndarray, detections: np.ndarray) -> np.ndarray:
-    if not len(detections):
-        return np.zeros((len(labels), 0))
-    return box_iou_3d(as_tensor(labels.astype(np.float32)), as_tensor(detections.astype(np.float32))).numpy()

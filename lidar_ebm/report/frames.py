@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cuda_ops.box_overlap.op import box_iou_3d
-from lidar_ebm.geometry.arrays import as_tensor
+from lidar_ebm.boxes.matching import best_of_rows
+from lidar_ebm.boxes.overlap import volume_overlaps
 
 CENTIMETRES = 100  # points are kept to a centimetre, which is finer than sensors measure
 MAXIMUM_POINTS = 40_000  # of a frame
@@ -57,9 +57,7 @@ class ViewedFrame:
 
 def best_overlaps(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """3-D IoU [M] of boxes [M, 7] with the label of [L, 7] that they overlap best; 0 without labels."""
-    if not len(labels) or not len(boxes):
-        return np.zeros(len(boxes))
-    return box_iou_3d(as_tensor(boxes), as_tensor(labels.astype(boxes.dtype))).numpy().max(axis=1)
+    return best_of_rows(volume_overlaps(boxes, labels))[1]
 
 
 def spread(count: int, wanted: int, first: list[int]) -> list[int]:

@@ -16,9 +16,9 @@ from lidar_ebm.datasets.kitti.layout import is_lidar_only
 from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.curves import REFINEMENT_OVERLAPS, Comparison
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.evaluation.kitti.rules import OFFICIAL_OVERLAPS
 from lidar_ebm.evaluation.paired import compare_results
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.inference.detection import LoadedDetector, load_detector
 from lidar_ebm.inference.landscape import landscapes
 from lidar_ebm.report import drawings

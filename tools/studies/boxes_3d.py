@@ -27,16 +27,16 @@ from study import run as run_study
 from torch import nn
 from voxel_energy import voxel_model
 
-from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.energy import NoiseConfig
 from lidar_ebm.config.loading import load_config
+from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.detector.detector import Detector
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.inference.box_calibration import calibrate
-from lidar_ebm.inference.predict import labels_to_score, predict
+from lidar_ebm.inference.predict import predict
 from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run_config, load_weights, model_tensors
 from lidar_ebm.runs.tensor_file import read_tensors, write_tensors
@@ -46,6 +46,7 @@ from lidar_ebm.training.stages import EnergyStage, Work
 from lidar_ebm.training.step import frame_seeds
 from lidar_ebm.types import Batch, FrameFeatures, Proposals
 from lidar_ebm.visualization.palette import CYCLE, LABEL_SIZE, new_figure, style_axes
+from lidar_ebm.workflows.scoring import SplitScoring
 from lidar_ebm.workflows.train import DETECTOR_PARTS
 
 OVERLAPS = (0.70, 0.75, 0.80, 0.85)
@@ -181,11 +182,13 @@ def judge(place: Place, head: Head, prediction: Sequence[str] = ()) -> Row:
     detector.load_state_dict({key.removeprefix("model."): value for key, value in weights.items()}, strict=False)
     frames = _frames(place.data, place.run, "val")
     found = predict(detector.eval(), frames, steps=STEPS, title="Judging")
-    labels, (name, *_) = labels_to_score(found, frames), config.class_names
+    name, *_ = config.class_names
+    assert isinstance(frames.frames, Frames)
+    scoring = SplitScoring.of(frames.frames, [name])
     ap = {}
     for steps in STEPS:
-        scored = evaluate(labels, found.results[steps], classes=[name], iou=OVERLAPS, metrics=["3d"])
-        figures = [scored.ap(name, "3d", "moderate", iou, "R40") for iou in OVERLAPS]
+        scored = scoring.score(found.by_name(steps), iou=OVERLAPS, metrics=("3d",))
+        figures = [scored.ap(name, "3d", scoring.facts.headline, iou, "R40") for iou in OVERLAPS]
         ap[str(steps)] = [float(np.nan_to_num(figure)) for figure in figures]  # nothing found is 0
     if prediction:
         return {"ap": ap}

@@ -254,13 +254,13 @@ class FolderDataSet:
         if not folder.is_dir():
             raise InputError(f"{self.settings_path}: points.folder: there is no folder {folder}. Correct its name.")
         reader = self._special_reader()
-        suffixes = (".pkl.gz", ".pkl", ".feather") if reader else POINT_SUFFIXES
+        suffixes: tuple[str, ...] = (".pkl.gz", ".pkl", ".feather") if reader else POINT_SUFFIXES
         if wanted and not reader:
             suffixes = (f".{wanted.lstrip('.').lower()}",)
         paths = sorted(
             path for path in folder.iterdir() if path.name.lower().endswith(suffixes) and path.name[0] != "."
         )
-        names = {}
+        names: dict[str, Path] = {}
         for path in paths:
             name = path.name[: -len(next(s for s in suffixes if path.name.lower().endswith(s)))].removesuffix(".pcd")
             if name in names:
@@ -413,7 +413,7 @@ class FolderDataSet:
                 WARNING,
                 "classes without labels",
                 FILE,
-                f"no label is a {name!r}{closest(name, sorted(present))}; the labels have {', '.join(sorted(present))}.",
+                f"no label is a {name!r}{closest(name, present)}; the labels have {', '.join(sorted(present))}.",
             )
             for name in self.class_names
             if name not in present

@@ -61,7 +61,7 @@ class KittiDataSet:
         self.kind = "KITTI's layout, LiDAR alone" if self.lidar_only else "KITTI's layout, LiDAR and camera"
         self.protocol = "distance" if self.lidar_only else "kitti"
         self.result_format = "kitti"
-        self.difficulties = DIFFICULTY_NAMES
+        self.difficulties: tuple[str, ...] = DIFFICULTY_NAMES
         self.class_names: tuple[str, ...] = ()
 
     @property
@@ -159,13 +159,21 @@ class KittiDataSet:
         counts = count_points_in_boxes(points, boxes)
         return Frame(name, points, (REFLECTANCE,), self._boxes(labels, boxes, counts), camera)
 
+    def label_lines(self, name: str) -> list[Label]:
+        """All labels of a frame as they stand in its file, regions and other classes included.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        return read_labels(input_path(self.root, "label_2", name), types=None)
+
     def labels(self, name: str) -> Boxes:
         """All labels of a frame; regions without a box in space have NaN for one.
 
         Raises:
             InputError: the file is missing or damaged.
         """
-        return labels_as_boxes(read_labels(input_path(self.root, "label_2", name), types=None), self.calibration(name))
+        return labels_as_boxes(self.label_lines(name), self.calibration(name))
 
     def check(self, name: str, inputs: Stamps) -> CheckedFrame:
         """Read and check a frame, whatever is wrong with it."""

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from lidar_ebm.datasets.data_set import DataSet
+from lidar_ebm.datasets.frame import four_columns
 from lidar_ebm.datasets.preparation.index import fingerprint
 from lidar_ebm.datasets.preparation.prepared_frame import PreparedFrame, checksum_of, pack_arrays, unpack_about
 from lidar_ebm.datasets.stamps import stamps
@@ -62,12 +63,14 @@ class LabelDatabase:
         return len(self.boxes)
 
     def points(self, index: int) -> np.ndarray:
-        """The points of object `index`, [n, 3 + C] float32 (x, y, z in m, LiDAR frame, where the object was; channels).
+        """The points of object `index`, [n, 4] float32 (x, y, z in m, LiDAR frame, where the object was; reflectance).
 
         The array is a copy of its own.
         """
         end, count = int(self._ends[index]), int(self.point_counts[index])
-        return self._points[end - count : end] if count else np.empty((0, 3 + len(self.channels)), np.float32)
+        if not count:
+            return np.empty((0, 4), np.float32)
+        return four_columns(self._points[end - count : end], self.channels)
 
     def check_content(self) -> None:
         """Compare all of the file with its checksum.

@@ -117,12 +117,11 @@ def parse_labels(
     Raises:
         InputError: as `read_labels`, of a line.
     """
-    spellings: dict[str, str] | None = None if types is None else {}
+    spellings: dict[str, str] = {}
     for name in types or ():
-        assert spellings is not None
         spellings.setdefault(name.lower(), name)
     return [
-        _parse_label(line, f"{path}:{number}", require_score, spellings)
+        _parse_label(line, f"{path}:{number}", require_score, None if types is None else spellings)
         for number, line in enumerate(text.splitlines(), start=1)
         if line.strip()
     ]
@@ -224,9 +223,12 @@ def _parse_label(line: str, where: str, require_score: bool, spellings: Mapping[
     if require_score and len(fields) < len(_LABEL_FIELDS):
         raise InputError(f"{where}: the score is missing; a result line has 16 fields, the last being the score.")
     name = fields[0]
-    if spellings is not None:
-        if name.lower() not in spellings:
-            raise InputError(f"{where}: unknown class {name!r}; known are {', '.join(spellings.values())}.")
+    if spellings is None:
+        if not any(character.isalpha() for character in name):
+            raise InputError(f"{where}: the class is {name!r}; a line begins with a name. Is this another format?")
+    elif name.lower() not in spellings:
+        raise InputError(f"{where}: unknown class {name!r}; known are {', '.join(spellings.values())}.")
+    else:
         name = spellings[name.lower()]
     numbers = []
     for field, text in zip(_LABEL_FIELDS[1:], fields[1:], strict=False):  # the score may be missing
