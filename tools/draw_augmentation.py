@@ -16,7 +16,7 @@ from lidar_ebm.datasets.preparation.label_database import load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.simulation.simulator import simulate
-from lidar_ebm.visualization.augmentation_pictures import plot_augmentation
+from lidar_ebm.workflows.augmentation import plot_augmentation
 
 
 def main() -> None:

@@ -12,23 +12,21 @@ from lidar_ebm.cli import options as options
 
 def landscape(
     run: Annotated[Path, typer.Argument(help="Run folder that `train` has written.")],
-    frame: Annotated[
-        str, typer.Argument(help="Point cloud (.bin, .npy, .pcd or .ply), or with --data a frame's name.")
-    ],
+    frame: Annotated[str, typer.Argument(help="Point-cloud file, or with --data a frame's name.")],
     box: Annotated[
         list[int] | None,
         typer.Option(help="Number of the detection by falling score, from 0; once for each. The first by default."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder in KITTI's layout that the frame is of.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data set that the frame is of.")] = None,
     label: Annotated[
-        Path | None, typer.Option(help="KITTI label file to compare with; ../label_2 where it is there.")
+        Path | None, typer.Option(help="Label file to compare with; the frame's own where not given.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Refinement steps T; the configuration's where not given.")] = None,
     out: Annotated[Path | None, options.output("Folder for the pictures; RUN/pictures where not given.")] = None,
     theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
     device: options.Device = "cpu",
 ) -> None:
-    """Draw the energy f around a detection: where it could be instead, and how refinement climbed there.
+    """Draw the energy f around a detection: where it could be instead, and how refinement came there.
 
     Heat maps over (x, y), (l, w) and (z, h) and curves over yaw, the box's other numbers held, with the label, the
     proposal, the ascent's path and credible regions.

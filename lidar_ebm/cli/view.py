@@ -12,7 +12,7 @@ from lidar_ebm.cli import options as options
 
 
 def view(
-    paths: Annotated[list[Path], typer.Argument(help="A folder in KITTI's layout, or .bin, .npy, .pcd, .ply files.")],
+    paths: Annotated[list[Path], typer.Argument(help="A data set's folder, or point-cloud files.")],
     screenshot: Annotated[
         Path | None, options.output("Folder for pictures, drawn without a display in place of a window.")
     ] = None,
@@ -20,16 +20,21 @@ def view(
         list[str] | None,
         typer.Option(help="Name of a frame: the window begins there; a picture is made of each, or of the first."),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Name of a file in ImageSets.")] = None,
+    split: Annotated[str | None, typer.Option(help="Name of a split of the data set.")] = None,
     labels: Annotated[bool, typer.Option("--labels/--no-labels", help="Show labels where they are known.")] = True,
     results: Annotated[
-        list[Path] | None, typer.Option(help="Folder of KITTI result files of any program, once for each.")
+        list[Path] | None, typer.Option(help="Results of any program, a file or folder; once for each set.")
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Run that detects, before and after refinement.")] = None,
-    color: Annotated[str, typer.Option(help="Points by height, reflectance, distance or boxes.")] = "height",
+    color: Annotated[
+        str, typer.Option(help="Points by height, distance, boxes, or a channel: reflectance, ring, …")
+    ] = "height",
     class_name: Annotated[
         list[str] | None, typer.Option("--class", help="Boxes of this class alone, once for each.")
     ] = None,
+    boxes_by: Annotated[
+        str, typer.Option(help="Boxes in the colour of their set (set), or each class in its own (class).")
+    ] = "set",
     min_score: Annotated[
         float | None, typer.Option(help="Boxes with at least this score, where they have one.", show_default="any")
     ] = None,
@@ -50,38 +55,55 @@ def view(
 
     The window lists its keys; pictures are drawn by Open3D too, on machines without a display or a GPU.
     """
-    from lidar_ebm.datasets.kitti.frame_file import check_names
+    from lidar_ebm.errors import InputError
     from lidar_ebm.visualization.palette import find_theme
-    from lidar_ebm.visualization.scene_frames import BoxFilter, open_frames
+    from lidar_ebm.visualization.scene import BoxFilter
     from lidar_ebm.visualization.scene_geometry import Pose
-    from lidar_ebm.visualization.scene_pictures import check_coloring, choose_frames, write_pictures
+    from lidar_ebm.visualization.scene_pictures import IMAGE, check_coloring, write_pictures
+    from lidar_ebm.workflows.view import open_frames
 
-    look = find_theme(theme)
+    chosen_theme = find_theme(theme)
+    if boxes_by not in ("set", "class"):
+        raise InputError(f"--boxes-by {boxes_by!r}: choose one of set, class.")
     if screenshot is None:
         from lidar_ebm.visualization.viewer import check_display
 
-        check_display()
-    frames = open_frames(paths, split=split, labels=labels, results=results or [], run=run, theme=look)
+        try:
+            check_display()
+        except InputError as error:
+            raise InputError(f"{error} Give --screenshot FOLDER.") from error
+    frames = open_frames(
+        paths,
+        split=split,
+        labels=labels,
+        results=results or [],
+        run=run,
+        theme=chosen_theme,
+        images=screenshot is not None and seen == IMAGE,
+    )
     chosen = BoxFilter(
         tuple(class_name) if class_name else None, -math.inf if min_score is None else min_score, max_distance
     )
-    places = choose_frames(frames, frame, paths[0].is_dir())
+    places = frames.choose(frame, paths[0].is_dir())
     if screenshot is None:
         from lidar_ebm.visualization.viewer import open_window
         from lidar_ebm.visualization.viewer_state import ViewerState
 
-        open_window(ViewerState(frames, places[0], check_coloring(color), chosen), theme=look)
+        state = ViewerState(frames, places[0], color, chosen, theme=chosen_theme, class_colors=boxes_by == "class")
+        check_coloring(state.frame, color)
+        open_window(state, theme=chosen_theme)
         return
-    check_names([frames.paths[index] for index in places])
-    place = None if pose is None else Pose.read(pose)
+    shown = frames.subset(places)
+    shown.check_names()
     for path in write_pictures(
-        frames.subset(places),
+        shown,
         screenshot,
         seen=seen,
-        pose=place,
+        pose=None if pose is None else Pose.read(pose),
         color=color,
         chosen=chosen,
-        theme=look,
+        theme=chosen_theme,
         animate=animate,
+        by_class=boxes_by == "class",
     ):
         typer.echo(path)

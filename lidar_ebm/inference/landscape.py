@@ -7,7 +7,6 @@ plot_landscape(landscape(detector, points, box=0, labels=labels), "landscape.png
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,14 +16,13 @@ from torch import Tensor
 from cuda_ops.box_overlap.op import box_iou_3d
 from lidar_ebm.ebm.chunks import value_in_chunks
 from lidar_ebm.energy.box_space import BOX_NAMES
+from lidar_ebm.energy.landscape import PLANES, YAW, Landscape, Slice
 from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.arrays import as_tensor
 from lidar_ebm.geometry.boxes import wrap_angle
 from lidar_ebm.inference.detection import LoadedDetector, check_steps, detect_batch
 from lidar_ebm.types import Batch
 
-PLANES = (("x", "y"), ("l", "w"), ("z", "h"))
-YAW = BOX_NAMES.index("yaw")
 RESOLUTION = 61  # values of an axis
 LEAST_REACH, MOST_REACH = 0.25, 2.0  # m that a plane reaches from the refined box, whatever is there to be shown
 LEAST_TURN, MOST_TURN = np.radians(8.0), np.radians(60.0)  # the same of the curve over yaw
@@ -34,55 +32,6 @@ _DENSER, _BUMP = 6.0, 0.07  # how much closer an axis's values lie near the refi
 _EDGE_MASS = 1e-3  # more of the density than this at the edge of a slice, and the slice is drawn wider
 _PROBE = 21  # values of an axis that this is found out with
 _CHUNK = 512  # candidates at a time: on a CPU the layers' values then stay in its caches
-
-
-@dataclass(frozen=True, eq=False)
-class Slice:
-    """f on the grid that one or two of a box's numbers span, the others being those of the refined box."""
-
-    names: tuple[str, ...]  # of BOX_NAMES
-    axes: tuple[np.ndarray, ...]  # of each of them its rising values [A], m or rad; yaw may leave [-π, π)
-    f: np.ndarray  # [A] or [A, B]
-
-    def density(self, temperature: float) -> np.ndarray:
-        """The share of exp(f / temperature) that each grid point stands for: [A] or [A, B], of sum 1."""
-        share = np.exp((self.f - self.f.max()) / temperature)
-        for number, axis in enumerate(self.axes):
-            widths = np.gradient(axis)
-            widths[[0, -1]] /= 2  # the trapezoid rule: the first and the last stand for what is inside alone
-            share = share * np.expand_dims(widths, [k for k in range(self.f.ndim) if k != number])
-        return share / share.sum()
-
-    def threshold(self, level: float, temperature: float) -> float:
-        """The f from which on the grid points hold `level` (0..1) of the density: the credible region's edge."""
-        order = np.argsort(-self.f, axis=None, kind="stable")
-        held = np.cumsum(self.density(temperature).ravel()[order])
-        return float(self.f.ravel()[order][min(int(np.searchsorted(held, level)), len(order) - 1)])
-
-
-@dataclass(frozen=True, eq=False)
-class Landscape:
-    """What f says around one detection. Boxes are (x, y, z, l, w, h, yaw), LiDAR frame, m and rad."""
-
-    index: int  # row of the frame's detections, by falling score
-    class_name: str
-    score: float
-    temperature: float  # that f is divided by to make a density
-    box: np.ndarray  # [7] refined
-    proposal: np.ndarray  # [7] where the ascent began
-    path: np.ndarray  # [1 + T, 7] from the proposal to the refined box
-    path_f: np.ndarray  # [1 + T] f along it
-    label: np.ndarray | None  # [7] that overlaps it most; None where none is known, or none does
-    overlaps: tuple[float, float] | None  # 3-D IoU with the label before and after refinement
-    planes: tuple[Slice, ...]  # one of each of PLANES
-    yaw: Slice  # near the refined yaw
-    turn: Slice  # a whole turn, from a quarter before it on
-    points: np.ndarray  # [N, 4] float32, the frame's points within some metres of the box
-
-    @property
-    def f(self) -> float:
-        """f at the refined box."""
-        return float(self.path_f[-1])
 
 
 def landscape(
@@ -177,11 +126,6 @@ def boxes_of(box: np.ndarray, names: Sequence[str], axes: Sequence[np.ndarray]) 
         boxes[..., BOX_NAMES.index(name)] = values
     boxes[..., YAW] = wrap_angle(boxes[..., YAW])
     return boxes
-
-
-def unwrapped(yaw: np.ndarray, low: float) -> np.ndarray:
-    """Angles [...] as they lie within the turn from the angle `low` on, rad."""
-    return low + np.mod(np.asarray(yaw, np.float64) - low, 2 * np.pi)
 
 
 def _energy_of_arrays(energy: Callable[[Tensor], Tensor], like: Tensor) -> Callable[[np.ndarray], np.ndarray]:

@@ -10,62 +10,54 @@ import numpy as np
 
 from lidar_ebm.boxes.matching import best_of_rows
 from lidar_ebm.boxes.overlap import volume_overlaps
-from lidar_ebm.datasets.sample import Sample
-from lidar_ebm.datasets.samples import Samples
-from lidar_ebm.inference.detection import LoadedDetector, RefinementPath
 
-CENTIMETRES = 100  # points are kept to a centimetre, KITTI's own precision being two
-MOST_POINTS = 40_000  # a frame; KITTI's have some 20,000 within the camera's view
+CENTIMETRES = 100  # points are kept to a centimetre, which is finer than sensors measure
+MAXIMUM_POINTS = 40_000  # of a frame
+LEVELS = 255  # of a channel
+CHANNEL_LIMITS = {"reflectance": (0.0, 1.0)}  # lowest and highest value that is told apart; of others the frame's own
 
 
 @dataclass(frozen=True, eq=False)
 class ViewedFrame:
-    """One frame with what the run makes of it, step by step."""
+    """One frame with its labels and the detections in it, refinement step by step."""
 
-    frame: Sample
-    path: RefinementPath
-    types: tuple[str, ...]  # of the detections
-    label_types: tuple[str, ...]
+    name: str
+    points: np.ndarray  # [N, 3 + C] x, y, z (m, LiDAR frame), then a column for each channel
+    channels: tuple[str, ...]
+    labels: np.ndarray  # [L, 7]
+    label_types: tuple[str, ...]  # [L]
+    types: tuple[str, ...]  # [M] of the detections
+    scores: np.ndarray  # [M]
+    path: np.ndarray  # [1 + T, M, 7] where each detection would be after 0..T steps
+    path_f: np.ndarray  # [1 + T, M]
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON: points as base64 of int16 centimetres and uint8 reflectance, boxes in m and rad."""
-        points = self.frame.points
-        if len(points) > MOST_POINTS:  # an even choice, the same in every report
-            points = points[np.linspace(0, len(points) - 1, MOST_POINTS).astype(int)]
+        """Ready for JSON: points as base64 of int16 centimetres and of a byte for each channel, boxes in m and rad."""
+        points = self.points
+        if len(points) > MAXIMUM_POINTS:  # an even choice, the same in every report
+            points = points[np.linspace(0, len(points) - 1, MAXIMUM_POINTS).astype(int)]
         places = np.clip(np.round(points[:, :3] * CENTIMETRES), -32768, 32767).astype("<i2")
-        reflectance = np.clip(np.round(points[:, 3] * 255), 0, 255).astype(np.uint8)
         return {
-            "name": self.frame.frame_id,
+            "name": self.name,
             "places": _encode(places),
-            "reflectance": _encode(reflectance),
-            "labels": self.frame.boxes.round(3).astype(float).round(3).tolist(),
+            "channels": {name: _channel(name, points[:, 3 + k]) for k, name in enumerate(self.channels)},
+            "labels": self.labels.astype(float).round(3).tolist(),
             "label_types": list(self.label_types),
             "types": list(self.types),
-            "scores": np.round(self.path.boxes.columns()["scores"], 4).tolist(),
-            "steps": self.path.path.astype(float).round(3).tolist(),
-            "f": np.nan_to_num(self.path.f.astype(float)).round(3).tolist(),
+            "scores": self.scores.astype(float).round(4).tolist(),
+            "steps": self.path.astype(float).round(3).tolist(),
+            "f": np.nan_to_num(self.path_f.astype(float)).round(3).tolist(),
             "iou": self._overlaps().round(3).tolist(),
         }
 
     def _overlaps(self) -> np.ndarray:
-        """3-D IoU [1 + T, M] of the boxes at every step with the label that they overlap most."""
-        return np.stack([best_overlaps(boxes, self.frame.boxes) for boxes in self.path.path])
+        """3-D IoU [1 + T, M] of the boxes at every step with the label that they overlap best."""
+        return np.stack([best_overlaps(boxes, self.labels) for boxes in self.path])
 
 
 def best_overlaps(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """3-D IoU [M] of boxes [M, 7] with the label of [L, 7] that they overlap most; 0 without labels."""
+    """3-D IoU [M] of boxes [M, 7] with the label of [L, 7] that they overlap best; 0 without labels."""
     return best_of_rows(volume_overlaps(boxes, labels))[1]
-
-
-def view_frame(detector: LoadedDetector, frames: Samples, index: int, steps: int | None) -> ViewedFrame:
-    """Detect in the `index`-th frame of a split.
-
-    Raises:
-        InputError: one of the frame's files cannot be used.
-    """
-    frame, names = frames[index], detector.config.class_names
-    path = detector.refinement_path(frame.points, steps=steps)
-    return ViewedFrame(frame, path, tuple(path.boxes.names.tolist()), tuple(names[k] for k in frame.labels.tolist()))
 
 
 def spread(count: int, wanted: int, first: list[int]) -> list[int]:
@@ -75,6 +67,19 @@ def spread(count: int, wanted: int, first: list[int]) -> list[int]:
     room = min(max(wanted - len(chosen), 0), len(rest))
     even = np.linspace(0, len(rest) - 1, room).round().astype(int) if room else np.zeros(0, int)
     return sorted(chosen | {rest[k] for k in even.tolist()})
+
+
+def _channel(name: str, values: np.ndarray) -> dict[str, Any]:
+    """A channel [N] as bytes, and the values that the lowest and the highest byte stand for."""
+    finite = values[np.isfinite(values)]
+    low, high = CHANNEL_LIMITS.get(name) or ((float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0))
+    high = high if high > low else low + 1.0
+    shares = np.nan_to_num((values.astype(np.float64) - low) / (high - low))
+    return {
+        "low": low,
+        "high": high,
+        "bytes": _encode(np.clip(np.round(LEVELS * shares), 0, LEVELS).astype(np.uint8)),
+    }
 
 
 def _encode(values: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""The page itself: what is known of a run as one HTML text."""
+"""The page itself: all that a run has to show as one HTML text."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+import numpy as np
 from matplotlib.colors import to_hex
 
 from lidar_ebm.evaluation.curves import Comparison
@@ -20,10 +21,14 @@ from lidar_ebm.report.frames import CENTIMETRES
 from lidar_ebm.report.pictures import Picture
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import HEIGHT_LIMITS
+from lidar_ebm.visualization.curve_plots import headline_difficulty
+from lidar_ebm.visualization.scene_geometry import colorings
+from lidar_ebm.visualization.views import view_of
 
 # Nothing but what is in the file may be loaded, and nothing sent: browsers hold the page to it.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 HALF = 820  # px: two pictures as wide as this stand side by side
+FIELD_OF_VIEW = 40.0  # degrees, of the 3-D view's camera, as the script has it
 COLOR_STOPS = 9  # of the heights' colours
 
 
@@ -45,7 +50,7 @@ def to_html(contents: Contents) -> str:
     links = "".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in shown)
     body = "".join(f'<section id="{key}"><h2>{escape(title)}</h2>{text}</section>' for key, title, text in shown)
     title = f"{contents.name}, split {contents.split}"
-    view = {"themes": _themes(), "units": CENTIMETRES, "heights": HEIGHT_LIMITS}
+    view = {"themes": _themes(), "units": CENTIMETRES, "heights": HEIGHT_LIMITS, "above": _pose_above(contents)}
     scripts = "".join(
         f'<script type="application/json" class="frame">{_json(frame.as_dict())}</script>' for frame in contents.frames
     )
@@ -62,16 +67,31 @@ def to_html(contents: Contents) -> str:
     )
 
 
+def _pose_above(contents: Contents) -> dict[str, list[float]]:
+    """Eye and target, in m, from which the view's camera sees all of the ground that frames show."""
+    points = [frame.points for frame in contents.frames]
+    boxes = [each for frame in contents.frames for each in (frame.labels, frame.path[-1])]
+    low_x, low_y, high_x, high_y = view_of(
+        np.concatenate([np.zeros((0, 2)), *(each[:, :2] for each in points)]), *boxes
+    )
+    middle, half = [(low_x + high_x) / 2, (low_y + high_y) / 2], max(high_x - low_x, high_y - low_y) / 2
+    height = half / math.tan(math.radians(FIELD_OF_VIEW) / 2)
+    # A little behind what it looks at: straight down, the picture's up would be undefined.
+    return {"eye": [middle[0] - 0.1, middle[1], height], "target": [*middle, 0.0]}
+
+
 def _summary(contents: Contents) -> str:
     cards = ""
     for comparison in contents.comparisons:
         for metric in dict.fromkeys(change.metric for change in comparison.changes):
-            changes = comparison.select(metric, "moderate") or comparison.select(metric)
+            difficulty = headline_difficulty(comparison)
+            changes = comparison.select(metric, difficulty)
             before, after = (sum(getattr(c, side) for c in changes) / len(changes) for side in ("before", "after"))
             overlaps = ", ".join(dict.fromkeys(overlap_text(change.iou) for change in changes))
             cards += (
-                f'<div class="card"><p>{escape(comparison.class_name)}, {metric_name(metric)}, moderate: mean AP '
-                f'{escape(comparison.recall)} at IoU {overlaps}</p><p class="figure">{before:.2f} → {after:.2f} '
+                f'<div class="card"><p>{escape(comparison.class_name)}, {metric_name(metric)}, '
+                f"{escape(str(difficulty))}: mean AP {escape(comparison.recall)} at IoU {overlaps}</p>"
+                f'<p class="figure">{before:.2f} → {after:.2f} '
                 f"<strong>{after - before:+.2f}</strong></p></div>"
             )
     notes = "".join(f"<li>{escape(note)}</li>" for note in contents.missing)
@@ -90,11 +110,11 @@ def _table(comparison: Comparison, paired: PairedComparison | None) -> str:
             cells = ""
             for change in comparison.select(metric, iou=iou):
                 key = (comparison.class_name.lower(), metric, round(iou, 4), change.difficulty)
-                known = intervals.get(key)
+                interval = intervals.get(key)
                 reach = ""
-                if known is not None and math.isfinite(known.low + known.high):
-                    mark = "clear" if known.significant else "unsure"
-                    reach = f' <span class="{mark}">[{known.low:+.2f}, {known.high:+.2f}]</span>'
+                if interval is not None and math.isfinite(interval.low + interval.high):
+                    mark = "clear" if interval.significant else "unsure"
+                    reach = f' <span class="{mark}">[{interval.low:+.2f}, {interval.high:+.2f}]</span>'
                 cells += (
                     f"<td>{change.before:.2f} → {change.after:.2f}<br><strong>{change.gain:+.2f}</strong>{reach}</td>"
                 )
@@ -119,7 +139,7 @@ def _key(item: PairedDifference) -> tuple[str, str, float, str]:
 def _scene(contents: Contents) -> str:
     if not contents.frames:
         return ""
-    options = "".join(f"<option>{escape(frame.frame.frame_id)}</option>" for frame in contents.frames)
+    options = "".join(f"<option>{escape(frame.name)}</option>" for frame in contents.frames)
     toggles = "".join(
         f'<label><input type="checkbox" id="show-{key}" checked><i class="swatch {key}"></i>{name}</label>'
         for key, name in (
@@ -129,12 +149,13 @@ def _scene(contents: Contents) -> str:
             ("after", "after refinement"),
         )
     )
-    colors = "".join(f"<option value={key}>by {key}</option>" for key in ("height", "reflectance", "distance", "boxes"))
+    channels = dict.fromkeys(name for frame in contents.frames for name in frame.channels)
+    colors = "".join(f'<option value="{escape(key)}">by {escape(key)}</option>' for key in colorings(tuple(channels)))
     return (
         '<div class="bar"><button id="previous" type="button">Previous</button>'
         f'<select id="frame" aria-label="Frame">{options}</select><button id="next" type="button">Next</button>'
         f'{toggles}<label>Points <select id="color">{colors}</select></label>'
-        '<label>Least score <input id="score" type="range" min="0" max="1" step="0.01" value="0">'
+        '<label>Minimum score <input id="score" type="range" min="0" max="1" step="0.01" value="0">'
         '<output id="score-text">0.00</output></label></div>'
         '<div id="stage"><canvas id="canvas" aria-label="Points and boxes in space"></canvas><p id="tip" hidden></p>'
         '<p id="no-view" hidden>This browser offers no WebGL, which the 3-D view needs.</p></div>'
@@ -143,7 +164,7 @@ def _scene(contents: Contents) -> str:
         '<label class="grow">Refinement step <input id="step" type="range" min="0" value="0"></label>'
         '<output id="step-text"></output></div>'
         '<p class="hint">Drag to turn, wheel to come closer, right button to move; touch a box for its figures. The '
-        "step moves the boxes after refinement along their climb on f.</p>"
+        "step moves the boxes after refinement along their path up f.</p>"
     )
 
 

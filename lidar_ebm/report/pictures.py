@@ -55,7 +55,9 @@ def draw(plot: Callable[[Path], object], caption: str) -> Picture:
 
 
 def plot_errors(errors: BoxErrors, path: Path) -> Path:
-    """Write the share of labels found and their mean IoU before and after, by distance, points and occlusion, as PNG.
+    """Write the share of labels detected and their mean IoU before and after, as PNG.
+
+    They are given by distance, by points in the box, and by occlusion, or by class where labels do not say it.
 
     Raises:
         OutputError: the picture cannot be written.
@@ -65,7 +67,7 @@ def plot_errors(errors: BoxErrors, path: Path) -> Path:
     groups = (
         ("distance (m)", *_binned(errors.distance, DISTANCES)),
         ("points in the box", *_binned(errors.points, POINTS)),
-        ("occlusion", list(OCCLUSIONS), np.clip(errors.occlusion, 0, 3)),
+        _by_occlusion(errors) if np.isfinite(errors.occlusion).any() else _by_class(errors),
     )
     for column, (what, names, group) in zip(panels.T, groups, strict=True):
         counts = np.bincount(group, minlength=len(names))
@@ -74,7 +76,7 @@ def plot_errors(errors: BoxErrors, path: Path) -> Path:
         members = [group == k for k in shown]
         shares = [[100 * (iou > errors.needed)[m].mean() for m in members] for iou in (errors.before, errors.after)]
         overlaps = [[iou[m].mean() for m in members] for iou in (errors.before, errors.after)]
-        _draw_bars(column[0], shares, ticks, y_label="labels found (%)", x_label="")
+        _draw_bars(column[0], shares, ticks, y_label="labels detected (%)", x_label="")
         _draw_bars(column[1], overlaps, ticks, y_label="mean 3-D IoU", x_label=f"{what}; labels in brackets")
         column[0].set_ylim(0, 105)
         column[1].set_ylim(0, 1)
@@ -83,6 +85,16 @@ def plot_errors(errors: BoxErrors, path: Path) -> Path:
     add_legend(panels[0, 0])
     figure.tight_layout()
     return palette.save_figure(figure, path)
+
+
+def _by_occlusion(errors: BoxErrors) -> tuple[str, list[str], np.ndarray]:
+    unknown = len(OCCLUSIONS) - 1
+    return "occlusion", list(OCCLUSIONS), np.nan_to_num(errors.occlusion, nan=unknown).astype(int).clip(0, unknown)
+
+
+def _by_class(errors: BoxErrors) -> tuple[str, list[str], np.ndarray]:
+    names, group = np.unique(errors.name, return_inverse=True)
+    return "class", [palette.as_written(name) for name in names.tolist()], group
 
 
 def _binned(values: np.ndarray, edges: Sequence[float]) -> tuple[list[str], np.ndarray]:
@@ -98,10 +110,10 @@ def _binned(values: np.ndarray, edges: Sequence[float]) -> tuple[list[str], np.n
 def _draw_bars(
     axes: Axes, values: Sequence[Sequence[float]], ticks: Sequence[str], *, x_label: str, y_label: str
 ) -> None:
-    look, places = palette.theme(), np.arange(len(ticks))
+    theme, places = palette.theme(), np.arange(len(ticks))
     for shift, heights, color, name in (
-        (-0.2, values[0], look.before, "before refinement"),
-        (0.2, values[1], look.after, "after refinement"),
+        (-0.2, values[0], theme.before, "before refinement"),
+        (0.2, values[1], theme.after, "after refinement"),
     ):
         axes.bar(places + shift, heights, width=0.38, color=color, label=name)
     palette.style_axes(axes, x_label=x_label, y_label=y_label)

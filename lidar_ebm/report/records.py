@@ -1,4 +1,4 @@
-"""What evaluation and calibration have left in a run's folder."""
+"""Records that evaluation and calibration have left in a run's folder."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _calibration(record: dict[str, Any]) -> Calibration:
 
 
 def read_comparisons(path: Path) -> tuple[Comparison, ...]:
-    """What an evaluation found before and after refinement, one comparison for each class.
+    """Figures of an evaluation before and after refinement, one comparison for each class.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -104,16 +104,16 @@ def read_comparisons(path: Path) -> tuple[Comparison, ...]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        found: dict[tuple[str, str, str], list[Change]] = {}
+        by_class: dict[tuple[str, str, str], list[Change]] = {}
         for row in rows:
             change = Change(
                 row["metric"], float(row["iou"]), row["difficulty"], float(row["before"]), float(row["after"])
             )
             metric_name(change.metric)  # a KeyError where nobody knows it
-            found.setdefault((row["name"], row["class"], row["recall"]), []).append(change)
+            by_class.setdefault((row["name"], row["class"], row["recall"]), []).append(change)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: cannot be read ({error}). Evaluate the run again.") from error
-    return tuple(Comparison(*key, tuple(changes)) for key, changes in found.items())
+    return tuple(Comparison(*key, tuple(changes)) for key, changes in by_class.items())
 
 
 def read_ap_against_steps(path: Path) -> tuple[list[int], dict[str, list[float]]]:

@@ -1,4 +1,4 @@
-"""Moving pictures of a frame: around it, along it, and its boxes climbing."""
+"""Moving pictures of a frame: around it, along it, and along a refinement path."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar
 from lidar_ebm.visualization.offscreen import render
 from lidar_ebm.visualization.palette import Theme, theme
-from lidar_ebm.visualization.scene_frames import SceneFrame
-from lidar_ebm.visualization.scene_geometry import Coloring, Pose, inside_color, outside_color
+from lidar_ebm.visualization.scene import SceneFrame
+from lidar_ebm.visualization.scene_geometry import Pose, inside_color, outside_color
+from lidar_ebm.visualization.views import is_all_around
 
 KINDS = ("turntable", "fly", "refinement")
 SIZE = (800, 450)  # width and height, pixels: half a frame's GIF would be, at full size, some tens of megabytes
-BLENDS = (1.0, 0.75, 0.5, 0.25)  # how much of a colour over the background smooth edges are drawn with
+BLENDS = (1.0, 0.75, 0.5, 0.25)  # shares of a colour over the background, that smooth edges are drawn with
 RAMP = 12  # colours of points
 TURNS = 60  # pictures of a turn
-CENTER = (22.0, 0.0, -1.0)  # m, what a turn goes around: the middle of what the camera sees
+CENTER = (22.0, 0.0, -1.0)  # m, what a turn goes around: the middle of what lies ahead
 RADIUS, HEIGHT = 34.0, 16.0  # m
-BEGIN, LONGEST = -12.0, 50.0  # m, of a flight: x of the eye at first, and how far it goes at most
+BEGIN, LONGEST = -12.0, 50.0  # m, of a flight: x of the eye at first, and the longest way
 AHEAD = 20.0  # m, where the eye looks
 MILLISECONDS = 100  # a picture
 STEP_MILLISECONDS, REST_MILLISECONDS = 350, 1500  # a refinement step; before it begins and after it ends
 
 
-def write_animation(frame: SceneFrame, kind: str, path: Path, *, pose: Pose, color: Coloring = "height") -> Path:
+def write_animation(frame: SceneFrame, kind: str, path: Path, *, pose: Pose, color: str = "height") -> Path:
     """Write a GIF that loops.
 
     Args:
@@ -46,15 +47,15 @@ def write_animation(frame: SceneFrame, kind: str, path: Path, *, pose: Pose, col
         OutputError: the file cannot be written.
     """
     if kind == "turntable":
-        shown = [(frame, place) for place in turntable()]
+        shown = [(frame, place) for place in turntable(frame)]
     elif kind == "fly":
         shown = [(frame, place) for place in flight(frame.points)]
     elif kind == "refinement":
         if frame.steps == 0:
-            raise InputError(f"frame {frame.name}: there is no refinement to show. Name a run that refines with --run.")
+            raise InputError(f"frame {frame.name}: there is no refinement to show; detect with a run that refines.")
         shown = [(frame.at_step(step), pose) for step in range(frame.steps + 1)]
     else:
-        raise InputError(f"--animate {kind!r}: choose one of {', '.join(KINDS)}.")
+        raise InputError(f"animate {kind!r}: choose one of {', '.join(KINDS)}.")
     images = _draw(shown, color)
     durations = [MILLISECONDS] * TURNS
     if kind == "refinement":
@@ -66,10 +67,12 @@ def write_animation(frame: SceneFrame, kind: str, path: Path, *, pose: Pose, col
     return path
 
 
-def turntable() -> list[Pose]:
-    """Places all around the middle of a frame, beginning behind the sensor."""
+def turntable(frame: SceneFrame) -> list[Pose]:
+    """Places all around the middle of a frame, beginning behind it: around the sensor where it looks all around."""
+    around = is_all_around(frame.points, frame.boxes(), camera=frame.camera is not None)
+    center = (0.0, 0.0, CENTER[2]) if around else CENTER
     angles = math.pi + 2 * math.pi * np.arange(TURNS) / TURNS
-    return [Pose((CENTER[0] + RADIUS * math.cos(a), CENTER[1] + RADIUS * math.sin(a), HEIGHT), CENTER) for a in angles]
+    return [Pose((center[0] + RADIUS * math.cos(a), center[1] + RADIUS * math.sin(a), HEIGHT), center) for a in angles]
 
 
 def flight(points: np.ndarray) -> list[Pose]:
@@ -81,7 +84,7 @@ def flight(points: np.ndarray) -> list[Pose]:
     return [Pose((float(x), 0.0, 6.0), (float(x) + AHEAD, 0.0, -2.0)) for x in eyes]
 
 
-def _draw(shown: Sequence[tuple[SceneFrame, Pose]], color: Coloring) -> list[Image.Image]:
+def _draw(shown: Sequence[tuple[SceneFrame, Pose]], color: str) -> list[Image.Image]:
     colors = _color_table(shown[0][0], theme())
     images = []
     with progress_bar("Drawing", len(shown)) as bar:
@@ -92,11 +95,11 @@ def _draw(shown: Sequence[tuple[SceneFrame, Pose]], color: Coloring) -> list[Ima
     return images
 
 
-def _color_table(frame: SceneFrame, look: Theme) -> Image.Image:
+def _color_table(frame: SceneFrame, theme: Theme) -> Image.Image:
     """The colours that pictures of a frame are made of, so that few small boxes keep theirs."""
-    named = [to_rgb(name) for name in (look.text, *(each.color for each in frame.sets))]
-    pure = np.array([*named, inside_color(look), outside_color(look), *look.heights(np.linspace(0, 1, RAMP))[:, :3]])
-    back = np.array(to_rgb(look.background))
+    named = [to_rgb(name) for name in (theme.text, *(each.color for each in frame.sets))]
+    pure = np.array([*named, inside_color(theme), outside_color(theme), *theme.heights(np.linspace(0, 1, RAMP))[:, :3]])
+    back = np.array(to_rgb(theme.background))
     blended = np.concatenate([back[None], *(back + share * (pure - back) for share in BLENDS)])[:256]
     table = Image.new("P", (1, 1))
     table.putpalette(np.round(255 * blended).astype(np.uint8).tobytes())

@@ -21,12 +21,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from lidar_ebm.geometry.boxes import corners_3d, corners_bev, wrap_angle
 from lidar_ebm.visualization import palette
+from lidar_ebm.visualization.views import View, view_of
 
 FloatArray = NDArray[np.floating[Any]]
-View = tuple[float, float, float, float]  # low x, low y, high x, high y, LiDAR frame, m
 
-KITTI_VIEW: View = (0.0, -40.0, 70.4, 40.0)
-HEIGHT_LIMITS = (-2.0, 1.0)  # z of the lowest and highest colour, m: the street and a van's roof under KITTI's sensor
+# z of the lowest and highest colour, m: the ground and two metres above it, from a sensor on a vehicle's roof
+HEIGHT_LIMITS = (-2.0, 1.0)
 MAX_ZOOMS = 6
 
 
@@ -40,6 +40,11 @@ class BoxLayer:
     scores: ArrayLike | None = None  # [M], written beside the boxes
     linestyle: Literal["solid", "dashed", "dotted", "dashdot"] = "solid"
     linewidth: float = 1.5  # points
+    caption: str = ""  # in the legend in place of the name and the number of boxes
+
+    def legend(self) -> str:
+        """Text of the layer's row in a legend."""
+        return self.caption or f"{self.name} ({len(_boxes(self.boxes))})"
 
 
 def label_layer(boxes: ArrayLike) -> BoxLayer:
@@ -62,7 +67,7 @@ def draw_bev(
     points: ArrayLike,
     *,
     layers: Sequence[BoxLayer] = (),
-    view: View = KITTI_VIEW,
+    view: View | None = None,
     height_limits: tuple[float, float] = HEIGHT_LIMITS,
     point_size: float = 1.0,
 ) -> None:
@@ -71,10 +76,12 @@ def draw_bev(
     Args:
         points: [N, >= 3] x, y, z (m), LiDAR frame; non-finite ones are left out.
         layers: drawn in this order, later ones over earlier ones; boxes with a non-finite number are left out.
-        view: the part of the ground shown; what lies outside is left out.
+        view: the part of the ground shown, by default `view_of` points and layers; what lies outside is left out.
         height_limits: z (m) of the lowest and the highest colour of the points.
         point_size: diameter of a point in typographic points.
     """
+    if view is None:
+        view = view_of(points, *(_boxes(layer.boxes) for layer in layers))
     low_x, low_y, high_x, high_y = view
     if not (low_x < high_x and low_y < high_y):
         raise ValueError(f"a view is (low x, low y, high x, high y) in metres, low below high, not {view}")
@@ -91,7 +98,7 @@ def plot_bev(
     path: str | os.PathLike[str],
     *,
     layers: Sequence[BoxLayer] = (),
-    view: View = KITTI_VIEW,
+    view: View | None = None,
     title: str = "",
     size: tuple[int, int] = (1100, 1000),
 ) -> Path:
@@ -120,7 +127,7 @@ def plot_refinement(
     iou_before: ArrayLike,
     iou_after: ArrayLike,
     scores: ArrayLike | None = None,
-    view: View = KITTI_VIEW,
+    view: View | None = None,
     title: str = "",
     zooms: int = MAX_ZOOMS,
     size: tuple[int, int] = (1700, 800),
@@ -135,11 +142,11 @@ def plot_refinement(
         labels: [L, 7] labelled boxes.
         before: [M, 7] detections before refinement.
         after: [M, 7] the same detections after refinement, row for row.
-        iou_before: [M] 3-D IoU of `before` with the label that it overlaps most; 0 or NaN where it overlaps none.
+        iou_before: [M] 3-D IoU of `before` with the label that it overlaps best; 0 or NaN where it overlaps none.
         iou_after: [M] the same of `after`.
         scores: [M], written beside the boxes of the overview.
-        view: the part of the ground that the overview shows.
-        zooms: number of panels at most, 0 to 6.
+        view: the part of the ground that the overview shows; by default `view_of` points and boxes.
+        zooms: maximum number of panels, 0 to 6.
         size: width and height of the picture, pixels.
 
     Raises:
@@ -156,6 +163,7 @@ def plot_refinement(
     for boxes in (before, after):
         if not np.isfinite(boxes).all():
             raise ValueError("boxes before and after refinement must be finite to be compared")
+    view = view or view_of(points, labels, before, after)
     overview = [label_layer(labels), before_layer(before), after_layer(after, scores)]
 
     figure = palette.new_figure(size)
@@ -164,13 +172,13 @@ def plot_refinement(
     palette.style_axes(axes, x_label="y left (m)", y_label="x forward (m)", title=title)
     add_legend(axes)
 
-    chosen = _most_changed(before, after, ious, zooms)
+    chosen = _furthest_moved(before, after, ious, zooms)
     for number, index in enumerate(chosen, start=1):
         panel = add_panel(figure, number)
         _draw_zoom(panel, number, points, labels, before[index], after[index], ious[index])
         mark_box(axes, number, after[index], view)
     if chosen:
-        write_above_panels(figure, "boxes that moved most, x forward is up, one square of the grid is 1 m")
+        write_above_panels(figure, "boxes that moved furthest, x forward is up, one square of the grid is 1 m")
     return palette.save_figure(figure, path)
 
 
@@ -186,7 +194,7 @@ def add_panel(figure: Figure, number: int) -> Axes:
 
 
 def write_above_panels(figure: Figure, note: str) -> None:
-    """What the panels show."""
+    """Write a line above the panels that says what they show."""
     figure.text(0.7625, 0.95, note, ha="center", va="bottom", fontsize=palette.LABEL_SIZE, color=palette.theme().text)
 
 
@@ -266,7 +274,7 @@ def _draw_boxes(axes: Axes, layer: BoxLayer, view: View, order: int) -> None:
         linestyles=layer.linestyle,
         linewidths=layer.linewidth,
         zorder=3 + order,
-        label=palette.as_written(f"{layer.name} ({len(given)})"),
+        label=palette.as_written(layer.legend()),
     )
     axes.add_collection(lines, autolim=False)
     marks = LineCollection(
@@ -316,7 +324,7 @@ def add_legend(axes: Axes) -> None:
         axes.legend(loc="lower left", fontsize=palette.LABEL_SIZE, framealpha=0.9).set_zorder(10)
 
 
-def _most_changed(before: FloatArray, after: FloatArray, ious: FloatArray, count: int) -> list[int]:
+def _furthest_moved(before: FloatArray, after: FloatArray, ious: FloatArray, count: int) -> list[int]:
     """Indices of at most `count` boxes that moved: those that overlap a label first, then the furthest moved."""
     if not len(before):
         return []

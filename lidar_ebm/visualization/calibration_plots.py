@@ -14,7 +14,7 @@ from lidar_ebm.ebm.calibration import Calibration
 from lidar_ebm.visualization import palette
 
 PANEL = 260  # px, each side
-MOST_COLUMNS = 4
+MAXIMUM_COLUMNS = 4
 FOOTER = 46  # px, for the legend
 CHANCE_ERRORS = 2.0  # half width of the band, in standard errors
 
@@ -46,7 +46,7 @@ def plot_calibration(
         raise ValueError(f"calibrations of the dimensions {sorted(names)}; give one or more, all of the same")
     dims = next(iter(names))
     panels = len(dims) + 1
-    rows = math.ceil(panels / MOST_COLUMNS)
+    rows = math.ceil(panels / MAXIMUM_COLUMNS)
     columns = math.ceil(panels / rows)
     header = 34 if title else 4
     width, height = columns * PANEL, rows * PANEL + FOOTER + header
@@ -83,8 +83,8 @@ def plot_calibration(
 
 
 def _default_colors() -> tuple[str, ...]:
-    look = palette.theme()
-    return look.before, look.after, *(c for c in look.cycle if c not in (look.before, look.after))
+    theme = palette.theme()
+    return theme.before, theme.after, *(c for c in theme.cycle if c not in (theme.before, theme.after))
 
 
 def _draw_chance(axes: Axes, calibration: Calibration) -> None:

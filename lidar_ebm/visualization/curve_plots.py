@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -16,25 +15,18 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.curves import Comparison
+from lidar_ebm.evaluation.table import metric_name
 from lidar_ebm.visualization import palette
 
 FloatArray = NDArray[np.floating[Any]]
 
-# Columns of a metrics file that are no losses: where a row stands in training, and how training went.
-INDEX_COLUMNS = ("step", "epoch", "stage")
-OTHER_COLUMNS = (
-    "learning_rate",
-    "gradient_norm",
-    "seconds_per_step",
-    "data_seconds",
-    "memory_mb",
-    "skipped",
-    "ap_before",
-    "ap_after",
-)
 TOTAL_COLUMN = "loss"  # drawn broad and dark, below the terms: it still shows where one term is all there is
+SCHEDULE_COLUMNS = {  # names at the axes, by what rows of metrics call them
+    "learning_rate": "learning rate",
+    "gradient_norm": "gradient norm (logarithmic)",
+    "seconds_per_step": "seconds of a step",
+}
 BEST_MARK: dict[str, Any] = {"marker": "o", "markersize": 8, "linestyle": "none", "zorder": 4}
 LOG_SCALE_FROM = 20.0  # ratio of the highest to the lowest smoothed value from which a logarithmic axis reads better
 
@@ -61,53 +53,6 @@ class PrecisionRecallCurve:
     best: tuple[float, float] | None = None  # recall and precision at the best F1, to be marked
 
 
-def read_losses(path: str | os.PathLike[str]) -> list[LossCurve]:
-    """Read the loss terms of a metrics CSV, by stage and term in the order in which the file has them.
-
-    The file has a header; `step` and `stage` are needed, `epoch` and `OTHER_COLUMNS` are passed over, every other
-    column is a loss term. A field may be empty (a term that a row does not have); values that are not finite are left
-    out.
-
-    Raises:
-        InputError: the file is missing, is empty, lacks a column, or has a field that is no number.
-    """
-    path = Path(path)
-    columns, rows = _read_rows(path)
-    terms = [column for column in columns if column not in (*INDEX_COLUMNS, *OTHER_COLUMNS)]
-    found_values: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for line, row in rows:
-        step = _number(path, line, "step", row["step"])
-        for term in terms:
-            if row[term]:
-                value = _number(path, line, term, row[term])
-                if math.isfinite(value):
-                    found_values.setdefault((row["stage"], term), []).append((step, value))
-    if not found_values:
-        raise InputError(
-            f"{path}: has no value of any loss (columns {', '.join(columns)}). Name a complete metrics CSV."
-        )
-    curves = []
-    for (stage, term), pairs in found_values.items():
-        steps, values = np.array(pairs).T
-        curves.append(LossCurve(stage, term, steps, values))
-    return curves
-
-
-def read_columns(path: Path, wanted: Iterable[str]) -> list[tuple[str, float, dict[str, float]]]:
-    """Stage, step and the wanted columns' finite values of each row of a metrics CSV.
-
-    Raises:
-        InputError: the file is missing, is empty, lacks a column, or has a field that is no number.
-    """
-    _, rows = _read_rows(path)
-    found = []
-    for line, row in rows:
-        values = {name: _number(path, line, name, row[name]) for name in wanted if row.get(name)}
-        known = {name: value for name, value in values.items() if math.isfinite(value)}
-        found.append((row["stage"], _number(path, line, "step", row["step"]), known))
-    return found
-
-
 def smooth(values: ArrayLike, window: int) -> FloatArray:
     """Centred moving mean [R] of `values` [R] over `window` of them, over fewer at both ends."""
     values = np.asarray(values, dtype=np.float64)
@@ -118,18 +63,16 @@ def smooth(values: ArrayLike, window: int) -> FloatArray:
 
 
 def plot_losses(
-    metrics: str | os.PathLike[str], path: str | os.PathLike[str], *, size: tuple[int, int] | None = None
+    curves: Sequence[LossCurve], path: str | os.PathLike[str], *, size: tuple[int, int] | None = None
 ) -> Path:
-    """Write the loss curves of a metrics CSV (see `read_losses`) to `path` as PNG, one panel a stage.
+    """Write loss curves to `path` as PNG, one panel a stage.
 
     Each term is drawn as logged (faint) and smoothed over a fiftieth of its rows; the axis is logarithmic where that
     reads better.
 
     Raises:
-        InputError: the metrics file cannot be used.
         OutputError: the picture cannot be written.
     """
-    curves = read_losses(metrics)
     stages = list(dict.fromkeys(curve.stage for curve in curves))
     figure = palette.new_figure(size or (650 * len(stages), 480))
     panels = figure.subplots(1, len(stages), squeeze=False)[0]
@@ -139,25 +82,23 @@ def plot_losses(
     return palette.save_figure(figure, path)
 
 
-def plot_schedule(metrics: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
-    """Write the learning rate, the gradient norm and the seconds of a step of a metrics CSV to `path` as PNG.
+def plot_schedule(rows: Sequence[tuple[str, float, Mapping[str, float]]], path: str | os.PathLike[str]) -> Path:
+    """Write the learning rate, the gradient norm and the seconds of a step to `path` as PNG.
+
+    Args:
+        rows: stage, step, and values of `SCHEDULE_COLUMNS`, as far as they are there.
+        path: of the picture.
 
     Raises:
-        InputError: the metrics file cannot be used.
         OutputError: the picture cannot be written.
     """
-    columns = {
-        "learning_rate": "learning rate",
-        "gradient_norm": "gradient norm (logarithmic)",
-        "seconds_per_step": "seconds of a step",
-    }
-    rows = read_columns(Path(metrics), columns)
+    columns = SCHEDULE_COLUMNS
     figure = palette.new_figure((1300, 400))
     panels = figure.subplots(1, len(columns), squeeze=False)[0]
     for panel, (column, name) in zip(panels, columns.items(), strict=True):
         for index, stage in enumerate(dict.fromkeys(stage for stage, _, _ in rows)):
-            known = [(step, values[column]) for at, step, values in rows if at == stage and column in values]
-            steps, values = np.array(known, dtype=np.float64).reshape(-1, 2).T
+            logged = [(step, values[column]) for at, step, values in rows if at == stage and column in values]
+            steps, values = np.array(logged, dtype=np.float64).reshape(-1, 2).T
             color = palette.theme().line_color(index)
             panel.plot(steps, values, color=color, linewidth=1.4, label=stage.replace("_", " "))
         palette.style_axes(panel, x_label="step", y_label=name)
@@ -242,7 +183,7 @@ def plot_ap_before_after(
             fontsize=palette.TICK_SIZE,
             color=palette.theme().text,
         )
-    palette.style_axes(axes, x_label="least IoU of a match", y_label=f"AP {recall} (%)", title=title)
+    palette.style_axes(axes, x_label="minimum IoU of a match", y_label=f"AP {recall} (%)", title=title)
     axes.grid(visible=False, axis="x")
     axes.set_xticks(places, [f"{iou:.2f}" for iou in ious])
     axes.margins(y=0.16)
@@ -253,20 +194,30 @@ def plot_ap_before_after(
 
 
 def plot_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
-    """Write one class's AP in space before and after refinement, at moderate difficulty (where a class has it), as PNG.
+    """Write one class's AP in space before and after refinement, at the difficulty that stands for all, as PNG.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    changes = comparison.select("3d", "moderate") or comparison.select("3d")
+    metrics = list(dict.fromkeys(change.metric for change in comparison.changes))
+    metric = "3d" if "3d" in metrics else metrics[0]
+    changes = comparison.select(metric, headline_difficulty(comparison))
     return plot_ap_before_after(
         [each.iou for each in changes],
         [each.before for each in changes],
         [each.after for each in changes],
         path,
-        title=", ".join([comparison.class_name, "3-D", *dict.fromkeys(each.difficulty for each in changes)]),
+        title=", ".join(
+            [comparison.class_name, metric_name(metric), *dict.fromkeys(each.difficulty for each in changes)]
+        ),
         recall=comparison.recall,
     )
+
+
+def headline_difficulty(comparison: Comparison) -> str | None:
+    """The difficulty that stands for all where there is room for one: the middle one, in the protocol's order."""
+    names = list(dict.fromkeys(change.difficulty for change in comparison.changes))
+    return names[len(names) // 2] if names else None
 
 
 def plot_precision_recall(
@@ -308,42 +259,12 @@ def draw_precision_recall(
         if curve.best is not None:
             axes.plot(*curve.best, color=color, markeredgecolor=palette.theme().background, **BEST_MARK)
     if any(curve.best is not None for curve in curves):
-        look = palette.theme()
-        axes.plot([], [], color=look.muted_text, markeredgecolor=look.background, label="best F1", **BEST_MARK)
+        theme = palette.theme()
+        axes.plot([], [], color=theme.muted_text, markeredgecolor=theme.background, label="best F1", **BEST_MARK)
     palette.style_axes(axes, x_label="recall", y_label=y_label, title=title)
     axes.set_xlim(0.0, 1.0)
     axes.set_ylim(0.0, 1.03)
     add_legend(axes, title=legend_title, size=palette.TICK_SIZE)
-
-
-def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The columns of a metrics CSV, and its rows with the lines that they stand in."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or ())
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a metrics file ({error}). Name a run's metrics CSV.") from error
-    missing = [column for column in ("step", "stage") if column not in columns]
-    if missing:
-        found = ", ".join(columns) if columns else "nothing: the file is empty"
-        raise InputError(
-            f"{path}: the header lacks {' and '.join(missing)} (found {found}). Name a metrics CSV that training wrote."
-        )
-    if not rows:
-        raise InputError(f"{path}: has a header but no rows. Train for at least one step before plotting.")
-    return columns, rows
-
-
-def _number(path: Path, line: int, column: str, text: str | None) -> float:
-    try:
-        return float(text or "")
-    except ValueError:
-        raise InputError(
-            f"{path}, line {line}: {column} is {text!r}, not a number. Mend or remove the line (the last line of an "
-            "interrupted run may be cut short)."
-        ) from None
 
 
 def _draw_losses(panel: Axes, curves: Sequence[LossCurve], stage: str) -> None:

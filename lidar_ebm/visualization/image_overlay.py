@@ -19,13 +19,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from numpy.typing import ArrayLike
-from PIL import Image, UnidentifiedImageError
 
-from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.geometry.boxes import corners_3d
-from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE
-from lidar_ebm.geometry.projection import project_to_image
+from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import BoxLayer
 
@@ -38,32 +34,19 @@ EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4),
 FRONT = (0, 3, 7, 4)
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """An image file as [H, W, 3] uint8.
-
-    Raises:
-        InputError: it is missing, or no image that can be read.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as an image ({error}). Copy it again or remove it.") from error
-
-
-def project_edges(boxes: ArrayLike, calibration: Calibration) -> list[np.ndarray]:
-    """What of the edges and heading marks of boxes lies before the camera, in the image.
+def project_edges(boxes: ArrayLike, camera: Camera) -> list[np.ndarray]:
+    """Edges and heading marks of boxes in the image, as far as they lie before the camera.
 
     Args:
         boxes: [M, 7] LiDAR frame.
-        calibration: of this frame.
+        camera: of this frame.
 
     Returns:
         For each box [E, 2, 2]: E segments from (u, v) to (u, v) in pixels, E at most 13 (the mark being the last if it
         is there), not cut to the image. 0 for a box behind the camera or with a number that is not finite.
     """
-    corners = _to_homogeneous(corners_3d(_boxes(boxes)), calibration)  # [M, 8, 3]
-    marks = _to_homogeneous(_heading_marks(_boxes(boxes)), calibration)  # [M, 2, 3]
+    corners = _to_homogeneous(corners_3d(_boxes(boxes)), camera)  # [M, 8, 3]
+    marks = _to_homogeneous(_heading_marks(_boxes(boxes)), camera)  # [M, 2, 3]
     starts, ends = np.array(EDGES).T
     first = np.concatenate([corners[:, starts], marks[:, :1]], axis=1)  # [M, 13, 3]
     last = np.concatenate([corners[:, ends], marks[:, 1:]], axis=1)
@@ -74,31 +57,29 @@ def project_edges(boxes: ArrayLike, calibration: Calibration) -> list[np.ndarray
 def draw_overlay(
     axes: Axes,
     image: np.ndarray | None,
-    calibration: Calibration,
+    camera: Camera,
     *,
     points: ArrayLike | None = None,
     layers: Sequence[BoxLayer] = (),
-    image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE,
     point_size: float = 1.3,
 ) -> None:
     """Draw an image with points and boxes into `axes`, whose data coordinates become pixels (u right, v down).
 
     Args:
-        image: [H, W, 3] uint8; None for an empty one of `image_size`.
-        calibration: of this frame.
+        image: [H, W, 3] uint8; None for an empty one of the camera's size.
+        camera: of this frame.
         points: [N, >= 3] LiDAR frame, m, coloured by their depth; None for none.
         layers: boxes [M, 7] in LiDAR frame, later layers over earlier ones.
-        image_size: width and height in pixels, used where there is no image.
         point_size: diameter of a point in typographic points.
     """
-    width, height = image_size if image is None else (image.shape[1], image.shape[0])
+    width, height = camera.image_size if image is None else (image.shape[1], image.shape[0])
     if image is not None:
         axes.imshow(image, interpolation="nearest", zorder=0)
     axes.set_facecolor(palette.theme().background)
     if points is not None:
-        _draw_points(axes, np.asarray(points), calibration, (width, height), point_size)
+        _draw_points(axes, np.asarray(points), camera, (width, height), point_size)
     for order, layer in enumerate(layers):
-        _draw_boxes(axes, layer, calibration, (width, height), order)
+        _draw_boxes(axes, layer, camera, (width, height), order)
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
     axes.set_aspect("auto")
@@ -106,38 +87,34 @@ def draw_overlay(
 
 
 def plot_overlay(
-    image: str | os.PathLike[str] | np.ndarray | None,
-    calibration: Calibration,
+    image: np.ndarray | None,
+    camera: Camera,
     path: str | os.PathLike[str],
     *,
     points: ArrayLike | None = None,
     layers: Sequence[BoxLayer] = (),
-    image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE,
     title: str = "",
 ) -> Path:
     """Write an image with points and boxes to `path` as PNG: the image pixel for pixel, and a header above it.
 
     Args:
-        image: a file, [H, W, 3] uint8, or None for an empty image of `image_size`, as for simulated frames.
-        calibration: of this frame.
+        image: [H, W, 3] uint8, or None for an empty image of the camera's size.
+        camera: of this frame.
         path: of the picture.
         points: as for `draw_overlay`.
         layers: as for `draw_overlay`.
-        image_size: width and height in pixels, used where there is no image.
         title: of the picture.
 
     Raises:
-        InputError: the image cannot be read.
         OutputError: the file cannot be written.
     """
-    pixels = image if image is None or isinstance(image, np.ndarray) else read_image(image)
-    width, height = image_size if pixels is None else (pixels.shape[1], pixels.shape[0])
+    width, height = camera.image_size if image is None else (image.shape[1], image.shape[0])
     figure = palette.new_figure((width, height + HEADER))
     axes = figure.add_axes((0.0, 0.0, 1.0, height / (height + HEADER)))
-    draw_overlay(axes, pixels, calibration, points=points, layers=layers, image_size=(width, height))
-    look, middle = palette.theme(), 1 - HEADER / 2 / (height + HEADER)
-    figure.text(10 / width, middle, title, fontsize=palette.LABEL_SIZE, color=look.text, va="center", parse_math=False)
-    names = [palette.as_written(f"{layer.name} ({_count(layer)})") for layer in layers]
+    draw_overlay(axes, image, camera, points=points, layers=layers)
+    theme, middle = palette.theme(), 1 - HEADER / 2 / (height + HEADER)
+    figure.text(10 / width, middle, title, fontsize=palette.LABEL_SIZE, color=theme.text, va="center", parse_math=False)
+    names = [palette.as_written(layer.legend()) for layer in layers]
     handles = [
         Line2D([], [], color=layer.color, linewidth=max(layer.linewidth, 2.0), label=name)
         for layer, name in zip(layers, names, strict=True)
@@ -155,18 +132,18 @@ def plot_overlay(
         place = (1 - 190 / width, (height + 26) / (height + HEADER), 170 / width, 8 / (height + HEADER))
         bar_axes = figure.add_axes(place)
         bar = figure.colorbar(ScalarMappable(_depth_norm(), DEPTH_COLORS), cax=bar_axes, orientation="horizontal")
-        bar.outline.set_edgecolor(look.muted_text)
+        bar.outline.set_edgecolor(theme.muted_text)
         bar_axes.xaxis.set_major_locator(FixedLocator([3, 5, 10, 20, 40, 70]))
         bar_axes.xaxis.set_minor_locator(NullLocator())
         bar_axes.xaxis.set_major_formatter(ScalarFormatter())
-        bar_axes.tick_params(labelsize=palette.SMALL_SIZE, labelcolor=look.text, color=look.muted_text, pad=1)
+        bar_axes.tick_params(labelsize=palette.SMALL_SIZE, labelcolor=theme.text, color=theme.muted_text, pad=1)
         bar_axes.text(
             -0.05,
             0.5,
             "depth (m)",
             transform=bar_axes.transAxes,
             fontsize=palette.SMALL_SIZE,
-            color=look.text,
+            color=theme.text,
             ha="right",
             va="center",
         )
@@ -177,10 +154,6 @@ def _boxes(boxes: ArrayLike) -> np.ndarray:
     return np.asarray(boxes, np.float64).reshape(-1, 7)
 
 
-def _count(layer: BoxLayer) -> int:
-    return len(_boxes(layer.boxes))
-
-
 def _heading_marks(boxes: np.ndarray) -> np.ndarray:
     """On the ground, from the middle of each box [M, 7] to a little before its front: [M, 2, 3], LiDAR frame."""
     heading = np.stack([np.cos(boxes[:, 6]), np.sin(boxes[:, 6]), np.zeros(len(boxes))], axis=1)
@@ -188,9 +161,9 @@ def _heading_marks(boxes: np.ndarray) -> np.ndarray:
     return np.stack([middle, middle + heading * (0.5 * boxes[:, 3:4] + 0.15 * boxes[:, 4:5])], axis=1)
 
 
-def _to_homogeneous(places: np.ndarray, calibration: Calibration) -> np.ndarray:
+def _to_homogeneous(places: np.ndarray, camera: Camera) -> np.ndarray:
     """Places [..., 3] of the LiDAR frame as (u * depth, v * depth, depth)."""
-    projection = calibration.p2 @ calibration.lidar_to_rect  # [3, 4]
+    projection = camera.lidar_to_image  # [3, 4]
     return places @ projection[:, :3].T + projection[:, 3]
 
 
@@ -220,12 +193,12 @@ def _clip_polygon(corners: np.ndarray) -> np.ndarray:
     return places[:, :2] / places[:, 2:]
 
 
-def _draw_boxes(axes: Axes, layer: BoxLayer, calibration: Calibration, image_size: tuple[int, int], order: int) -> None:
+def _draw_boxes(axes: Axes, layer: BoxLayer, camera: Camera, image_size: tuple[int, int], order: int) -> None:
     given = _boxes(layer.boxes)
     boxes = given[np.isfinite(given).all(axis=1)]
-    homogeneous = _to_homogeneous(corners_3d(boxes), calibration)  # [M, 8, 3]
+    homogeneous = _to_homogeneous(corners_3d(boxes), camera)  # [M, 8, 3]
     order_drawn = np.argsort(-homogeneous[..., 2].mean(axis=1), kind="stable")  # near ones over far ones
-    edges = project_edges(boxes, calibration)
+    edges = project_edges(boxes, camera)
     limit = 10.0 * max(image_size)  # what is far outside makes Agg slow and draws nothing
     segments = [part for index in order_drawn for part in edges[index] if np.abs(part).max() < limit]
     fronts = [_clip_polygon(homogeneous[index, FRONT]) for index in order_drawn]
@@ -244,11 +217,12 @@ def _draw_boxes(axes: Axes, layer: BoxLayer, calibration: Calibration, image_siz
 
 
 def _draw_points(
-    axes: Axes, points: np.ndarray, calibration: Calibration, image_size: tuple[int, int], point_size: float
+    axes: Axes, points: np.ndarray, camera: Camera, image_size: tuple[int, int], point_size: float
 ) -> None:
     points = points[np.isfinite(points[:, :3]).all(axis=1)]
     with np.errstate(divide="ignore", invalid="ignore"):  # at the camera's plane; such points are left out
-        pixels, depth = project_to_image(points[:, :3].astype(np.float64), calibration)
+        homogeneous = _to_homogeneous(points[:, :3].astype(np.float64), camera)
+        pixels, depth = homogeneous[:, :2] / homogeneous[:, 2:], homogeneous[:, 2]
     seen = depth > NEAR
     seen &= (pixels > -0.5).all(axis=1) & (pixels < np.array(image_size) - 0.5).all(axis=1)
     pixels, depth = pixels[seen], depth[seen]

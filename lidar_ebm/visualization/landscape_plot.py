@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from lidar_ebm.energy.box_space import BOX_NAMES
-from lidar_ebm.inference.landscape import YAW, Landscape, Slice, unwrapped
+from lidar_ebm.energy.landscape import YAW, Landscape, Slice, unwrapped
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import after_layer, before_layer, draw_bev, label_layer, view_around
 
@@ -32,7 +32,7 @@ AXIS_LABELS = {
     "h": "height (m)",
     "yaw": "yaw (°)",
 }
-_TITLES = ("Where it is", "How long and wide", "How high it lies and is")
+_TITLES = ("Position", "Length and width", "Height above ground and height")
 _MAP_WIDTH, _LEFT, _STEP = 0.25, 0.055, 0.307  # shares of the picture's width
 _MINUS = "\N{MINUS SIGN}"  # as matplotlib writes it at the axes
 _FALL = 0.12  # share of a plane's lowest f that one colour stands for
@@ -68,7 +68,7 @@ def plot_landscape(
 
 def draw_plane(axes: Axes, landscape: Landscape, plane: Slice, norm: Normalize) -> None:
     """Draw one plane: f as colours and contours, credible regions, the path, and the boxes as points."""
-    look = palette.theme()
+    theme = palette.theme()
     # As in bird's-eye views x points up and y left; elsewhere the first number runs to the right.
     seen_from_above = plane.names == ("x", "y")
     up, right = (0, 1) if seen_from_above else (1, 0)
@@ -95,7 +95,7 @@ def draw_plane(axes: Axes, landscape: Landscape, plane: Slice, norm: Normalize) 
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.spines[:].set_visible(True)
-    axes.spines[:].set_color(look.muted_text)
+    axes.spines[:].set_color(theme.muted_text)
 
 
 def draw_surroundings(axes: Axes, landscape: Landscape) -> None:
@@ -118,12 +118,12 @@ def draw_surroundings(axes: Axes, landscape: Landscape) -> None:
 
 def draw_yaw(axes: Axes, landscape: Landscape, curve: Slice) -> None:
     """Draw f over yaw near the refined box, with credible intervals and the path."""
-    look, yaw = palette.theme(), np.degrees(curve.axes[0])
+    theme, yaw = palette.theme(), np.degrees(curve.axes[0])
     lowest = float(curve.f.min())
     for level, alpha in zip(LEVELS, (0.45, 0.22), strict=True):
         inside = curve.f >= curve.threshold(level, landscape.temperature)
-        axes.fill_between(yaw, lowest, curve.f, where=inside, color=look.region, alpha=alpha, linewidth=0, zorder=1)
-    axes.plot(yaw, curve.f, color=look.text, linewidth=1.6, zorder=3)
+        axes.fill_between(yaw, lowest, curve.f, where=inside, color=theme.region, alpha=alpha, linewidth=0, zorder=1)
+    axes.plot(yaw, curve.f, color=theme.text, linewidth=1.6, zorder=3)
     path = np.degrees(unwrapped(landscape.path[:, YAW], landscape.box[YAW] - np.pi))
     _draw_path(axes, np.column_stack([path, np.interp(path, yaw, curve.f)]))
     _mark_yaws(axes, landscape, curve)
@@ -133,10 +133,10 @@ def draw_yaw(axes: Axes, landscape: Landscape, curve: Slice) -> None:
 
 def draw_turn(axes: Axes, landscape: Landscape) -> None:
     """Draw f over a whole turn: the other ways that the box could face."""
-    look, curve = palette.theme(), landscape.turn
+    theme, curve = palette.theme(), landscape.turn
     yaw = np.degrees(curve.axes[0])
-    axes.fill_between(yaw, float(curve.f.min()), curve.f, color=look.muted_text, alpha=0.15, linewidth=0, zorder=1)
-    axes.plot(yaw, curve.f, color=look.text, linewidth=1.6, zorder=3)
+    axes.fill_between(yaw, float(curve.f.min()), curve.f, color=theme.muted_text, alpha=0.15, linewidth=0, zorder=1)
+    axes.plot(yaw, curve.f, color=theme.text, linewidth=1.6, zorder=3)
     _mark_yaws(axes, landscape, curve)
     axes.set_xlim(yaw[0], yaw[-1])
     axes.xaxis.set_major_locator(MultipleLocator(45.0))
@@ -203,29 +203,29 @@ def _norm(landscape: Landscape) -> Normalize:
 
 
 def _add_color_bar(figure: Figure, norm: Normalize) -> None:
-    look = palette.theme()
+    theme = palette.theme()
     axes = figure.add_axes((_LEFT + 2 * _STEP + _MAP_WIDTH + 0.015, 0.4775, 0.012, 0.37))
     bar = figure.colorbar(ScalarMappable(norm, palette.ENERGY_COLORS), cax=axes, extend="min")
-    bar.outline.set_edgecolor(look.muted_text)
-    axes.tick_params(labelsize=palette.TICK_SIZE, labelcolor=look.text, color=look.muted_text)
-    axes.set_title("f", fontsize=palette.LABEL_SIZE, color=look.text)
+    bar.outline.set_edgecolor(theme.muted_text)
+    axes.tick_params(labelsize=palette.TICK_SIZE, labelcolor=theme.text, color=theme.muted_text)
+    axes.set_title("f", fontsize=palette.LABEL_SIZE, color=theme.text)
 
 
 def _write_heading(figure: Figure, landscape: Landscape, title: str) -> None:
-    look = palette.theme()
-    figure.text(_LEFT, 0.972, title, fontsize=palette.TITLE_SIZE, color=look.text, va="top", parse_math=False)
+    theme = palette.theme()
+    figure.text(_LEFT, 0.972, title, fontsize=palette.TITLE_SIZE, color=theme.text, va="top", parse_math=False)
     facts = [f"score {landscape.score:.2f}", f"f {landscape.path_f[0]:.1f} → {landscape.f:.1f}".replace("-", _MINUS)]
     if landscape.overlaps is not None:
         before, after = landscape.overlaps
         facts.append(f"IoU with the label {before:.3f} → {after:.3f}")
     facts.append(f"temperature {landscape.temperature:.2f}")
-    figure.text(_LEFT, 0.942, "    ".join(facts), fontsize=palette.LABEL_SIZE, color=look.muted_text, va="top")
+    figure.text(_LEFT, 0.942, "    ".join(facts), fontsize=palette.LABEL_SIZE, color=theme.muted_text, va="top")
     figure.text(
         _LEFT + 2 * _STEP + _MAP_WIDTH,
         0.968,
         "A map holds the other five numbers at the refined box;\nthe ascent's path is projected onto it.",
         fontsize=palette.TICK_SIZE,
-        color=look.muted_text,
+        color=theme.muted_text,
         ha="right",
         va="top",
     )

@@ -15,10 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lidar_ebm.visualization.open3d_import import import_open3d
 from lidar_ebm.visualization.palette import Theme, theme
-from lidar_ebm.visualization.scene_frames import SceneFrame
+from lidar_ebm.visualization.scene import SceneFrame
 from lidar_ebm.visualization.scene_geometry import (
     BOX_RADIUS,
-    Coloring,
     Pose,
     box_segments,
     colored_points,
@@ -33,11 +32,11 @@ POINT_SIZE = 2  # pixels
 EDGE_WIDTH = 1.6  # pixels, of box edges at least, however far they are
 SCALE_WIDTH = 120  # pixels, of the bar that says what points' colours mean
 ROWS = 256  # of samples that rays are cast for at a time, which bounds the memory
-LEAST_DEPTH = 0.1  # m; what is nearer to the eye is not seen
+MINIMUM_DEPTH = 0.1  # m; what is nearer to the eye is not seen
 
 
 def render(
-    frame: SceneFrame, pose: Pose, *, color: Coloring = "height", size: tuple[int, int] = SIZE, legend: bool = True
+    frame: SceneFrame, pose: Pose, *, color: str = "height", size: tuple[int, int] = SIZE, legend: bool = True
 ) -> np.ndarray:
     """A picture [H, W, 3] uint8 of a frame with all its sets of boxes, in the theme in use.
 
@@ -51,24 +50,24 @@ def render(
     Raises:
         InputError: Open3D, or a library of the system that it needs, is missing.
     """
-    o3d, look = import_open3d(), theme()
+    o3d, current = import_open3d(), theme()
     fine = (FINER * size[0], FINER * size[1])
     samples = np.empty((fine[1], fine[0], 3), np.uint8)
-    samples[:] = _bytes(look.background)
+    samples[:] = _bytes(current.background)
     depth = np.full((fine[1], fine[0]), np.inf, np.float32)
-    _draw_points(samples, depth, frame, pose, color, look)
+    _draw_points(samples, depth, frame, pose, color, current)
     _draw_boxes(samples, depth, frame, pose, o3d)
     picture = samples.reshape(size[1], FINER, size[0], FINER, 3).mean(axis=(1, 3)).round().astype(np.uint8)
-    return _with_legend(picture, frame, color, look) if legend else picture
+    return _with_legend(picture, frame, color, current) if legend else picture
 
 
 def _draw_points(
-    samples: np.ndarray, depth: np.ndarray, frame: SceneFrame, pose: Pose, color: Coloring, look: Theme
+    samples: np.ndarray, depth: np.ndarray, frame: SceneFrame, pose: Pose, color: str, current: Theme
 ) -> None:
     """Round spots in `samples` [H, W, 3] where a frame's points are, and how far they are in `depth` [H, W], m."""
     height, width = depth.shape
     away = (frame.points[:, :3].astype(np.float64) - pose.eye) @ pose.axes()[2]
-    seen = np.flatnonzero(away > LEAST_DEPTH)
+    seen = np.flatnonzero(away > MINIMUM_DEPTH)
     seen = seen[np.argsort(-away[seen], kind="stable")]  # the nearest is written last and stays
     places = project(frame.points[seen, :3], pose, (width, height))
     inside = ((places > -POINT_SIZE * FINER) & (places < np.array([width, height]) + POINT_SIZE * FINER)).all(axis=1)
@@ -83,7 +82,7 @@ def _draw_points(
     nearest = np.full(height * width, -1, np.int64)
     nearest[at[:, 1] * width + at[:, 0]] = point
     covered = np.flatnonzero(nearest >= 0)
-    rgb = (255 * colored_points(frame, color, look)).round().astype(np.uint8)
+    rgb = (255 * colored_points(frame, color, current)).round().astype(np.uint8)
     samples.reshape(-1, 3)[covered] = rgb[nearest[covered]]
     depth.reshape(-1)[covered] = away[nearest[covered]]
 
@@ -114,8 +113,8 @@ def _draw_boxes(samples: np.ndarray, depth: np.ndarray, frame: SceneFrame, pose:
         rays[..., :3] = pose.eye
         rays[..., 3:] = upwards[:, None] + sideways + forward  # so that a ray's parameter is the depth
         hits = scene.cast_rays(o3d.core.Tensor(rays))
-        found = hits["t_hit"].numpy()
-        front = (found < depth[rows]) & (found > LEAST_DEPTH)
+        reached = hits["t_hit"].numpy()
+        front = (reached < depth[rows]) & (reached > MINIMUM_DEPTH)
         samples[rows][front] = table[hits["geometry_ids"].numpy()[front]]
 
 
@@ -123,29 +122,31 @@ def _bytes(color: Any) -> np.ndarray:
     return np.round(255 * np.array(to_rgb(color))).astype(np.uint8)
 
 
-def _with_legend(picture: np.ndarray, frame: SceneFrame, color: Coloring, look: Theme) -> np.ndarray:
+def _with_legend(picture: np.ndarray, frame: SceneFrame, color: str, current: Theme) -> np.ndarray:
     image = Image.fromarray(picture)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=16)
-    draw.text((14, 10), f"Frame {frame.name}, {len(frame.points):,} points", fill=look.text, font=font)
+    draw.text((14, 10), f"Frame {frame.name}, {len(frame.points):,} points", fill=current.text, font=font)
     for row, each in enumerate(frame.sets):
         top = 36 + 22 * row
         draw.rectangle((14, top + 4, 34, top + 14), fill=each.color)
-        draw.text((42, top), f"{each.name} ({len(each.boxes)})", fill=look.text, font=font)
+        draw.text((42, top), each.legend(), fill=current.text, font=font)
     if len(frame.points):
-        _draw_scale(draw, image.height, color, look, font)
+        _draw_scale(draw, image.height, frame, color, current, font)
     return np.asarray(image)
 
 
-def _draw_scale(draw: ImageDraw.ImageDraw, height: int, color: Coloring, look: Theme, font: Any) -> None:
-    """What the points' colours mean, at the lower left."""
-    top, (low, high) = height - 30, scale_ends(color, look)
+def _draw_scale(
+    draw: ImageDraw.ImageDraw, height: int, frame: SceneFrame, color: str, current: Theme, font: Any
+) -> None:
+    """Write at the lower left what the points' colours mean."""
+    top, (low, high) = height - 30, scale_ends(frame, color, current)
     if color == "boxes":
         for row, (words, rgb) in enumerate((high, low)):
             draw.ellipse((19, top - 22 * row + 4, 29, top - 22 * row + 14), fill=tuple(_bytes(rgb).tolist()))
-            draw.text((42, top - 22 * row), words, fill=look.text, font=font)
+            draw.text((42, top - 22 * row), words, fill=current.text, font=font)
         return
-    draw.text((14, top), low[0], fill=look.text, font=font)
+    draw.text((14, top), low[0], fill=current.text, font=font)
     left = 22 + round(draw.textlength(low[0], font=font))
-    for step, rgb in enumerate(look.heights(np.linspace(0, 1, SCALE_WIDTH))):
+    for step, rgb in enumerate(current.heights(np.linspace(0, 1, SCALE_WIDTH))):
         draw.line((left + step, top + 4, left + step, top + 14), fill=tuple(_bytes(rgb).tolist()))
-    draw.text((left + SCALE_WIDTH + 8, top), high[0], fill=look.text, font=font)
+    draw.text((left + SCALE_WIDTH + 8, top), high[0], fill=current.text, font=font)

@@ -11,15 +11,17 @@ every picture. Pictures follow the theme that is in use while they are drawn and
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.patches import Patch
@@ -27,10 +29,14 @@ from matplotlib.patches import Patch
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write
 
+CLASS_SEED = 19005  # with which the names of common road users have different colours
+CLASS_SHADES = 3  # of each colour
+CLASS_SHARE = 0.6  # of the colour itself in its second and third shade
+
 
 @dataclass(frozen=True)
 class Theme:
-    """The colours of one look."""
+    """Colours of all pictures, for one background."""
 
     name: str
     background: str
@@ -53,6 +59,17 @@ class Theme:
     def line_color(self, index: int) -> str:
         """The colour of the `index`-th line, from 0, of those that are none of label, before and after."""
         return self.cycle[index % len(self.cycle)]
+
+    def class_color(self, name: str) -> str:
+        """The colour of a class, by its name alone (in any case of letters): the same in every picture and frame."""
+        shade, place = divmod(
+            zlib.crc32(f"{CLASS_SEED} {name.lower()}".encode()) % (CLASS_SHADES * len(self.cycle)), len(self.cycle)
+        )
+        other = (self.cycle[place], self.text, self.background)[shade]  # that the second and third shade lean to
+        red, green, blue = CLASS_SHARE * np.array(to_rgb(self.cycle[place])) + (1 - CLASS_SHARE) * np.array(
+            to_rgb(other)
+        )
+        return to_hex((red, green, blue))
 
 
 LIGHT = Theme(
@@ -166,17 +183,17 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
 def style_axes(axes: Axes, *, x_label: str = "", y_label: str = "", title: str = "", grid: bool = True) -> None:
     """Give `axes` the fonts, spines and grid that all pictures share."""
-    look = theme()
-    axes.set_facecolor(look.background)
-    axes.set_title(as_written(title), fontsize=TITLE_SIZE, color=look.text)
-    axes.set_xlabel(x_label, fontsize=LABEL_SIZE, color=look.text)
-    axes.set_ylabel(y_label, fontsize=LABEL_SIZE, color=look.text)
-    axes.tick_params(labelsize=TICK_SIZE, labelcolor=look.text, color=look.muted_text)
+    current = theme()
+    axes.set_facecolor(current.background)
+    axes.set_title(as_written(title), fontsize=TITLE_SIZE, color=current.text)
+    axes.set_xlabel(x_label, fontsize=LABEL_SIZE, color=current.text)
+    axes.set_ylabel(y_label, fontsize=LABEL_SIZE, color=current.text)
+    axes.tick_params(labelsize=TICK_SIZE, labelcolor=current.text, color=current.muted_text)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(look.muted_text)
+    axes.spines[["left", "bottom"]].set_color(current.muted_text)
     axes.set_axisbelow(True)
     if grid:
-        axes.grid(color=look.grid, linewidth=0.8)
+        axes.grid(color=current.grid, linewidth=0.8)
 
 
 def as_written(name: str) -> str:
@@ -187,12 +204,12 @@ def as_written(name: str) -> str:
 
 def _style_legends(figure: Figure) -> None:
     """Give legends, whose colours matplotlib chooses, those of the theme."""
-    look = theme()
+    current = theme()
     for legend in figure.findobj(Legend):
         assert isinstance(legend, Legend)
         frame = legend.get_frame()
         assert isinstance(frame, Patch)
-        frame.set_facecolor(look.background)
-        frame.set_edgecolor(look.grid)
+        frame.set_facecolor(current.background)
+        frame.set_edgecolor(current.grid)
         for text in (*legend.get_texts(), legend.get_title()):
-            text.set_color(look.text)
+            text.set_color(current.text)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -14,14 +14,15 @@ from lidar_ebm.geometry.boxes import corners_3d, points_in_boxes
 from lidar_ebm.visualization.bev_plot import HEIGHT_LIMITS
 from lidar_ebm.visualization.image_overlay import EDGES
 from lidar_ebm.visualization.palette import Theme
-from lidar_ebm.visualization.scene_frames import SceneFrame
+from lidar_ebm.visualization.scene import REFLECTANCE, SceneFrame
+from lidar_ebm.visualization.views import is_all_around, view_of
 
 Rgb = tuple[float, float, float]  # 0..1
-Coloring = Literal["height", "reflectance", "distance", "boxes"]
-# What the colours of points mean, and the values at the scale's ends.
+COLORINGS = ("height", "distance", "boxes")  # of points, beside the channels that they have
+# What the colours of points mean, and the values at the scale's ends; of other channels these are the frame's own.
 SCALES = {
     "height": ("m, height", *HEIGHT_LIMITS),
-    "reflectance": ("reflectance", 0.0, 1.0),
+    REFLECTANCE: ("reflectance", 0.0, 1.0),
     "distance": ("m, distance", 0.0, 70.0),
 }
 BOX_RADIUS = 0.035  # m, of the tubes that rays see edges as
@@ -30,7 +31,7 @@ SIDES = 6  # of a tube
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a picture is taken from, in the LiDAR frame, m."""
+    """Place that a picture is taken from, in the LiDAR frame, m."""
 
     eye: tuple[float, float, float]
     target: tuple[float, float, float]
@@ -49,7 +50,7 @@ class Pose:
         except ValueError:
             values = []
         if len(values) != 6 or not all(map(math.isfinite, values)) or values[:3] == values[3:]:
-            raise InputError(f"--pose {text!r}: give x,y,z of the eye and x,y,z of what it looks at, in m.")
+            raise InputError(f"pose {text!r}: give x,y,z of the eye and x,y,z of what it looks at, in m.")
         eye, target = (values[0], values[1], values[2]), (values[3], values[4], values[5])
         straight = eye[:2] == target[:2]  # down or up: then x forward is up in the picture
         return cls(eye, target, up=(1.0, 0.0, 0.0) if straight else (0.0, 0.0, 1.0))
@@ -73,6 +74,16 @@ POSES = {
 }
 
 
+def pose_of(name: str, frame: SceneFrame) -> Pose:
+    """The place of `POSES` that suits a frame: from above, one that looks all around has its sensor in the middle."""
+    boxes, camera = frame.boxes(), frame.camera is not None
+    if name != "above" or not is_all_around(frame.points, boxes, camera=camera):
+        return POSES[name]
+    above = POSES["above"]
+    half = view_of(frame.points, boxes, camera=camera)[2]
+    return Pose((0.0, 0.0, half / math.tan(math.radians(above.field_of_view) / 2)), (0.0, 0.0, 0.0), up=above.up)
+
+
 def project(places: np.ndarray, pose: Pose, size: tuple[int, int]) -> np.ndarray:
     """Pixels [N, 2] (right, down) of places [N, 3] in a picture of (width, height); NaN behind the eye."""
     x, y, depth = ((np.asarray(places, np.float64) - pose.eye) @ pose.axes().T).T
@@ -81,18 +92,49 @@ def project(places: np.ndarray, pose: Pose, size: tuple[int, int]) -> np.ndarray
     return np.stack([size[0] / 2 + scale * x / depth, size[1] / 2 - scale * y / depth], axis=1)
 
 
-def point_colors(points: np.ndarray, boxes: np.ndarray, by: Coloring, theme: Theme) -> np.ndarray:
-    """Colours [N, 3], 0..1, of points [N, 4]; those by membership take points within any of boxes [M, 7] out."""
+def colorings(channels: Sequence[str]) -> tuple[str, ...]:
+    """All that points with these channels can be coloured by."""
+    return (COLORINGS[0], *(name for name in channels if name not in COLORINGS), *COLORINGS[1:])
+
+
+def colored_points(frame: SceneFrame, by: str, theme: Theme) -> np.ndarray:
+    """Colours [N, 3], 0..1, of a frame's points; those by membership are by all of its sets of boxes.
+
+    Args:
+        frame: points and boxes.
+        by: one of `colorings`; points without this channel have the colour of the lowest value.
+        theme: light or dark.
+    """
+    points = frame.points
     if by == "boxes":
-        inside = np.asarray(points_in_boxes(points, boxes)).any(axis=1, keepdims=True)  # [N, 1]
+        boxes = frame.boxes()
+        inside = np.asarray(points_in_boxes(points, boxes[np.isfinite(boxes).all(axis=1)])).any(axis=1, keepdims=True)
         return np.where(inside, inside_color(theme), outside_color(theme))
-    values = {
-        "height": points[:, 2],
-        "reflectance": points[:, 3],
-        "distance": np.hypot(points[:, 0], points[:, 1]),
-    }[by]
-    _, low, high = SCALES[by]
-    return theme.heights(np.clip((values - low) / (high - low), 0, 1))[:, :3]
+    _, low, high = scale_of(frame, by)
+    with np.errstate(invalid="ignore"):
+        shares = np.clip((_values(frame, by) - low) / (high - low), 0, 1)
+    return theme.heights(np.nan_to_num(shares))[:, :3]
+
+
+def scale_of(frame: SceneFrame, by: str) -> tuple[str, float, float]:
+    """Words for what a frame's points are coloured by, and the lowest and the highest value that colours tell apart."""
+    if by in SCALES:
+        return SCALES[by]
+    values = _values(frame, by)
+    values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    return by.replace("_", " "), low, high if high > low else low + 1.0
+
+
+def _values(frame: SceneFrame, by: str) -> np.ndarray:
+    """A number [N] of each point."""
+    if by == "height":
+        return frame.points[:, 2]
+    if by == "distance":
+        return np.hypot(frame.points[:, 0], frame.points[:, 1])
+    if by in frame.channels:
+        return frame.points[:, 3 + frame.channels.index(by)]
+    return np.zeros(len(frame.points), np.float32)
 
 
 def inside_color(theme: Theme) -> Rgb:
@@ -105,17 +147,13 @@ def outside_color(theme: Theme) -> Rgb:
     return to_rgb(theme.heights(0.25)[:3])
 
 
-def scale_ends(by: Coloring, theme: Theme) -> tuple[tuple[str, Rgb], tuple[str, Rgb]]:
-    """What a legend says at the two ends of the scale of points' colours, each with the colour it is written in."""
+def scale_ends(frame: SceneFrame, by: str, theme: Theme) -> tuple[tuple[str, Rgb], tuple[str, Rgb]]:
+    """Texts of a legend at the two ends of the scale of points' colours, each with the colour it is written in."""
     if by == "boxes":
         return ("other points", outside_color(theme)), ("points in boxes", inside_color(theme))
-    words, low, high = SCALES[by]
-    return (f"{low:g}", to_rgb(theme.text)), (f"{high:g} {words}", to_rgb(theme.text))
-
-
-def colored_points(frame: SceneFrame, by: Coloring, theme: Theme) -> np.ndarray:
-    """Colours [N, 3], 0..1, of a frame's points; those by membership are by all of its sets of boxes."""
-    return point_colors(frame.points, np.concatenate([np.zeros((0, 7)), *(s.boxes for s in frame.sets)]), by, theme)
+    words, low, high = scale_of(frame, by)
+    low = 0.0 if abs(low) < 1e-3 * (high - low) else low
+    return (f"{low:.3g}", to_rgb(theme.text)), (f"{high:.3g} {words}", to_rgb(theme.text))
 
 
 def box_segments(boxes: np.ndarray) -> np.ndarray:

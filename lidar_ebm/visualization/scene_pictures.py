@@ -1,46 +1,36 @@
-"""From frames' files to pictures of them, still or moving, from any of the places that pictures are taken from."""
+"""Pictures of frames, still or moving, from any of the places that pictures are taken from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast, get_args
 
 from PIL import Image
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import BoxLayer
 from lidar_ebm.visualization.image_overlay import plot_overlay
-from lidar_ebm.visualization.scene_frames import LABEL, BoxFilter, SceneFrame, SceneFrames
-from lidar_ebm.visualization.scene_geometry import POSES, Coloring, Pose
+from lidar_ebm.visualization.scene import LABEL, BoxFilter, SceneFrame
+from lidar_ebm.visualization.scene_geometry import POSES, Pose, colorings, pose_of
 
 IMAGE = "image"
 
 
-def choose_frames(frames: SceneFrames, names: Sequence[str] | None, whole_folder: bool) -> list[int]:
-    """Places of the frames of these names; without names the first of a folder, or all of the given files.
+def check_coloring(frame: SceneFrame, color: str) -> str:
+    """Name that a frame's points can be coloured by.
 
     Raises:
-        InputError: a name is unknown.
+        InputError: it is unknown, and no channel of the points.
     """
-    if not names:
-        return list(range(1 if whole_folder else len(frames)))
-    return list(dict.fromkeys(map(frames.index_of, names)))
-
-
-def check_coloring(color: str) -> Coloring:
-    """What points are coloured by.
-
-    Raises:
-        InputError: it is unknown.
-    """
-    if color not in get_args(Coloring):
-        raise InputError(f"--color {color!r}: choose one of {', '.join(get_args(Coloring))}.")
-    return cast("Coloring", color)
+    if color not in colorings(frame.channels):
+        raise InputError(
+            f"color {color!r}: the points of frame {frame.name} have no such channel; choose one of "
+            f"{', '.join(colorings(frame.channels))}."
+        )
+    return color
 
 
 def write_pictures(
@@ -53,6 +43,7 @@ def write_pictures(
     chosen: BoxFilter = BoxFilter(),  # noqa: B008 (frozen, without state)
     theme: palette.Theme = palette.LIGHT,
     animate: str | None = None,
+    by_class: bool = False,
 ) -> list[Path]:
     """Write OUT/NAME_SEEN.png of frames, or with `animate` OUT/NAME_ANIMATE.gif.
 
@@ -61,48 +52,64 @@ def write_pictures(
         out: folder of the pictures.
         seen: a name of `POSES`, or "image": points and boxes in the camera's image.
         pose: another place to look from, in place of `seen`; files then end in _pose.
-        color: of the points, by height, reflectance, distance or boxes; in the image it is by depth.
+        color: of the points: height, distance, boxes, or a channel that they have; in the image it is by depth.
         chosen: boxes that are shown.
         theme: light or dark.
         animate: one of `animation.KINDS`.
+        by_class: boxes in the colours of their classes rather than of their sets.
 
     Raises:
-        InputError: `seen`, `color` or `animate` is unknown, or a library is missing.
+        InputError: `seen`, `color` or `animate` is unknown, a frame has no camera to see it by, or a library is
+            missing.
         OutputError: a picture cannot be written.
     """
     if seen not in (*POSES, IMAGE):
-        raise InputError(f"--from {seen!r}: choose one of {', '.join((*POSES, IMAGE))}.")
-    coloring, written = check_coloring(color), list[Path]()
+        raise InputError(f"seen from {seen!r}: choose one of {', '.join((*POSES, IMAGE))}.")
     if seen == IMAGE and animate is not None:
-        raise InputError("--animate: what is drawn in the camera's image does not move; leave out --from image.")
-    place, suffix = (POSES.get(seen), seen) if pose is None else (pose, "pose")
-    with palette.use_theme(theme):
-        if animate is not None:  # each with a bar of its own
-            start = place or POSES["behind"]
-            return [_animate(frame.filtered(chosen), animate, Path(out), start, coloring) for frame in frames]
-        with progress_bar("Drawing", len(frames)) as bar:
-            for frame in frames:
-                shown, path = frame.filtered(chosen), Path(out) / f"{frame.name}_{suffix}.png"
-                written.append(overlay(shown, path) if place is None else _screenshot(shown, path, place, coloring))
+        raise InputError(
+            f"animate {animate!r}: what is drawn in the camera's image does not move; choose another view."
+        )
+    written, suffix = list[Path](), seen if pose is None else "pose"
+    with palette.use_theme(theme), progress_bar("Drawing", 0 if animate else len(frames)) as bar:
+        for frame in frames:
+            shown = frame.filtered(chosen)
+            shown = shown.by_class(theme) if by_class else shown
+            check_coloring(shown, color)
+            place = pose if pose is not None or seen == IMAGE else pose_of(seen, shown)
+            path = Path(out) / f"{frame.name}_{animate or suffix}.{'gif' if animate else 'png'}"
+            if animate is not None:
+                written.append(_animate(shown, animate, path, place or POSES["behind"], color))
+            else:
+                written.append(overlay(shown, path) if place is None else _screenshot(shown, path, place, color))
                 bar.advance()
     return written
 
 
 def overlay(frame: SceneFrame, path: Path) -> Path:
-    """Points and all sets of boxes in the frame's image; in an empty one of the nominal camera where there is none.
+    """Write points and all sets of boxes in the camera's image as PNG; an empty image where the frame has none.
 
     Raises:
-        InputError: the image cannot be read.
+        InputError: the frame has no camera.
         OutputError: the file cannot be written.
     """
+    if frame.camera is None:
+        raise InputError(
+            f"frame {frame.name}: has no camera to draw into; choose a view from {' or '.join(POSES)} instead."
+        )
     layers = [
-        BoxLayer(each.name, each.boxes, each.color, linewidth=3.0 if each.name == LABEL else 1.5) for each in frame.sets
+        BoxLayer(
+            each.name,
+            each.boxes,
+            each.color,
+            linewidth=3.0 if each.name.partition(":")[0] == LABEL else 1.5,
+            caption=each.legend(),
+        )
+        for each in frame.sets
     ]
-    calibration = Calibration.nominal() if frame.calibration is None else frame.calibration
-    return plot_overlay(frame.image, calibration, path, points=frame.points, layers=layers, title=frame.name)
+    return plot_overlay(frame.image, frame.camera, path, points=frame.points, layers=layers, title=frame.name)
 
 
-def _screenshot(frame: SceneFrame, path: Path, pose: Pose, color: Coloring) -> Path:
+def _screenshot(frame: SceneFrame, path: Path, pose: Pose, color: str) -> Path:
     from lidar_ebm.visualization.offscreen import render  # Open3D is an extra
 
     picture = render(frame, pose, color=color)
@@ -111,7 +118,7 @@ def _screenshot(frame: SceneFrame, path: Path, pose: Pose, color: Coloring) -> P
     return path
 
 
-def _animate(frame: SceneFrame, kind: str, out: Path, pose: Pose, color: Coloring) -> Path:
-    from lidar_ebm.visualization.animation import write_animation
+def _animate(frame: SceneFrame, kind: str, path: Path, pose: Pose, color: str) -> Path:
+    from lidar_ebm.visualization.animation import write_animation  # Open3D is an extra
 
-    return write_animation(frame, kind, out / f"{frame.name}_{kind}.gif", pose=pose, color=color)
+    return write_animation(frame, kind, path, pose=pose, color=color)

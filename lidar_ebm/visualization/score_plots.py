@@ -123,12 +123,12 @@ def plot_before_after_curves(
     for curve in shown:
         axes = grid[metrics.index(curve.metric)][overlaps.index(curve.iou)]
         first = before.curve(curve.class_name, curve.metric, curve.difficulty, curve.iou)
-        look = palette.theme()
-        lines = [] if first is None else [_line_of(first, "before", look.before)]
-        lines.append(_line_of(curve, "after", look.after))
+        theme = palette.theme()
+        lines = [] if first is None else [_line_of(first, "before", theme.before)]
+        lines.append(_line_of(curve, "after", theme.after))
         title = f"{_panel_title([curve])}, {curve.difficulty}"
         draw_precision_recall(axes, lines, title=title)
-        axes.set_title(title, fontsize=palette.LABEL_SIZE, color=look.text)
+        axes.set_title(title, fontsize=palette.LABEL_SIZE, color=theme.text)
     figure.tight_layout()
     return palette.save_figure(figure, path)
 
@@ -170,14 +170,14 @@ def _draw_curves(axes: Axes, panel: Panel) -> None:
 def _line_of(curve: Curve, name: str, color: str | None = None) -> PrecisionRecallCurve:
     """A curve over the recall that was reached, with its AP in its name."""
     count = len(curve.thresholds)
-    found = curve.true_positives / np.maximum(curve.true_positives + curve.misses, 1)  # as of the best point
+    recall = curve.true_positives / np.maximum(curve.true_positives + curve.misses, 1)  # as of the best point
     best = curve.best if curve.metric != "aos" else None  # which tells of precision, not of orientation
     few = FEW_MARK if has_few_labels(curve) else ""
     # Behind the last recall that is reached precision is 0, which a step down says.
-    end = found[-1:][found[-1:] < 1.0]
+    end = recall[-1:][recall[-1:] < 1.0]
     return PrecisionRecallCurve(
         f"{name} {curve.ap():.2f}{few}",
-        np.concatenate(([0.0], found, end)),
+        np.concatenate(([0.0], recall, end)),
         np.concatenate((curve.precision[:1], curve.precision[:count], np.zeros(len(end)))),
         color=color,
         best=(best.recall, best.precision) if best is not None and best.true_positives else None,
@@ -190,17 +190,17 @@ def _draw_bands(axes: Axes, panel: Panel) -> None:
     named = shown_difficulty(panel)
     counts = dict.fromkeys(bands, 0)
     for index, difficulty in enumerate(dict.fromkeys(curve.difficulty for curve in panel)):
-        found = dict.fromkeys(bands, float("nan"))
+        shown = dict.fromkeys(bands, float("nan"))
         few = []
         for curve in panel:
             if curve.difficulty == difficulty and curve.distance is not None and curve.label_count:
-                found[curve.distance] = curve.ap()
+                shown[curve.distance] = curve.ap()
                 few += [curve.distance] if has_few_labels(curve) else []
                 if difficulty == named:
                     counts[curve.distance] = curve.label_count
         color = palette.theme().line_color(index)
-        axes.plot(range(len(bands)), list(found.values()), color=color, marker="o", linewidth=1.8, label=difficulty)
-        places = [(bands.index(band), found[band]) for band in few]
+        axes.plot(range(len(bands)), list(shown.values()), color=color, marker="o", linewidth=1.8, label=difficulty)
+        places = [(bands.index(band), shown[band]) for band in few]
         axes.plot(
             *np.reshape(places, (-1, 2)).T,
             color=color,
@@ -221,10 +221,10 @@ def _draw_bands(axes: Axes, panel: Panel) -> None:
 
 
 def _draw_difference(axes: Axes, row: int, item: PairedDifference) -> None:
-    look = palette.theme()
-    color = look.muted_text  # neither better nor worse
+    theme = palette.theme()
+    color = theme.muted_text  # neither better nor worse
     if item.significant:
-        color = look.after if item.difference > 0 else look.region
+        color = theme.after if item.difference > 0 else theme.region
     axes.plot([item.low, item.high], [row, row], color=color, linewidth=2.2, solid_capstyle="butt")
     axes.plot(item.difference, row, color=color, marker="o", markersize=6)
     text = f"{figure_text(item.difference, '+.2f')}  ({interval_text(item)})"

@@ -14,10 +14,8 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.geometry.boxes import corners_bev
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import (
-    KITTI_VIEW,
     MAX_ZOOMS,
     FloatArray,
-    View,
     add_overview,
     add_panel,
     after_layer,
@@ -28,6 +26,7 @@ from lidar_ebm.visualization.bev_plot import (
     view_around,
     write_above_panels,
 )
+from lidar_ebm.visualization.views import View, view_of
 
 LEVEL = 0.9  # probability of the centre's region
 _RADIUS = float(np.sqrt(-2 * np.log(1 - LEVEL)))  # of that region, in standard deviations of a plane's Gaussian
@@ -37,10 +36,10 @@ _CIRCLE = np.stack([f(np.linspace(0, 2 * np.pi, 49)) for f in (np.cos, np.sin)])
 def plot_uncertainty(
     points: ArrayLike,
     before: ArrayLike,
-    found: Boxes,
+    after: Boxes,
     path: str | os.PathLike[str],
     *,
-    view: View = KITTI_VIEW,
+    view: View | None = None,
     title: str = "",
     size: tuple[int, int] = (1700, 800),
 ) -> Path:
@@ -49,25 +48,26 @@ def plot_uncertainty(
     Args:
         points: [N, >= 3] x, y, z (m), LiDAR frame.
         before: [M, 7] detections before refinement.
-        found: the same after it, with their uncertainty. Panels show those of the least expected IoU.
-        view: the part of the ground that the overview shows.
+        after: the same after it, with their uncertainty. Panels show those of the lowest expected IoU.
+        view: the part of the ground that the overview shows; by default `view_of` points and boxes.
         size: width and height of the picture, pixels.
 
     Raises:
         ValueError: the detections come without uncertainty.
         OutputError: the file cannot be written.
     """
-    if found.covariance is None or found.samples is None or found.expected_iou is None:
+    if after.covariance is None or after.samples is None or after.expected_iou is None:
         raise ValueError("these detections come without uncertainty: detect with it, or draw them with plot_bev")
-    before, after, covariance, samples, overlap = (
+    before, refined, covariance, samples, overlap = (
         np.asarray(values, dtype=np.float64)
-        for values in (before, found.boxes, found.covariance, found.samples, found.expected_iou)
+        for values in (before, after.boxes, after.covariance, after.samples, after.expected_iou)
     )
-    flip = found.flip_probability
+    flip = after.flip_probability
+    view = view or view_of(points, before, refined)
     figure = palette.new_figure(size)
     axes = add_overview(figure)
-    draw_bev(axes, points, layers=[before_layer(before), after_layer(after, found.scores)], view=view)
-    draw_uncertainty(axes, after, covariance, samples)
+    draw_bev(axes, points, layers=[before_layer(before), after_layer(refined, after.scores)], view=view)
+    draw_uncertainty(axes, refined, covariance, samples)
     palette.style_axes(axes, x_label="y left (m)", y_label="x forward (m)", title=title)
     handles, names = axes.get_legend_handles_labels()
     legend = figure.legend(
@@ -87,20 +87,20 @@ def plot_uncertainty(
     chosen = np.argsort(overlap, kind="stable")[:MAX_ZOOMS]
     for number, index in enumerate(chosen.tolist(), start=1):
         panel, row = add_panel(figure, number), slice(index, index + 1)
-        shown = np.concatenate([after[row], before[row], samples[index]])
-        bottom, top = after[index, 2] + np.array([-0.5, 0.5]) * after[index, 5]
+        shown = np.concatenate([refined[row], before[row], samples[index]])
+        bottom, top = refined[index, 2] + np.array([-0.5, 0.5]) * refined[index, 5]
         draw_bev(
             panel,
             points,
-            layers=[before_layer(before[row]), after_layer(after[row])],
+            layers=[before_layer(before[row]), after_layer(refined[row])],
             view=view_around(shown[np.isfinite(shown).all(axis=1)]),
             height_limits=(float(bottom), float(top)),
             point_size=2.5,
         )
-        draw_uncertainty(panel, after[row], covariance[row], samples[row])
+        draw_uncertainty(panel, refined[row], covariance[row], samples[row])
         flipped = None if flip is None else float(flip[index])
         style_panel(panel, f"{number}: expected IoU {overlap[index]:.3f}", _describe(covariance[index], flipped))
-        mark_box(axes, number, after[index], view)
+        mark_box(axes, number, refined[index], view)
     if len(chosen):
         write_above_panels(figure, "least certain boxes, x forward is up, one square of the grid is 1 m")
     return palette.save_figure(figure, path)
@@ -117,14 +117,14 @@ def draw_uncertainty(axes: Axes, boxes: FloatArray, covariance: FloatArray, samp
     """
     drawn = samples.reshape(-1, 7)
     outlines = corners_bev(drawn[np.isfinite(drawn).all(axis=1)])[:, :, ::-1]  # [., 4, 2] (y, x)
-    known = np.isfinite(covariance).all(axis=(1, 2)) & np.isfinite(boxes).all(axis=1)
-    values, vectors = np.linalg.eigh(covariance[known][:, :2, :2])  # [m, 2], [m, 2, 2]
+    finite = np.isfinite(covariance).all(axis=(1, 2)) & np.isfinite(boxes).all(axis=1)
+    values, vectors = np.linalg.eigh(covariance[finite][:, :2, :2])  # [m, 2], [m, 2, 2]
     axis_ends = vectors * np.sqrt(values.clip(min=0))[:, None] * _RADIUS  # [m, 2, 2], an axis a column
-    ellipses = boxes[known, :2, None] + axis_ends @ _CIRCLE  # [m, 2, 49] (x, y)
-    look = palette.theme()
+    ellipses = boxes[finite, :2, None] + axis_ends @ _CIRCLE  # [m, 2, 49] (x, y)
+    theme = palette.theme()
     layers = (
-        (np.concatenate([outlines, outlines[:, :1]], axis=1), look.drawn, 0.5, 0.4, 2.5, "drawn from p(y | x)"),
-        (ellipses[:, ::-1].transpose(0, 2, 1), look.region, 1.4, 1.0, 8.0, f"centre, {LEVEL:.0%} region"),
+        (np.concatenate([outlines, outlines[:, :1]], axis=1), theme.drawn, 0.5, 0.4, 2.5, "drawn from p(y | x)"),
+        (ellipses[:, ::-1].transpose(0, 2, 1), theme.region, 1.4, 1.0, 8.0, f"centre, {LEVEL:.0%} region"),
     )
     for lines, color, width, alpha, order, name in layers:
         collection = LineCollection(list(lines), colors=color, linewidths=width, alpha=alpha, zorder=order, label=name)

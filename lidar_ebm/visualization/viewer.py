@@ -1,4 +1,4 @@
-"""The window to look around in, by Open3D."""
+"""The window that frames are seen in from anywhere, by Open3D."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.visualization.open3d_import import check_vulkan, import_open3d, quiet
 from lidar_ebm.visualization.palette import LIGHT, Theme
-from lidar_ebm.visualization.scene_geometry import POSES, SCALES, scale_ends
+from lidar_ebm.visualization.scene_geometry import pose_of, scale_ends
 from lidar_ebm.visualization.viewer_scene import background, scene_geometries, switch_light_off
 from lidar_ebm.visualization.viewer_state import KEYS, ViewerState
 
@@ -35,7 +35,7 @@ def check_display() -> None:
         InputError: on Linux neither an X nor a Wayland display is there.
     """
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise InputError("there is no display to open a window on. Give --screenshot FOLDER for pictures instead.")
+        raise InputError("there is no display to open a window on; write pictures instead.")
 
 
 def open_window(state: ViewerState, *, theme: Theme = LIGHT, pictures: Path = Path()) -> None:
@@ -56,7 +56,7 @@ def open_window(state: ViewerState, *, theme: Theme = LIGHT, pictures: Path = Pa
         application = o3d.visualization.gui.Application.instance
         application.initialize()
         window = _Window(o3d, application, state, theme, pictures)
-        window.look("behind" if len(state.frame.points) else "above")
+        window.place_camera("behind" if len(state.frame.points) else "above")
         application.run()
 
 
@@ -104,9 +104,9 @@ class _Window:
         self._panel.add_child(self._keys)
         self._refresh()
 
-    def look(self, place: str) -> None:
+    def place_camera(self, place: str) -> None:
         """Move the camera to one of `POSES`."""
-        pose = POSES[place]
+        pose = pose_of(place, self._state.frame)
         bounds = self._o3d.geometry.AxisAlignedBoundingBox(np.array([-80.0, -80, -5]), np.array([80.0, 80, 5]))
         self._scene.setup_camera(pose.field_of_view, bounds, bounds.get_center())
         self._scene.look_at(pose.target, pose.eye, pose.up)
@@ -139,9 +139,11 @@ class _Window:
             line.text = words
         self._problem.text = textwrap.fill(state.problem or "", PROBLEM_WIDTH)
         self._problem.visible = state.problem is not None
-        for end, (words, color) in zip(self._scale_ends, scale_ends(state.color, self._theme), strict=True):
+        for end, (words, color) in zip(
+            self._scale_ends, scale_ends(state.frame, state.color, self._theme), strict=True
+        ):
             end.text, end.text_color = words, self._gui.Color(*color)
-        self._ramp.visible = state.color in SCALES
+        self._ramp.visible = state.color != "boxes"
         while len(self._legend) < len(state.layers):  # rows are kept: Open3D cannot take one away again
             row = self._gui.Horiz(0.3 * self._window.theme.font_size)
             box, name = self._gui.Checkbox(""), self._text("")
@@ -150,7 +152,7 @@ class _Window:
             row.add_child(name)
             self._legend_box.add_child(row)
             self._legend.append((box, name))
-        shown = {each.name: len(each.boxes) for each in state.frame.filtered(state.chosen).sets}
+        shown = {each.name: each.legend() for each in state.frame.filtered(state.chosen).sets}
         colors = {each.name: each.color for each in state.frame.sets}
         for number, (box, name) in enumerate(self._legend):
             there = number < len(state.layers)
@@ -158,8 +160,7 @@ class _Window:
             if there:
                 layer = state.layers[number]
                 box.checked = layer not in state.hidden
-                count = f" ({shown[layer]})" if layer in shown else ""
-                name.text = f"{number}  {layer}{count}"
+                name.text = f"{number}  {shown.get(layer, layer)}"
                 name.text_color = self._gui.Color(*to_rgb(colors.get(layer, self._theme.muted_text)))
         self._panel.visible = state.panel or state.problem is not None
         self._window.set_needs_layout()
@@ -203,7 +204,7 @@ class _Window:
             self._state.toggle(int(name))
             self._refresh()
         elif name in ("r", "a"):
-            self.look("behind" if name == "r" else "above")
+            self.place_camera("behind" if name == "r" else "above")
         elif name == "s":
             self._scene.scene.scene.render_to_image(self._save)
         elif name == "q":

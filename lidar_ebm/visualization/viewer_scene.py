@@ -8,17 +8,17 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from lidar_ebm.visualization.palette import Theme
-from lidar_ebm.visualization.scene_frames import SceneFrame
-from lidar_ebm.visualization.scene_geometry import Coloring, box_segments, colored_points
+from lidar_ebm.visualization.scene import SceneFrame
+from lidar_ebm.visualization.scene_geometry import box_segments, colored_points
 
 POINT_SIZE, LINE_WIDTH = 2.0, 2.5  # pixels of a screen of common fineness
 SAMPLES = 4  # in a pixel, for smooth edges
 
 
 def scene_geometries(
-    o3d: Any, frame: SceneFrame, color: Coloring, theme: Theme, scaling: float = 1.0
+    o3d: Any, frame: SceneFrame, color: str, theme: Theme, scaling: float = 1.0
 ) -> dict[int, tuple[Any, Any]]:
-    """What is to be drawn, each an Open3D geometry and its material: at 0 the points, at 1 + K the K-th set of boxes.
+    """Open3D geometries to draw, each with its material: at 0 the points, at 1 + K the K-th set of boxes.
 
     Empty ones are left out, as Open3D refuses them. Edges are lines: of triangles without texture coordinates Mesa's
     software renderer makes pictures that take up to minutes.
@@ -30,13 +30,13 @@ def scene_geometries(
         theme: whose colours points have.
         scaling: of the screen.
     """
-    found: dict[int, tuple[Any, Any]] = {}
+    drawn: dict[int, tuple[Any, Any]] = {}
     if len(frame.points):
         cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(frame.points[:, :3].astype(np.float64)))
         cloud.colors = o3d.utility.Vector3dVector(colored_points(frame, color, theme))
         material = o3d.visualization.rendering.MaterialRecord()
         material.shader, material.point_size = "defaultUnlit", POINT_SIZE * scaling
-        found[0] = cloud, material
+        drawn[0] = cloud, material
     for number, each in enumerate(frame.sets):
         segments = box_segments(each.boxes)
         if len(segments):
@@ -46,8 +46,8 @@ def scene_geometries(
             )
             material = o3d.visualization.rendering.MaterialRecord()
             material.shader, material.line_width = "unlitLine", LINE_WIDTH * scaling
-            found[1 + number] = lines.paint_uniform_color(to_rgb(each.color)), material
-    return found
+            drawn[1 + number] = lines.paint_uniform_color(to_rgb(each.color)), material
+    return drawn
 
 
 def background(theme: Theme) -> list[float]:

@@ -1,19 +1,19 @@
-"""What the window shows and what its keys do, apart from any window."""
+"""State of the window and the deeds of its keys, apart from any window."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
 
 import numpy as np
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.visualization.scene_frames import BoxFilter, BoxSet, SceneFrame
-from lidar_ebm.visualization.scene_geometry import Coloring
+from lidar_ebm.visualization.palette import LIGHT, Theme
+from lidar_ebm.visualization.scene import BoxFilter, BoxSet, SceneFrame
+from lidar_ebm.visualization.scene_geometry import colorings
 
-SCORE_STEP = 0.05  # that keys raise and lower the least score by, from any score to 1
+SCORE_STEP = 0.05  # that keys raise and lower the minimum score by, from any score to 1
 TEXT_HEIGHT = 0.7  # m from one text to the next above it
 DISTANCES = (math.inf, 60.0, 40.0, 20.0)  # m, that one key goes through
 
@@ -24,13 +24,15 @@ class ViewerState:
 
     frames: Sequence[SceneFrame]
     index: int = 0
-    color: Coloring = "height"
+    color: str = "height"
     chosen: BoxFilter = field(default_factory=BoxFilter)
     hidden: set[str] = field(default_factory=set)  # names of box sets; "points" too
     step: int | None = None  # refinement step that is shown; None: the last
     texts: bool = True  # scores and f beside boxes
     panel: bool = True
     playing: bool = False
+    theme: Theme = LIGHT  # of the classes' colours
+    class_colors: bool = False  # boxes in the colours of their classes rather than of their sets
     problem: str | None = None  # what is wrong with the frame's files, or with what a key should have done
 
     def __post_init__(self) -> None:
@@ -39,7 +41,11 @@ class ViewerState:
         Raises:
             InputError: it cannot be read.
         """
-        self.frame = self.frames[self.index]  # as it is in its files; without anything where they cannot be read
+        self.frame = self._read()  # as it is in its files; without anything where they cannot be read
+
+    def _read(self) -> SceneFrame:
+        frame = self.frames[self.index]
+        return frame.by_class(self.theme) if self.class_colors else frame
 
     @property
     def layers(self) -> list[str]:
@@ -62,7 +68,7 @@ class ViewerState:
 
     def box_texts(self) -> list[tuple[tuple[float, float, float], str, str]]:
         """Place above a box, text and colour, of the boxes that have a score and are visible."""
-        found = []
+        texts = []
         scored = [each for each in self.visible() if each.scores is not None] if self.texts else []
         for order, each in enumerate(scored):  # of boxes in one place: texts one above the other
             assert each.scores is not None
@@ -70,8 +76,8 @@ class ViewerState:
                 text = f"{each.scores[row]:.2f}"
                 if each.f is not None:
                     text += f"  f {each.f[row]:.1f}"
-                found.append(((box[0], box[1], box[2] + 0.5 * box[5] + TEXT_HEIGHT * (0.5 + order)), text, each.color))
-        return found
+                texts.append(((box[0], box[1], box[2] + 0.5 * box[5] + TEXT_HEIGHT * (0.5 + order)), text, each.color))
+        return texts
 
     def go(self, places: int) -> None:
         """To another frame, so many places on; after the last comes the first. One that cannot be read is a `problem`
@@ -79,9 +85,11 @@ class ViewerState:
         self.index = (self.index + places) % len(self.frames)
         self.playing = False
         try:
-            self.frame, self.problem = self.frames[self.index], None
+            self.frame, self.problem = self._read(), None
+            if self.color not in colorings(self.frame.channels):
+                self.color = "height"
         except InputError as error:
-            self.frame = SceneFrame("that cannot be read", np.zeros((0, 4), np.float32), None, None, ())
+            self.frame = SceneFrame("that cannot be read", np.zeros((0, 4), np.float32))
             self.problem = str(error)
         if self.step is not None:
             self.step = None if self.frame.steps == 0 else min(self.step, self.frame.steps)
@@ -107,9 +115,10 @@ class ViewerState:
         return True
 
     def next_color(self) -> None:
-        """Points by the next of height, reflectance, distance, boxes."""
-        kinds = get_args(Coloring)
-        self.color = kinds[(kinds.index(self.color) + 1) % len(kinds)]
+        """Colour points by the next of height, their channels, distance, boxes."""
+        kinds = colorings(self.frame.channels)
+        at = kinds.index(self.color) if self.color in kinds else -1
+        self.color = kinds[(at + 1) % len(kinds)]
 
     def next_type(self) -> None:
         """Boxes of the next class alone; after the last class all of them."""
@@ -123,7 +132,7 @@ class ViewerState:
         self.set_filter(max_distance=DISTANCES[(at + 1) % len(DISTANCES)])
 
     def change_score(self, by: float) -> None:
-        """Raise or lower the least score."""
+        """Raise or lower the minimum score."""
         score = round(max(self.chosen.min_score, 0.0) + by, 6)
         self.set_filter(min_score=min(score, 1.0) if score > 0 else -math.inf)
 
@@ -150,7 +159,7 @@ class ViewerState:
         self.panel = not self.panel
 
     def describe(self) -> list[str]:
-        """What is shown, in a few lines."""
+        """Lines that say what is shown."""
         frame, kinds, limit, score = self.frame, self.chosen.types, self.chosen.max_distance, self.chosen.min_score
         lines = [
             f"Frame {frame.name}  ({self.index + 1} of {len(self.frames)})",
@@ -172,8 +181,8 @@ KEYS: dict[str, tuple[str, Callable[[ViewerState], None]]] = {
     "c": ("colour of points", ViewerState.next_color),
     "k": ("class", ViewerState.next_type),
     "d": ("distance", ViewerState.next_distance),
-    "+": ("least score up", lambda state: state.change_score(SCORE_STEP)),
-    "-": ("least score down", lambda state: state.change_score(-SCORE_STEP)),
+    "+": ("minimum score up", lambda state: state.change_score(SCORE_STEP)),
+    "-": ("minimum score down", lambda state: state.change_score(-SCORE_STEP)),
     ".": ("refinement step on", lambda state: state.take_step(1)),
     ",": ("refinement step back", lambda state: state.take_step(-1)),
     "space": ("play the refinement", ViewerState.play),

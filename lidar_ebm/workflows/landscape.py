@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from lidar_ebm.datasets.kitti.frame_file import read_frame_file
-from lidar_ebm.datasets.kitti.layout import input_path
-from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
+from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import FIXED_AXES
-from lidar_ebm.formats.kitti.files import read_labels
 from lidar_ebm.inference.detection import load_detector
 from lidar_ebm.inference.landscape import landscapes
 from lidar_ebm.visualization.landscape_plot import plot_landscape
 from lidar_ebm.visualization.palette import LIGHT, Theme, use_theme
+from lidar_ebm.workflows.sources import open_files, open_frame_source, points_in_view, read_label_file
 
 
 def plot_frame_landscapes(
@@ -35,11 +30,11 @@ def plot_frame_landscapes(
 
     Args:
         run: a trained run.
-        frame: a point-cloud file, or with `data` a frame's name. In KITTI's layout its calibration, image size and
-            labels are found beside it, and what the camera sees is looked at alone.
-        data: folder in KITTI's layout.
+        frame: a point-cloud file, or with `data` a frame's name. Where the frame has a camera, the points in its image
+            are used alone.
+        data: the data set.
         boxes: rows of the frame's detections, which come by falling score.
-        labels: KITTI label file; ../label_2/FRAME.txt beside the file's folder where None, if it is there.
+        labels: label file; the frame's own labels where None.
         out: folder for the pictures; RUN/pictures where None.
         steps: refinement steps T; the configuration's where None.
         theme: light or dark.
@@ -52,46 +47,36 @@ def plot_frame_landscapes(
         InputError: the frame, its files, the run, or a box of this number are not there or cannot be used.
         OutputError: a picture cannot be written.
     """
-    path = find_points(frame, data)
-    points, known = read_frame(path, labels)
-    found = landscapes(load_detector(run, device), points, list(dict.fromkeys(boxes)), labels=known, steps=steps)
+    seen = find_frame(frame, data)
+    given = seen.boxes if labels is None else read_label_file(labels, seen)
+    label_boxes = None if given is None else given.boxes
+    shown = landscapes(
+        load_detector(run, device), points_in_view(seen), list(dict.fromkeys(boxes)), labels=label_boxes, steps=steps
+    )
     folder = Path(run) / "pictures" if out is None else Path(out)
     with use_theme(theme):
         return [
             plot_landscape(
                 each,
-                folder / f"landscape_{path.stem}_{each.index}.png",
-                title=f"Frame {path.stem}, box {each.index}: {each.class_name}",
+                folder / f"landscape_{seen.name}_{each.index}.png",
+                title=f"Frame {seen.name}, box {each.index}: {each.class_name}",
             )
-            for each in found
+            for each in shown
         ]
 
 
-def find_points(frame: str | Path, data: str | Path | None) -> Path:
-    """The point-cloud file that a frame's name, or its path, stands for.
+def find_frame(frame: str | Path, data: str | Path | None) -> Frame:
+    """The frame that a name in a data set, or the path of a point cloud, stands for.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or one of its files cannot be used.
     """
     if data is None:
         if not Path(frame).is_file():
-            raise InputError(f"{frame}: no such point cloud. Give a file, or a frame's name and --data.")
-        return Path(frame)
-    path = input_path(Path(data), "velodyne", str(frame))
-    if not path.is_file():
-        raise InputError(f"{path}: frame {frame} has no such file. Name a frame of {data}, for example 000003.")
-    return path
-
-
-def read_frame(path: Path, labels: str | Path | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Points [N, 4] and labelled boxes [L, 7] (None where no labels are known) of a point-cloud file.
-
-    Raises:
-        InputError: one of the files cannot be used.
-    """
-    frame = read_frame_file(path)
-    labels = frame.labels if labels is None else labels
-    if labels is None:
-        return frame.points_in_view(), None
-    calibration = FIXED_AXES if frame.calibration is None else frame.calibration
-    return frame.points_in_view(), boxes_in_space(read_labels(labels), calibration, labels)[1]
+            raise InputError(f"{frame}: no such point cloud. Give a file, or a frame's name and its data set.")
+        return open_files([frame])[0]
+    source = open_frame_source(data)
+    names = [source.name(index) for index in range(len(source))]
+    if str(frame) not in names:
+        raise InputError(f"{data}: has no frame {frame}. Name one of the {len(names)}, {names[0]} to {names[-1]}.")
+    return source[names.index(str(frame))]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.conversion import labels_to_boxes
-from lidar_ebm.formats.kitti.files import read_labels
 from lidar_ebm.report.frames import best_overlaps
+from lidar_ebm.report.metrics import read_losses
 from lidar_ebm.report.records import read_ap_against_steps, read_comparisons
 from lidar_ebm.runs.run import load_run_config
 from lidar_ebm.visualization.bev_plot import plot_refinement
 from lidar_ebm.visualization.curve_plots import plot_ap_against_steps, plot_comparison, plot_losses
+from lidar_ebm.visualization.views import view_of_range
+from lidar_ebm.workflows.report import labels_in_range, points_in_range, steps_title
+from lidar_ebm.workflows.sources import open_frame_source, points_in_view, read_results
 
 
 def plot_run(
@@ -49,22 +53,22 @@ def plot_run(
     config = load_run_config(run)
     folder = run / "pictures" if out is None else Path(out)
     evaluation = run / "evaluation" / split
-    written = [plot_losses(run / "metrics.csv", folder / "losses.png")]
+    written = [plot_losses(read_losses(run / "metrics.csv"), folder / "losses.png")]
     if (evaluation / "refinement.csv").exists():
-        written += _plot_evaluation(evaluation, folder)
+        written += _plot_evaluation(evaluation, config, folder)
     if data is not None:
         written += _plot_frames(run, config, Path(data), split, frames, folder)
     return written
 
 
-def _plot_evaluation(evaluation: Path, folder: Path) -> list[Path]:
-    """AP before and after (3-D, moderate, first class), and AP against the number of refinement steps."""
+def _plot_evaluation(evaluation: Path, config: Config, folder: Path) -> list[Path]:
+    """AP before and after of the first class, and AP against the number of refinement steps."""
     comparisons = read_comparisons(evaluation / "refinement.csv")
     if not comparisons:  # no overlap was asked for
         return []
     first = comparisons[0]
     steps, lines = read_ap_against_steps(evaluation / "ap_against_steps.csv")
-    title = f"{first.class_name}, 3-D, moderate"
+    title = steps_title(config, comparisons)
     return [
         plot_comparison(first, folder / "ap_before_after.png"),
         plot_ap_against_steps(steps, lines, folder / "ap_against_steps.png", title=title, recall=first.recall),
@@ -73,37 +77,36 @@ def _plot_evaluation(evaluation: Path, folder: Path) -> list[Path]:
 
 def _plot_frames(run: Path, config: Config, data: Path, split: str, count: int, folder: Path) -> list[Path]:
     """Bird's-eye views of frames with labels, before and after refinement."""
-    low_x, low_y, _, high_x, high_y, _ = config.voxels.range
-    dataset = open_samples(data, split, config)
+    source = open_frame_source(data, split)
     results = [run / "evaluation" / split / part / "data" for part in ("results_before", "results_after")]
     if not all(path.is_dir() for path in results):
         command = f"lidar-ebm evaluate {run} --data {data} --split {split}"
         raise InputError(f"{run}: its evaluation on split {split!r} is missing. Run `{command}` first.")
-    labelled = [i for i in range(len(dataset)) if any(item.type in config.class_names for item in dataset.labels(i))]
+    labelled = [k for k in range(len(source)) if len(labels_in_range(source[k], config))]
     chosen = labelled[:: max(1, len(labelled) // max(count, 1))][:count]
-    written = []
-    for index in chosen:
-        frame, calibration = dataset[index], dataset.calibration(index)
-        found = [read_labels(path / f"{frame.frame_id}.txt", require_score=True) for path in results]
-        before, after = (labels_to_boxes(labels, calibration).astype(np.float32) for labels in found)
-        written.append(
-            plot_refinement(
-                frame.points,
-                frame.boxes,
-                before,
-                after,
-                folder / f"frame_{frame.frame_id}.png",
-                scores=[label.score or 0.0 for label in found[1]],
-                iou_before=_best_iou(before, frame.boxes),
-                iou_after=_best_iou(after, frame.boxes),
-                view=(low_x, low_y, high_x, high_y),
-                title=f"Frame {frame.frame_id}",
-            )
-        )
-    return written
+    return [_plot_frame(source, index, config, results, folder) for index in chosen]
+
+
+def _plot_frame(source: FrameSource, index: int, config: Config, results: Sequence[Path], folder: Path) -> Path:
+    frame = source[index]
+    before, after = (read_results(path, frame, source) or Boxes.empty(scores=True) for path in results)
+    labels = labels_in_range(frame, config).boxes.astype(np.float32)
+    first, last = (each.boxes.astype(np.float32) for each in (before, after))
+    return plot_refinement(
+        points_in_range(points_in_view(frame), config),
+        labels,
+        first,
+        last,
+        folder / f"frame_{frame.name}.png",
+        scores=after.scores,
+        iou_before=_best_iou(first, labels),
+        iou_after=_best_iou(last, labels),
+        view=view_of_range(config.voxels.range),
+        title=f"Frame {frame.name}",
+    )
 
 
 def _best_iou(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """3-D IoU of each box with the label that it overlaps most, NaN where it overlaps none: [M]."""
+    """3-D IoU [M] of each box with the label that it overlaps best, NaN where it overlaps none."""
     best = best_overlaps(boxes, labels)
     return np.where(best > 0, best, np.nan)

@@ -18,7 +18,8 @@ from lidar_ebm.formats.kitti.files import write_split
 from lidar_ebm.formats.text_lists import read_names
 from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import save_weights
-from lidar_ebm.workflows.landscape import find_points, read_frame
+from lidar_ebm.workflows.landscape import find_frame
+from lidar_ebm.workflows.sources import points_in_view, read_label_file
 from tests.visualization.test_bev_plot import read_picture
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*how sure the energy is")
@@ -63,27 +64,27 @@ def test_a_frame_of_a_data_set_and_its_file_make_the_same_picture(
 def test_the_frame_is_the_one_that_training_sees(simulated: Path, tiny_config: Config) -> None:
     whole = open_samples(simulated, "val", tiny_config, cropped=False)
     for index in range(len(whole)):
-        points, labels = read_frame(find_points(whole.frame_id(index), simulated))
-        np.testing.assert_array_equal(points, whole[index].points)
-        assert labels is not None
+        frame = find_frame(whole.name(index), simulated)
+        np.testing.assert_array_equal(points_in_view(frame), whole[index].points)
+        assert frame.boxes is not None
         for box in whole[index].boxes:
-            assert np.abs(labels - box).max(axis=1).min() < 1e-4
+            assert np.abs(frame.boxes.boxes - box).max(axis=1).min() < 1e-4
 
 
 def test_bare_point_clouds_have_no_labels_unless_given(tmp_path: Path, simulated: Path) -> None:
     np.save(tmp_path / "cloud.npy", np.random.default_rng(0).uniform(-9, 9, (50, 4)))
-    points, labels = read_frame(tmp_path / "cloud.npy")
-    assert len(points) == 50
-    assert labels is None
+    frame = find_frame(tmp_path / "cloud.npy", None)
+    assert len(frame.points) == 50
+    assert frame.boxes is None
     given = simulated / "training" / "label_2" / f"{a_frame(simulated)}.txt"
-    assert read_frame(tmp_path / "cloud.npy", given)[1] is not None
+    assert read_label_file(given, frame).scores is None
 
 
 def test_what_cannot_be_used_is_refused_by_name(trained: Path, simulated: Path, tmp_path: Path) -> None:
     name = a_frame(simulated)
-    with pytest.raises(InputError, match=r"999999\.bin.*frame 999999"):
+    with pytest.raises(InputError, match="no frame 999999"):
         call(trained, "999999", "--data", simulated)
-    with pytest.raises(InputError, match=r"000000: no such point cloud.*--data"):
+    with pytest.raises(InputError, match=r"000000: no such point cloud.*data set"):
         call(trained, "000000")
     with pytest.raises(InputError, match="box 100000"):
         call(trained, name, "--data", simulated, "--box", 100_000)

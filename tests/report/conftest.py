@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lidar_ebm.config.config import Config
-from lidar_ebm.report.write import write_report
 from lidar_ebm.workflows.evaluate import evaluate_run
+from lidar_ebm.workflows.report import write_report
 from tests.workflows.test_evaluate import make_run
 
 METRICS = (

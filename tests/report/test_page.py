@@ -19,12 +19,11 @@ from PIL import Image
 
 from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError, OutputError
-from lidar_ebm.report.contents import gather
 from lidar_ebm.report.frames import spread
 from lidar_ebm.report.page import to_html
-from lidar_ebm.report.write import write_report
 from lidar_ebm.runs.run import load_run_config
 from lidar_ebm.visualization import palette
+from lidar_ebm.workflows.report import gather, write_report
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*how sure the energy is")
 

@@ -1,4 +1,4 @@
-"""What a run's folder holds, as the page reads it."""
+"""Records in a run's folder, as the page reads it."""
 
 from __future__ import annotations
 

@@ -42,14 +42,14 @@ def drawn(layers: list[BoxLayer], points: np.ndarray = NO_POINTS) -> tuple[Axes,
     """Axes over the whole of a picture and the picture's pixels [H, W, 3], 0..1, top row first."""
     figure = palette.new_figure((800, 700))
     axes = figure.add_axes((0, 0, 1, 1))
-    draw_bev(axes, points, layers=layers)
+    draw_bev(axes, points, layers=layers, view=(0.0, -40.0, 70.4, 40.0))
     axes.set_axis_off()
     figure.canvas.draw()
     return axes, np.asarray(figure.canvas.buffer_rgba())[..., :3] / 255  # type: ignore[attr-defined]
 
 
 def has_color(axes: Axes, pixels: np.ndarray, x: float, y: float, color: str) -> bool:
-    """Whether `color` stands within a pixel of where the ground point (x, y) is drawn."""
+    """Tell if `color` stands within a pixel of where the ground point (x, y) is drawn."""
     column, from_bottom = axes.transData.transform((y, x))
     row, column = round(len(pixels) - from_bottom), round(column)
     around = pixels[row - 1 : row + 2, column - 1 : column + 2]
@@ -201,7 +201,7 @@ def test_labels_of_real_frames_enclose_points_in_the_picture(kitti_frames: Path,
     labels = [label for label in read_labels(training / "label_2" / f"{frame}.txt") if label.type == "Car"]
     boxes = labels_to_boxes(labels, calibration)
     points = read_points(training / "velodyne" / f"{frame}.bin")
-    axes, pixels = drawn([label_layer(boxes)], points[crop_to_camera_view(points, calibration)])
+    axes, pixels = drawn([label_layer(boxes)], points[crop_to_camera_view(points, calibration.camera())])
     for corners in corners_bev(boxes):
         assert has_color(axes, pixels, *((corners[0] + corners[1]) / 2), palette.LABEL)
 

@@ -12,15 +12,15 @@ from matplotlib.colors import to_rgb
 from lidar_ebm.geometry.boxes import corners_3d
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.offscreen import SIZE, render
-from lidar_ebm.visualization.scene_frames import BoxSet, SceneFrame, open_frames
+from lidar_ebm.visualization.scene import BoxSet, SceneFrame
 from lidar_ebm.visualization.scene_geometry import (
     POSES,
-    Coloring,
     Pose,
     inside_color,
     outside_color,
     project,
 )
+from lidar_ebm.workflows.view import open_frames
 
 REAL = Path(os.environ.get("LIDAR_EBM_KITTI", Path(__file__).parents[3] / "shared" / "kitti"))
 
@@ -28,7 +28,7 @@ needs_open3d = pytest.mark.usefixtures("open3d")
 
 
 def is_near(picture: np.ndarray, place: np.ndarray, color: str, reach: int = 3) -> bool:
-    """Whether a colour stands within `reach` pixels of (right, down)."""
+    """Tell if a colour stands within `reach` pixels of (right, down)."""
     column, row = np.round(place).astype(int)
     around = picture[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1] / 255
     return bool((np.abs(around - to_rgb(color)) < 0.03).all(axis=-1).any())
@@ -39,7 +39,7 @@ def is_near(picture: np.ndarray, place: np.ndarray, color: str, reach: int = 3) 
 def test_boxes_stand_where_they_project_to(pose: str) -> None:
     boxes = np.array([[15.0, 3.0, -0.9, 4.0, 1.7, 1.5, 0.4], [25.0, -6.0, -0.8, 3.6, 1.6, 1.5, -2.0]], np.float32)
     sets = tuple(BoxSet(c, boxes[i : i + 1], ("Car",), c) for i, c in enumerate((palette.LABEL, palette.AFTER)))
-    picture = render(SceneFrame("a", np.zeros((0, 4), np.float32), None, None, sets), POSES[pose])
+    picture = render(SceneFrame("a", np.zeros((0, 4), np.float32), sets), POSES[pose])
     assert picture.shape == (SIZE[1], SIZE[0], 3)
     for each in sets:
         for corner in project(np.asarray(corners_3d(each.boxes))[0], POSES[pose], SIZE):
@@ -70,7 +70,7 @@ def test_what_is_nearer_hides_what_is_behind() -> None:
     edge = project(np.array([[9.0, -1.0, 0.3]]), pose, SIZE)[0]  # in the middle of an upright edge of the front
     for depth, seen in ((5.0, False), (15.0, True)):
         points = np.array([[depth, -1.0 * depth / 9, 0.3 * depth / 9, 0.5]], np.float32)
-        picture = render(SceneFrame("a", points, None, None, (box,)), pose, color="reflectance")
+        picture = render(SceneFrame("a", points, (box,)), pose, color="reflectance")
         column, row = np.floor(edge).astype(int)
         assert np.allclose(picture[row, column] / 255, to_rgb(palette.LABEL), atol=0.01) == seen
 
@@ -79,16 +79,16 @@ def test_what_is_nearer_hides_what_is_behind() -> None:
 def test_nothing_behind_the_eye_is_drawn() -> None:
     points = np.array([[-5.0, 0, 0, 1], [np.nan, 0, 0, 1]], np.float32)
     box = BoxSet("label", np.array([[-8.0, 0, 0, 4, 2, 2, 0]], np.float32), ("Car",), palette.LABEL)
-    frame = SceneFrame("a", points, None, None, (box,))
+    frame = SceneFrame("a", points, (box,))
     picture = render(frame, Pose((0.0, 0.0, 0.0), (10.0, 0.0, 0.0)), legend=False)
     assert (picture == 255).all()
 
 
 @needs_open3d
 @pytest.mark.parametrize("color", ["height", "boxes"])
-def test_the_legend_says_what_points_colours_mean(color: Coloring) -> None:
+def test_the_legend_says_what_points_colours_mean(color: str) -> None:
     points = np.array([[-5.0, 0, 0, 1]], np.float32)  # behind the eye: all that is drawn is the legend
-    picture = render(SceneFrame("a", points, None, None, ()), Pose((0.0, 0.0, 0.0), (10.0, 0.0, 0.0)), color=color)
+    picture = render(SceneFrame("a", points), Pose((0.0, 0.0, 0.0), (10.0, 0.0, 0.0)), color=color)
     legend = picture[-60:, :260]
     ends = (
         (inside_color, outside_color)

@@ -1,4 +1,4 @@
-"""What is said where Open3D or what it needs is missing."""
+"""Words where Open3D or what it needs is missing."""
 
 from __future__ import annotations
 

@@ -98,3 +98,11 @@ def test_an_unknown_theme_names_those_there_are() -> None:
     assert find_theme("dark") is DARK
     with pytest.raises(InputError, match=r"'blue'.*light, dark"):
         find_theme("blue")
+
+
+def test_a_class_has_one_colour_by_its_name_alone() -> None:
+    for each in THEMES.values():
+        assert each.class_color("Forklift") == each.class_color("forklift")
+        assert each.class_color("") != each.background
+        names = ("car", "van", "truck", "pedestrian", "cyclist", "bus", "motorcycle", "bicycle", "forklift", "trailer")
+        assert len({each.class_color(name) for name in names}) == len(names)

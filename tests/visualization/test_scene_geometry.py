@@ -8,7 +8,16 @@ from matplotlib.colors import to_rgb
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.visualization import palette
-from lidar_ebm.visualization.scene_geometry import Pose, box_segments, point_colors, project, tubes
+from lidar_ebm.visualization.scene import BoxSet, SceneFrame
+from lidar_ebm.visualization.scene_geometry import (
+    Pose,
+    box_segments,
+    colored_points,
+    colorings,
+    project,
+    scale_ends,
+    tubes,
+)
 
 
 def test_projection_is_a_pinhole() -> None:
@@ -22,11 +31,23 @@ def test_projection_is_a_pinhole() -> None:
 def test_points_are_coloured_by_what_is_asked() -> None:
     points = np.array([[1.0, 0, -2.0, 0.0], [60.0, 0, 1.0, 1.0]], np.float32)
     for by in ("height", "reflectance", "distance"):
-        near, far = point_colors(points, np.zeros((0, 7)), by, palette.LIGHT)  # type: ignore[arg-type]
+        near, far = colored_points(SceneFrame("a", points), by, palette.LIGHT)
         assert near.sum() > far.sum()  # low, dull and near is light
-    colors = point_colors(points, np.array([[1.0, 0, -2.0, 2.0, 2.0, 2.0, 0.0]]), "boxes", palette.LIGHT)
+    boxes = BoxSet("label", np.array([[1.0, 0, -2.0, 2.0, 2.0, 2.0, 0.0]], np.float32), ("crate",), palette.LABEL)
+    colors = colored_points(SceneFrame("a", points, (boxes,)), "boxes", palette.LIGHT)
     np.testing.assert_allclose(colors[0], to_rgb(palette.REGION))
     assert not np.allclose(colors[1], colors[0])
+
+
+def test_any_channel_colours_points() -> None:
+    points = np.array([[1.0, 0, 0, 0.2, 3.0], [2.0, 0, 0, 0.1, 31.0], [3.0, 0, 0, 0.3, np.nan]], np.float32)
+    frame = SceneFrame("a", points, channels=("time_lag", "ring"))
+    assert colorings(frame.channels) == ("height", "time_lag", "ring", "distance", "boxes")
+    low, high, _ = colored_points(frame, "ring", palette.LIGHT)
+    np.testing.assert_allclose(low, palette.LIGHT.heights(0.0)[:3])
+    np.testing.assert_allclose(high, palette.LIGHT.heights(1.0)[:3])
+    assert [words for words, _ in scale_ends(frame, "ring", palette.LIGHT)] == ["3", "31 ring"]
+    assert colored_points(SceneFrame("b", points[:0], channels=frame.channels), "ring", palette.LIGHT).shape == (0, 3)
 
 
 def test_tubes_are_closed_and_as_thick_as_they_should_be() -> None:
@@ -48,7 +69,7 @@ def test_a_pose_is_read() -> None:
     assert Pose.read("1,2,3,4,5,6") == Pose((1, 2, 3), (4, 5, 6))
     assert Pose.read("1,2,30,1,2,0").up == (1, 0, 0)  # straight down
     for text in ("1,2,3", "1,2,3,4,5,x", "1,2,3,1,2,3", "1,2,3,4,5,nan"):
-        with pytest.raises(InputError, match=r"--pose.*eye"):
+        with pytest.raises(InputError, match=r"pose.*eye"):
             Pose.read(text)
 
 

@@ -1,4 +1,4 @@
-"""What the window's keys do, without a window; and the window itself where there is a display to be had."""
+"""Keys of the window, without a window; and the window itself where there is a display to be had."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from PIL import ImageGrab
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.visualization import palette
-from lidar_ebm.visualization.scene_frames import BoxFilter, BoxSet, SceneFrame, open_frames
+from lidar_ebm.visualization.scene import BoxFilter, BoxSet, SceneFrame
 from lidar_ebm.visualization.viewer import check_display
 from lidar_ebm.visualization.viewer_state import KEYS, ViewerState
+from lidar_ebm.workflows.view import open_frames
 
 
 def a_set(name: str, *, scores: bool = True, steps: int | None = None) -> BoxSet:
@@ -43,7 +44,7 @@ def a_set(name: str, *, scores: bool = True, steps: int | None = None) -> BoxSet
 def a_state(frames: int = 3, steps: int | None = 4) -> ViewerState:
     points = np.zeros((5, 4), np.float32)
     sets = (a_set("label", scores=False), a_set("after", steps=steps))
-    return ViewerState([SceneFrame(str(k), points, None, None, sets) for k in range(frames)])
+    return ViewerState([SceneFrame(str(k), points, sets) for k in range(frames)])
 
 
 def press(state: ViewerState, *keys: str) -> ViewerState:
@@ -138,7 +139,7 @@ def test_without_a_display_pictures_are_offered(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    with pytest.raises(InputError, match="--screenshot"):
+    with pytest.raises(InputError, match="no display"):
         check_display()
     monkeypatch.setenv("DISPLAY", ":0")
     check_display()

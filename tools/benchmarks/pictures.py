@@ -18,9 +18,10 @@ from PIL import Image
 
 from lidar_ebm.visualization.bev_plot import BoxLayer, plot_bev
 from lidar_ebm.visualization.offscreen import render
-from lidar_ebm.visualization.scene_frames import SceneFrame, open_frames
+from lidar_ebm.visualization.scene import SceneFrame
 from lidar_ebm.visualization.scene_geometry import POSES
 from lidar_ebm.visualization.scene_pictures import overlay
+from lidar_ebm.workflows.view import open_frames
 
 
 def draw_bev(frame: SceneFrame, path: Path) -> None:
@@ -35,14 +36,13 @@ def draw_space(frame: SceneFrame, path: Path, pose: str) -> None:
 
 def main(data: Path, run: Path | None = None, frames: int = 20, repeats: int = 3) -> None:
     """Print a row for each kind of picture."""
-    shown = open_frames([data], run=run)[:frames]
+    shown = open_frames([data], run=run, images=True)[:frames]
     points = [len(frame.points) for frame in shown]
     typer.echo(f"{len(shown)} frames of {min(points):,} to {max(points):,} points, {repeats} times\n")
     typer.echo("| picture | first (s) | median (s) | slowest (s) |\n| --- | --- | --- | --- |")
-    kinds: dict[str, Callable[[SceneFrame, Path], object]] = {
-        "from above (BEV)": draw_bev,
-        "in the camera's image": overlay,
-    }
+    kinds: dict[str, Callable[[SceneFrame, Path], object]] = {"from above (BEV)": draw_bev}
+    if all(frame.camera is not None for frame in shown):
+        kinds["in the camera's image"] = overlay
     kinds |= {f"in space, {pose}": partial(draw_space, pose=pose) for pose in POSES}
     with tempfile.TemporaryDirectory() as folder:
         for name, draw in kinds.items():

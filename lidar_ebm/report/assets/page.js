@@ -19,7 +19,7 @@
   const FAR = 70; // m, of the colours by distance
   const POSES = {
     behind: { eye: [-9, 0, 6], target: [18, 0, -2.5] },
-    above: { eye: [24.9, 0, 75], target: [25, 0, 0] },
+    above: view.above,
   };
   const EDGES = [0, 1, 1, 2, 2, 3, 3, 0, 4, 5, 5, 6, 6, 7, 7, 4, 0, 4, 1, 5, 2, 6, 3, 7];
 
@@ -70,7 +70,7 @@
     if (!decoded.has(index)) {
       const frame = JSON.parse(texts[index].textContent);
       frame.places = Float32Array.from(new Int16Array(bytes(frame.places).buffer), (value) => value / view.units);
-      frame.reflectance = bytes(frame.reflectance);
+      for (const channel of Object.values(frame.channels)) channel.bytes = bytes(channel.bytes);
       decoded.set(index, frame);
     }
     return decoded.get(index);
@@ -83,14 +83,14 @@
   }
 
   function pointShares(frame, by) {
-    const { places, reflectance } = frame, count = reflectance.length, shares = new Float32Array(count);
+    const { places, channels } = frame, count = places.length / 3, shares = new Float32Array(count);
     const [low, high] = view.heights;
     const boxes = [...frame.labels, ...frame.steps.at(-1)];
     for (let k = 0; k < count; k++) {
       const x = places[3 * k], y = places[3 * k + 1], z = places[3 * k + 2];
       if (by === "height") shares[k] = (z - low) / (high - low);
-      else if (by === "reflectance") shares[k] = reflectance[k] / 255;
       else if (by === "distance") shares[k] = Math.hypot(x, y) / FAR;
+      else if (by !== "boxes") shares[k] = by in channels ? channels[by].bytes[k] / 255 : 0;
       else shares[k] = boxes.some((box) => isInside(x, y, z, box)) ? 2 : 0;
     }
     return shares;
@@ -131,8 +131,8 @@
   const state = { index: 0, step: 0 };
 
   function shownRows(frame) {
-    const least = Number(byId("score").value);
-    return frame.scores.map((score, row) => (score >= least ? row : -1)).filter((row) => row >= 0);
+    const minimum = Number(byId("score").value);
+    return frame.scores.map((score, row) => (score >= minimum ? row : -1)).filter((row) => row >= 0);
   }
 
   function paint() {
@@ -205,13 +205,13 @@
   byId("canvas").addEventListener("pointermove", (event) => {
     const tip = byId("tip"), frame = frameAt(state.index), area = renderer.domElement.getBoundingClientRect();
     const place = new THREE.Vector3();
-    let best = null, least = 24; // px
+    let best = null, nearest = 24; // px
     const consider = (box, text) => {
       place.set(box[0], box[1], box[2]).project(camera);
       if (place.z > 1) return;
       const right = (place.x + 1) / 2 * area.width, down = (1 - place.y) / 2 * area.height;
       const away = Math.hypot(right - (event.clientX - area.left), down - (event.clientY - area.top));
-      if (away < least) [least, best] = [away, { right, down, text }];
+      if (away < nearest) [nearest, best] = [away, { right, down, text }];
     };
     const shows = (layer) => byId(`show-${layer}`).checked;
     if (shows("label")) frame.labels.forEach((box, row) => consider(box, `label: ${frame.label_types[row]}`));

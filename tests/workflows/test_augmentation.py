@@ -10,7 +10,7 @@ from PIL import Image
 from lidar_ebm.config.augmentation import AugmentationConfig, ObjectNoiseConfig, SamplingConfig
 from lidar_ebm.errors import OutputError
 from lidar_ebm.visualization import palette
-from lidar_ebm.visualization.augmentation_pictures import plot_augmentation
+from lidar_ebm.workflows.augmentation import plot_augmentation
 from tests.training.augmentation.scenes import CLASSES, make_frame, make_objects
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
+from lidar_ebm.boxes import Boxes
+from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.files import read_labels, read_points, write_labels
+from lidar_ebm.formats.kitti.conversion import labels_to_boxes
+from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points, write_labels
 from lidar_ebm.visualization import palette
-from lidar_ebm.visualization.scene_frames import open_frames, result_titles
+from lidar_ebm.workflows.view import SceneFrames, open_frames, result_titles
 
 
 def results_of(simulated: Path, name: str, folder: Path) -> Path:
@@ -31,12 +33,15 @@ def test_a_folder_shows_points_labels_and_results(simulated: Path, tmp_path: Pat
     )
     frames = open_frames([simulated], results=[theirs, ours.parent])
     frame = frames[frames.index_of(name)]
-    np.testing.assert_array_equal(frame.points, read_points(simulated / "training" / "velodyne" / f"{name}.bin"))
+    np.testing.assert_array_equal(
+        frame.points[:, :3], read_points(simulated / "training" / "velodyne" / f"{name}.bin")[:, :3]
+    )
     assert [each.name for each in frame.sets] == ["label", "theirs", "o"]
-    assert frame.calibration is not None and frame.sets[0].color == palette.LABEL
+    assert frame.camera is not None and frame.sets[0].color == palette.LABEL
     assert len({each.color for each in frame.sets}) == 3
     file = simulated / "training" / "label_2" / f"{name}.txt"
-    _, boxes = boxes_in_space(read_labels(file), frame.calibration, file)
+    calibration = read_calibration(simulated / "training" / "calib" / f"{name}.txt")
+    boxes = labels_to_boxes([label for label in read_labels(file) if label.type != "DontCare"], calibration)
     for each in frame.sets:
         np.testing.assert_allclose(each.boxes, boxes, atol=0.02)  # result files have two decimals
     assert frame.sets[0].scores is None and frame.sets[1].scores is not None
@@ -58,7 +63,7 @@ def test_a_bare_cloud_has_nothing_but_points(tmp_path: Path) -> None:
     points = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     np.save(tmp_path / "cloud.npy", points)
     frame = open_frames([tmp_path / "cloud.npy"])[0]
-    assert (frame.name, frame.calibration, frame.image, frame.sets) == ("cloud", None, None, ())
+    assert (frame.name, frame.camera, frame.image, frame.sets) == ("cloud", None, None, ())
     assert len(frame.points) == 20
 
 
@@ -69,15 +74,15 @@ def test_a_frame_without_a_result_file_has_no_result(simulated: Path, tmp_path: 
 
 
 def test_what_is_missing_is_named(simulated: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no frames"):
+    with pytest.raises(InputError, match=r"no data set"):
         open_frames([tmp_path])
     with pytest.raises(InputError, match=r"nothing\.bin: no such folder or point cloud"):
         open_frames([tmp_path / "nothing.bin"])
-    with pytest.raises(InputError, match=r"gone: no such folder of result files"):
+    with pytest.raises(InputError, match=r"gone: no such file or folder of results"):
         open_frames([simulated], results=[tmp_path / "gone"])
     with pytest.raises(InputError, match=r"one folder"):
         open_frames([simulated, tmp_path])
-    with pytest.raises(InputError, match=r"--split val"):
+    with pytest.raises(InputError, match=r"split val"):
         open_frames([simulated / "training" / "velodyne" / "000000.bin"], split="val")
     with pytest.raises(InputError, match=r"'nobody' is none of"):
         open_frames([simulated]).index_of("nobody")
@@ -91,3 +96,32 @@ def test_result_sets_are_told_apart() -> None:
     assert result_titles([Path("x/label")]) == ["label (results)"]  # not the labels
     for paths in (runs * 3, [Path("x/a/r"), Path("x/b/r"), Path("y/a/r"), Path("y/b/r")]):
         assert len(set(result_titles(paths))) == len(paths)
+
+
+class Yard:
+    """Frames of own classes, points with a ring and a time lag, and no camera."""
+
+    root, split, class_names = Path("yard"), "", ("forklift", "pallet")
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Frame:
+        points = np.random.default_rng(index).uniform(-40, 40, (200, 6)).astype(np.float32)
+        boxes = Boxes(np.array([[-20.0, 3, 0, 3, 1, 2, 0.3], [5.0, 8, 0, 1, 1, 1, 0]]), ["forklift", "pallet"])
+        return Frame(self.name(index), points, ("reflectance", "time_lag", "ring"), boxes)
+
+    def name(self, index: int) -> str:
+        return f"yard{index}"
+
+
+def test_any_source_of_frames_is_shown() -> None:
+    frames = SceneFrames(Yard(), range(2), images=True)
+    frame = frames[frames.index_of("yard1")]
+    assert (frame.camera, frame.image, frame.channels) == (None, None, ("reflectance", "time_lag", "ring"))
+    (labels,) = frame.sets
+    assert labels.types == ("forklift", "pallet") and labels.legend() == "label (1 forklift, 1 pallet)"
+    assert [each.legend() for each in frame.by_class(palette.LIGHT).sets] == [
+        "label: forklift (1)",
+        "label: pallet (1)",
+    ]
