@@ -161,21 +161,3 @@ class Proposals:
         return Proposals(
             self.boxes[index], self.scores[index], self.labels[index], self.batch_index[index], self.batch_size
         )
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What the detector says of one frame."""
-
-    boxes: Tensor  # [M, 7] float32
-    scores: Tensor  # [M] 0..1, the detector's
-    labels: Tensor  # [M] int64, index into config.classes
-    f: Tensor  # [M] the energy's value f(x, y), higher is better; not comparable between objects
-    # How sure the energy is of the boxes, where that was asked for; of y drawn from p(y | x) around each box.
-    covariance: Tensor | None = None  # [M, 7, 7] mean of (y - box)(y - box)ᵀ, m and rad
-    # [M] that the object's yaw is the box's + π; None of an energy that was trained without flipped boxes.
-    flip_probability: Tensor | None = None
-    expected_iou: Tensor | None = None  # [M] mean 3-D IoU of the box with y
-    samples: Tensor | None = None  # [M, K, 7] a few y
-    # [M] how many independent y would tell as much; below some tens the above is rough.
-    effective_samples: Tensor | None = None

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from cuda_ops.box_overlap.op import box_iou_3d
 from cuda_ops.box_sampling.op import part_sensitive_scores
-from lidar_ebm.config.config import Config
+from lidar_ebm.config.detector import DetectorSettings
 from lidar_ebm.detector.losses import precise, sigmoid_focal_loss
 from lidar_ebm.system.synchronised import shared_count
 from lidar_ebm.types import BevFeatures, LabelBatch, Proposals
@@ -20,7 +20,7 @@ class PartScore(nn.Module):
     decoded box lies, not where its anchor stands.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DetectorSettings) -> None:
         super().__init__()
         self.config = config
         channels = config.part_score.grid[0] * config.part_score.grid[1] * len(config.classes)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cuda_ops.point_ops.op import interpolate, points_in_boxes, three_nearest
-from lidar_ebm.config.config import Config
+from lidar_ebm.config.detector import DetectorSettings
 from lidar_ebm.detector.losses import PRIOR_BIAS, precise, sigmoid_focal_loss, smooth_l1
 from lidar_ebm.system.synchronised import shared_count
 from lidar_ebm.types import LabelBatch, SparseFeatures, Voxels
@@ -39,7 +39,7 @@ class PointHead(nn.Module):
     belong to (SA-SSD's auxiliary network).
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DetectorSettings) -> None:
         super().__init__()
         channels = config.point_head.channels
         self.config = config

@@ -23,6 +23,10 @@ class BevView:
     grid: BevGrid
     batch_index: Tensor  # [N] int64
 
+    def select(self, rows: Tensor) -> BevView:
+        """The view of the boxes that `rows` (indices) names."""
+        return replace(self, batch_index=self.batch_index[rows])
+
     def features(self, boxes: Tensor, grid_size: tuple[int, int]) -> Tensor:
         """The map at the grid of each candidate: boxes [N, S, 7] -> [N, S, C * across * along]."""
         values = sample_boxes(
@@ -44,6 +48,13 @@ class PointView:
     box_index: Tensor  # [V] int64 rising, the box that each point is near
     lengths: Tensor  # [N] int64, how many of `points` are each box's, at most K
     counts: Tensor  # [N] int64, how many points there are near each box
+
+    def select(self, rows: Tensor) -> PointView:
+        """The view of the boxes that `rows` (indices) names."""
+        lengths = self.lengths[rows]
+        starts = (self.lengths.cumsum(0) - self.lengths)[rows] - (lengths.cumsum(0) - lengths)
+        index = starts.repeat_interleave(lengths) + torch.arange(int(lengths.sum()), device=lengths.device)
+        return PointView(self.points[index], torch.repeat_interleave(lengths), lengths, self.counts[rows])
 
     def features(self, boxes: Tensor) -> Tensor:
         """Each point as each candidate for its box sees it: boxes [N, S, 7] -> [V, S, 16] (`box_frame_features`)."""
@@ -67,6 +78,13 @@ class BoxContext:
 
     bev: BevView | None
     points: PointView | None
+
+    def select(self, rows: Tensor) -> BoxContext:
+        """The context of the boxes that `rows` (indices) names."""
+        return BoxContext(
+            None if self.bev is None else self.bev.select(rows),
+            None if self.points is None else self.points.select(rows),
+        )
 
     def frozen(self) -> BoxContext:
         """The same context, to whose map no gradient goes."""

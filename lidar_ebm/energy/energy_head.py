@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cuda_ops.plain import plain_torch
-from lidar_ebm.config.config import Config
+from lidar_ebm.config.energy import EnergySettings
 from lidar_ebm.ebm.ascent import Ascent, ascend
 from lidar_ebm.ebm.energy import value
 from lidar_ebm.ebm.multi_start import highest
@@ -37,14 +37,20 @@ class EnergyHead(nn.Module):
     step_lengths: Tensor | None
     start_offsets: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: EnergySettings, *, map_channels: int, sizes: Sequence[Sequence[float]]) -> None:
+        """Make an energy with fresh weights.
+
+        Args:
+            config: the energy, its refinement and its uncertainty.
+            map_channels: channels of the shared map.
+            sizes: length, width and height of each class in m, by which point features are scaled.
+        """
         super().__init__()
         self.config = config
         settings = config.energy
         kinds, activation = settings.features, settings.activation
-        self.bev = BevEnergy(config.bev.channels, settings.bev, activation) if "bev" in kinds else None
-        sizes = torch.tensor([item.anchor_size for item in config.classes])  # [classes, 3]
-        self.points = PointEnergy(settings.points, sizes, activation) if "points" in kinds else None
+        self.bev = BevEnergy(map_channels, settings.bev, activation) if "bev" in kinds else None
+        self.points = PointEnergy(settings.points, torch.tensor(sizes), activation) if "points" in kinds else None
         self.space = box_space(settings.min_size)
         self.noise = make_noise(settings)
         widths = [energy.width for energy in (self.bev, self.points) if energy is not None]

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, distributed
 
 from lidar_ebm.config.training import StageTrainingConfig
-from lidar_ebm.runs.model import OWN_COUNTS
+from lidar_ebm.detector.detector import OWN_COUNTS
 from lidar_ebm.system.synchronised import synchronise_norms
 from lidar_ebm.training.ema import MovingAverage
 from lidar_ebm.training.processes import Processes
@@ -54,7 +54,7 @@ class Stepper:
         self.scaled = getattr(self._precision, "scaler", None) is not None
         # Fused, the optimiser itself leaves a step out where a number on the device says so.
         self._fused = fabric.device.type == "cuda" and not self.scaled
-        rates = stage.detector.config.training.rates
+        rates = stage.model.config.training.rates
         groups = group_parameters(stage.named_trained(), rates) if rates else parameters
         self.optimizer = make_optimizer(groups, settings, fused=self._fused)
         restore_optimizer(self.optimizer, state.optimizer)

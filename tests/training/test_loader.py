@@ -14,7 +14,7 @@ import torch
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.training import TrainingConfig
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.training.loader import TrainingLoader
@@ -36,7 +36,7 @@ def make_loader(
     training = config.training.model_copy(update={"workers": workers})
     config = config.model_copy(update={"training": training})
     return TrainingLoader(
-        KittiDataset(folder, "train", config, cropped=False),
+        open_samples(folder, "train", config, cropped=False),
         config,
         batch_size=batch_size,
         stage=stage,
@@ -121,7 +121,7 @@ def test_each_stage_has_its_own_augmentation(folder: Path, tiny_config: Config) 
     training = tiny_config.training.model_dump()
     training["energy"]["augmentation"] = still
     config = tiny_config.model_copy(update={"training": TrainingConfig.model_validate(training)})
-    frames = KittiDataset(folder, "train", config)
+    frames = open_samples(folder, "train", config)
     own = {frames[index].frame_id: torch.from_numpy(frames[index].boxes) for index in range(len(frames))}
     same_boxes = {}
     for stage in ("detector", "energy"):

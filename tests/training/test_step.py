@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.runs.model import Model
 from lidar_ebm.training.processes import Processes
 from lidar_ebm.training.schedule import make_optimizer
 from lidar_ebm.training.stages import DetectorStage, EnergyStage, Stage, Work
@@ -24,23 +24,23 @@ SEEDS = [3, 1, 4, 1]
 
 @pytest.fixture
 def batch(simulated: Path, tiny_config: Config) -> Batch:
-    frames = KittiDataset(simulated, "train", tiny_config)
+    frames = open_samples(simulated, "train", tiny_config)
     return collate([frames[i] for i in range(4)])
 
 
 def stepper(
-    config: Config, make: Callable[[Detector], Stage], *, accumulation: int = 1, keep_buffers: bool = False
+    config: Config, make: Callable[[Model], Stage], *, accumulation: int = 1, keep_buffers: bool = False
 ) -> Stepper:
     torch.manual_seed(1)
     fabric = Fabric(accelerator="cpu", devices=1, precision=config.training.precision)
     settings = config.training.energy.model_copy(update={"batch_size": 4, "accumulation": accumulation})
     state = TrainingState(Position())
-    stage = make(Detector(config))
+    stage = make(Model(config))
     return Stepper(fabric, Processes(fabric), stage, settings, 10, state, ema_decay=0.0, keep_buffers=keep_buffers)
 
 
 def weights(taken: Stepper) -> dict[str, Tensor]:
-    return {key: value.clone() for key, value in taken.stage.detector.state_dict().items()}
+    return {key: value.clone() for key, value in taken.stage.model.state_dict().items()}
 
 
 def hold_norms(stage: Stage) -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lidar_ebm.config.config import Config
+from lidar_ebm.config.detector import DetectorSettings
 from lidar_ebm.detector.heads.anchors import (
     IGNORED,
     POSITIVE,
@@ -50,7 +50,7 @@ class AnchorHead(nn.Module):
     anchor_boxes: Tensor
     anchor_labels: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DetectorSettings) -> None:
         super().__init__()
         self.config = config
         count = anchors_per_cell(config)
