@@ -45,10 +45,14 @@ class Detector(nn.Module):
         settings = self.settings.detection
         predictions = self.anchor_head(features.bev)
         if self.part_score is None:
-            proposals = self.anchor_head.decode(predictions, settings.score_threshold, settings.max_candidates)
+            proposals = self.anchor_head.decode(
+                predictions, settings.score_threshold, settings.max_candidates, together=settings.max_proposals
+            )
         else:
             floor = self.settings.part_score.score_threshold
-            proposals = self.anchor_head.decode(predictions, floor, settings.max_candidates)
+            proposals = self.anchor_head.decode(
+                predictions, floor, settings.max_candidates, together=settings.max_proposals
+            )
             proposals = replace(proposals, scores=self.part_score(features.bev, proposals).sigmoid())
         chosen = proposals.select(proposals.scores > settings.score_threshold)
         kept = nms_bev(

@@ -19,9 +19,9 @@ _said: set[VoxelConfig] = set()  # whose limit was spoken of already
 def voxelize(
     points: Tensor, point_batch_index: Tensor, batch_size: int, config: VoxelConfig, *, limited: bool = False
 ) -> Voxels:
-    """Average the points of each voxel, all of them.
+    """Average the points of each voxel: all of them, unless the configuration is one of version 0.1.
 
-    The order of the points changes nothing. Points outside the range, not-a-number and infinite ones are left out. A
+    The order of the points changes nothing then. Points outside the range, not-a-number and infinite ones are left out. A
     frame may have no point. The same input gives the same bits.
 
     Args:
@@ -52,8 +52,13 @@ def voxelize(
     cells = torch.floor((points[:, :3] - low) / points.new_tensor(config.size)).long()  # [N, 3] x, y, z
     # Rounding may put a point just below the upper end into a cell past it.
     x, y, z = torch.minimum(cells, torch.tensor([width, height, depth], device=cells.device) - 1).unbind(1)
-    keys, order = torch.sort(((frame * depth + z) * height + y) * width + x)
+    first = config.max_points_per_voxel
+    keys, order = torch.sort(((frame * depth + z) * height + y) * width + x, stable=first is not None)
     keys, counts = torch.unique_consecutive(keys, return_counts=True)  # [V]
+    if first is not None:
+        starts = (counts.cumsum(0) - counts).repeat_interleave(counts)
+        order = order[torch.arange(len(order), device=order.device) - starts < first]
+        counts = counts.clamp_max(first)
     # In double precision, sums rounded to single hardly ever show in which order they were added up; no atomic adds.
     total = torch.segment_reduce(points[order].double(), "sum", lengths=counts, axis=0, initial=0.0, unsafe=True)
     features = (total / counts[:, None]).to(points.dtype)

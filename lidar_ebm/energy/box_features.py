@@ -101,7 +101,8 @@ def points_near_boxes(
     The seed is that of the choice among many points: one for all frames, or one for each. The order of the points
     changes nothing.
     """
-    order = _order_of_places(batch.points)
+    order = _order_of_places(batch.points) if config.order == "content" else torch.arange(len(batch.points))
+    order = order.to(batch.points.device)
     cloud, cloud_frame = batch.points[order], batch.point_batch_index[order]
 
     def gather(points: Tensor, frame: Tensor, rows: Tensor | slice, seed: int) -> tuple[Tensor, Tensor]:
@@ -116,10 +117,7 @@ def points_near_boxes(
         )
 
     if isinstance(seed, int):
-        order = _order_of_places(batch.points)
-        chosen, counts = gather(
-            batch.points[order], batch.point_batch_index[order], slice(None), seed
-        )  # [N, K, 4], [N]
+        chosen, counts = gather(cloud, cloud_frame, slice(None), seed)  # [N, K, 4], [N]
     else:
         chosen = batch.points.new_zeros(len(boxes), config.max_points, batch.points.shape[1])
         counts = torch.zeros_like(batch_index)

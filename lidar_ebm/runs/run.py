@@ -19,7 +19,15 @@ from lidar_ebm.runs.tensor_file import read_tensors, write_tensors
 # What a model's shapes and meaning follow from; the rest of a configuration may differ between a run and its use.
 MODEL_SETTINGS = ("classes", "voxels", "backbone", "bev", "point_head", "anchor_head", "part_score", "energy")
 # How f was trained: where that adds weights (a learnt proposal), their names tell.
-NOT_IN_WEIGHTS = ("backbone.backend", "voxels.max_voxels", "energy.training.", "energy.noise.", "energy.samples")
+NOT_IN_WEIGHTS = (
+    "energy.points.order",
+    "voxels.max_points_per_voxel",
+    "backbone.backend",
+    "voxels.max_voxels",
+    "energy.training.",
+    "energy.noise.",
+    "energy.samples",
+)
 
 
 def flat_settings(config: Config) -> dict[str, Any]:

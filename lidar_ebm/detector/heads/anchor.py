@@ -119,10 +119,13 @@ class AnchorHead(nn.Module):
         }
 
     @torch.no_grad()
-    def decode(self, predictions: AnchorPredictions, score_threshold: float, count: int) -> Proposals:
-        """Boxes of the best anchors: of each frame and class at most `count`, those that score above the threshold."""
+    def decode(
+        self, predictions: AnchorPredictions, score_threshold: float, count: int, *, together: int | None = None
+    ) -> Proposals:
+        """Boxes of the best anchors: of each frame and class at most `count`, and of a frame at most `together` (None:
+        any number), of those that score above the threshold."""
         scores = predictions.logits.float().sigmoid().masked_fill(~predictions.covered, 0.0)  # [B, A]
-        best, index = self._best_of_classes(scores, count)  # [B, k]
+        best, index = (each[:, :together] for each in self._best_of_classes(scores, count))  # [B, k]
         batch_index, rank = torch.nonzero(best > score_threshold, as_tuple=True)  # [N]
         anchor_index = index[batch_index, rank]
         residuals = predictions.residuals[batch_index, anchor_index].float()  # [N, 7]
