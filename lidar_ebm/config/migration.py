@@ -56,6 +56,9 @@ def _keep_as_it_was(values: dict[str, Any]) -> Iterator[str]:
 
 
 def _max_proposals(section: dict[str, Any], value: Any) -> Iterator[str]:
+    if value is None:
+        section["max_proposals"] = None
+        return
     if value == OLD_MAX_PROPOSALS:
         yield (
             "detection.max_proposals=100 was shared by all classes and cut off objects in crowded frames. Each class "

@@ -21,8 +21,8 @@ def voxelize(
 ) -> Voxels:
     """Average the points of each voxel: all of them, unless the configuration is one of version 0.1.
 
-    The order of the points changes nothing then. Points outside the range, not-a-number and infinite ones are left out. A
-    frame may have no point. The same input gives the same bits.
+    The order of the points changes nothing then. Points outside the range, not-a-number and infinite ones are left out.
+    A frame may have no point. The same input gives the same bits.
 
     Args:
         points: x, y, z in m and reflectance [N, 4], LiDAR frame.
