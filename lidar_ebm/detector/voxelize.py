@@ -55,13 +55,12 @@ def voxelize(
     first = config.max_points_per_voxel
     keys, order = torch.sort(((frame * depth + z) * height + y) * width + x, stable=first is not None)
     keys, counts = torch.unique_consecutive(keys, return_counts=True)  # [V]
-    if first is not None:
-        starts = (counts.cumsum(0) - counts).repeat_interleave(counts)
-        order = order[torch.arange(len(order), device=order.device) - starts < first]
-        counts = counts.clamp_max(first)
-    # In double precision, sums rounded to single hardly ever show in which order they were added up; no atomic adds.
-    total = torch.segment_reduce(points[order].double(), "sum", lengths=counts, axis=0, initial=0.0, unsafe=True)
-    features = (total / counts[:, None]).to(points.dtype)
+    if first is None:
+        # In double precision, sums rounded to single hardly ever show in which order they were added; no atomic adds.
+        total = torch.segment_reduce(points[order].double(), "sum", lengths=counts, axis=0, initial=0.0, unsafe=True)
+        features = (total / counts[:, None]).to(points.dtype)
+    else:
+        features = _mean_of_first(points, order, counts, first)
     if limited and len(keys) > config.max_voxels:
         kept = _spread(keys, depth * height * width, batch_size) < config.max_voxels
         keys, features = keys[kept], features[kept]
@@ -80,6 +79,15 @@ def voxelize(
         spatial_shape=shape,
         batch_size=batch_size,
     )
+
+
+def _mean_of_first(points: Tensor, order: Tensor, counts: Tensor, first: int) -> Tensor:
+    """Mean [V, 4] of each voxel's first points, as version 0.1 added them up; `order` [N] is by voxel, then by input."""
+    starts = counts.cumsum(0) - counts  # [V]
+    place = torch.arange(first, device=points.device)
+    taken = place < counts[:, None]  # [V, K]
+    rows = order[torch.where(taken, starts[:, None] + place, starts[:, None])]  # [V, K]
+    return (points[rows] * taken[:, :, None]).sum(1) / counts.clamp_max(first)[:, None]
 
 
 def _spread(keys: Tensor, cells: int, batch_size: int) -> Tensor:
