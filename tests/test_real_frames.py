@@ -17,8 +17,9 @@ from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_labels, write_split
 from lidar_ebm.formats.kitti.label import Label
+from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.inference.predict import predict
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run
 from lidar_ebm.training.schedule import make_optimizer
 from lidar_ebm.workflows.detect import detect_files
@@ -100,14 +101,14 @@ def test_the_published_size_trains_a_step_and_detects(kitti_frames: Path) -> Non
         published.bev,
         published.energy,
     )
-    detector = Detector(config).train()
+    detector = Model(config).train()
     dataset = KittiDataset(kitti_frames, "all", config)
     batch = collate([dataset[3]])
     assert batch.frame_ids == ("000003",)
     optimizer = make_optimizer(detector.parameters(), config.training.detector)
-    features = detector.encode(batch)
+    features = detector.detector.encode(batch)
     assert features.bev.shared.shape == (1, 256, 200, 176)
-    losses = detector.detector_losses(batch, features)
+    losses = detector.detector.losses(batch, features)
     losses["energy"] = detector.energy.loss(batch, features.bev)
     before = [parameter.detach().clone() for parameter in detector.parameters()]
     torch.stack(list(losses.values())).sum().backward()
@@ -115,6 +116,6 @@ def test_the_published_size_trains_a_step_and_detects(kitti_frames: Path) -> Non
     assert all(torch.isfinite(value) for value in losses.values())
     changed = [not torch.equal(old, new) for old, new in zip(before, detector.parameters(), strict=True)]
     assert sum(changed) > 0.9 * len(changed)
-    found = detector.eval().detect(batch)
+    found = detect_batch(detector.eval(), batch).after()
     assert len(found) == 1
     assert bool(torch.isfinite(found[0].boxes).all())

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lidar_ebm import __version__
+from lidar_ebm.cli import convert as cli_convert
 from lidar_ebm.cli import landscape as cli_landscape
 from lidar_ebm.cli import report as cli_report
 from lidar_ebm.cli import scoring as cli_scoring
@@ -237,6 +238,9 @@ def detect(
         typer.echo(path)
 
 
+app.command(epilog="Example: `lidar-ebm convert labels data/mine.json --from sustechpoints --to boxes_json`")(
+    cli_convert.convert
+)
 app.command(
     epilog="Example: `lidar-ebm score data/kitti/training/label_2 results --distance 0,20,40,80 --plots curves`"
 )(cli_scoring.score)

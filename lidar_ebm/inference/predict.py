@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from lidar_ebm.datasets.collate import collate
@@ -18,8 +17,9 @@ from lidar_ebm.evaluation.kitti.data_set import LabelsToScore, labels_to_score
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 from lidar_ebm.formats.kitti.files import write_labels
 from lidar_ebm.formats.kitti.label import Label
+from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.inference.parts import Parts
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.system.processes import Group
 from lidar_ebm.system.progress import progress_bar
 from lidar_ebm.types import Batch
@@ -54,7 +54,7 @@ class _FramePrediction:
 
 
 def predict(
-    detector: Detector,
+    detector: Model,
     frames: KittiDataset,
     *,
     steps: Sequence[int],
@@ -110,14 +110,11 @@ def predict(
     )
 
 
-@torch.no_grad()
-def _find(detector: Detector, batch: Batch, steps: Sequence[int]) -> _Found:
-    batch = batch.to(next(detector.parameters()).device)
-    features = detector.encode(batch)
-    proposals = detector.propose(features)
-    ascent = detector.refine(batch, features, proposals, max(steps), record=True)
-    assert ascent.trajectory is not None  # it was asked for
-    tensors = (ascent.trajectory[list(steps)], proposals.scores, proposals.labels, proposals.batch_index)
+def _find(detector: Model, batch: Batch, steps: Sequence[int]) -> _Found:
+    detected = detect_batch(detector, batch.to(next(detector.parameters()).device), max(steps), record=True)
+    trajectory, proposals = detected.ascent.trajectory, detected.proposals
+    assert trajectory is not None  # it was asked for
+    tensors = (trajectory[list(steps)], proposals.scores, proposals.labels, proposals.batch_index)
     return _Found(*(tensor.cpu() for tensor in tensors))
 
 

@@ -97,7 +97,7 @@ def landscape_picture(
     detector: LoadedDetector, view: ViewedFrame, errors: BoxErrors, row: int, steps: int | None
 ) -> Picture | None:
     """f around the detection that belongs to a label; None where the run does not find it again."""
-    found = view.climb.boxes[-1]
+    found = view.path.path[-1]
     if not len(found):
         return None
     distances = np.linalg.norm(found[:, :3] - errors.box[row, :3], axis=1)

@@ -94,6 +94,16 @@ def _written_file(path: str | os.PathLike[str]) -> Path:
     return target.resolve() if target.is_symlink() else target
 
 
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The content of a file.
+
+    Raises:
+        InputError: it cannot be read, or is no regular file (reading a pipe or device may never end).
+    """
+    with open_regular(path) as file:
+        return file.read()
+
+
 @contextmanager
 def open_regular(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a file for reading bytes.

@@ -17,7 +17,7 @@ from lidar_ebm.config.training import StageTrainingConfig
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase
 from lidar_ebm.errors import InputError
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.system.progress import ProgressBar, progress_bar
 from lidar_ebm.training.checkpoints import Checkpoints
 from lidar_ebm.training.failures import NonFinite, StepOnHand, memory_advice
@@ -40,7 +40,7 @@ class Run:
     config: Config
     fabric: Fabric
     processes: Processes
-    detector: Detector
+    detector: Model
     frames: KittiDataset  # of the training split
     validation: KittiDataset | None
     database: LabelDatabase | None

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.system.processes import Group, together
 
 
-def validation_ap(detector: Detector, frames: KittiDataset, group: Group) -> tuple[float, float]:
+def validation_ap(detector: Model, frames: KittiDataset, group: Group) -> tuple[float, float]:
     """3-D AP at KITTI's overlaps, without and with refinement, as the mean over the classes (0..100).
 
     The difficulty is the one that stands for all; labels without 2-D boxes are scored by distance and points. A class

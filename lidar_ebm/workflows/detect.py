@@ -8,17 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lidar_ebm.config.config import Config
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.kitti.frame_file import check_names, read_frame_file
 from lidar_ebm.energy.box_space import BOX_NAMES
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 from lidar_ebm.formats.kitti.files import write_labels
 from lidar_ebm.formats.kitti.label import Label
 from lidar_ebm.inference.detection import LoadedDetector, load_detector
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar
-from lidar_ebm.types import Detections
 from lidar_ebm.visualization.bev_plot import after_layer, before_layer, plot_bev
 from lidar_ebm.visualization.uncertainty_plot import plot_uncertainty
 
@@ -67,7 +66,7 @@ def detect_files(
             points = frame.points_in_view()
             before, after = detector.detect_before_after(points, steps=steps, uncertainty=uncertainty)
             result = Path(out) / f"{name}.txt"
-            write_labels(result, _result_labels(after, detector.config, frame.calibration, frame.image_size()))
+            write_labels(result, _result_labels(after, frame.calibration, frame.image_size()))
             picture, title = result.with_suffix(".png"), f"{name}: {len(after.boxes)} detections"
             view = (low_x, low_y, high_x, high_y)
             if after.covariance is None:
@@ -81,22 +80,20 @@ def detect_files(
     return written
 
 
-def _result_labels(
-    detections: Detections, config: Config, calibration: Calibration | None, image_size: tuple[int, int]
-) -> list[Label]:
-    types = [config.class_names[k] for k in detections.labels.tolist()]
-    nominal = Calibration.nominal() if calibration is None else calibration
-    labels = boxes_to_labels(detections.boxes, nominal, types=types, scores=detections.scores, image_size=image_size)
+def _result_labels(detections: Boxes, calibration: Calibration | None, image_size: tuple[int, int]) -> list[Label]:
+    nominal = FIXED_AXES if calibration is None else calibration
+    labels = boxes_to_labels(
+        detections.boxes, nominal, types=detections.names.tolist(), scores=detections.scores, image_size=image_size
+    )
     if calibration is None:
         labels = [replace(label, bbox=(-1.0, -1.0, -1.0, -1.0), alpha=-10.0) for label in labels]
     return labels
 
 
-def _write_uncertainty(path: Path, found: Detections, detector: LoadedDetector) -> None:
+def _write_uncertainty(path: Path, found: Boxes, detector: LoadedDetector) -> None:
     """Write what is known of the boxes as JSON: numbers in m and rad, LiDAR frame, rows in the order of `found`."""
     rows: list[dict[str, Any]] = [
-        {"type": detector.config.class_names[k], "score": score, "box": box}
-        for k, score, box in zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
+        {"type": str(row["name"]), "score": float(row["scores"]), "box": row["box"].tolist()} for row in found.rows()
     ]
     for name in ("covariance", "flip_probability", "expected_iou", "effective_samples"):
         values = getattr(found, name)

@@ -12,7 +12,7 @@ from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.datasets.kitti.layout import prepared_folder
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_label_database
 from lidar_ebm.errors import InputError
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import describe_difference, flat_settings, load_run_config, load_weights, save_weights
 from lidar_ebm.training.checkpoints import Checkpoints
 from lidar_ebm.training.failures import NonFinite
@@ -73,13 +73,13 @@ def train(
         _check_folder(run, config, resume)
         _check_shares(config, processes)
         if resume and (run / "model.safetensors").exists():
-            load_weights(Detector(config), config, run / "model.safetensors")
+            load_weights(Model(config), config, run / "model.safetensors")
             return
         fabric.seed_everything(config.seed, verbose=False)
         frames = KittiDataset(data, "train", config, cache=config.training.workers == 0, cropped=False)
         validation = KittiDataset(data, "val", config) if config.training.validate_every else None
         database = _label_database(data, config)
-        detector = Detector(config)
+        detector = Model(config)
         checkpoints = Checkpoints(run / "checkpoints", config)
         state = _starting_point(detector, checkpoints, frames, detector_run, processes) if resume else None
         if state is None:
@@ -161,7 +161,7 @@ def _label_database(data: str | Path, config: Config) -> LabelDatabase | None:
 
 
 def _starting_point(
-    detector: Detector,
+    detector: Model,
     checkpoints: Checkpoints,
     frames: KittiDataset,
     detector_run: str | Path | None,
@@ -186,9 +186,9 @@ def _starting_point(
     return state
 
 
-def _beginning(detector: Detector, frames: KittiDataset, detector_run: str | Path | None) -> TrainingState:
+def _beginning(detector: Model, frames: KittiDataset, detector_run: str | Path | None) -> TrainingState:
     if detector_run is None:
         return TrainingState(Position(frames=len(frames)))
-    parts = tuple(part for part in DETECTOR_PARTS if getattr(detector, part) is not None)
+    parts = tuple(part for part in DETECTOR_PARTS if getattr(detector.detector, part) is not None)
     load_weights(detector, detector.config, Path(detector_run) / "model.safetensors", parts=parts)
     return TrainingState(Position(stage="energy", frames=len(frames)))

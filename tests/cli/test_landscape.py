@@ -15,7 +15,7 @@ from lidar_ebm.config.loading import save_config
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.files import read_split, write_split
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import save_weights
 from lidar_ebm.workflows.landscape import find_points, read_frame
 from tests.visualization.test_bev_plot import read_picture
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*how sure the energy is")
 def trained(eager_config: Config, tmp_path: Path) -> Path:
     """A run that has learnt nothing but proposes boxes all the same."""
     save_config(eager_config, tmp_path / "run" / "config.yaml")
-    save_weights(Detector(eager_config), eager_config, tmp_path / "run" / "model.safetensors")
+    save_weights(Model(eager_config), eager_config, tmp_path / "run" / "model.safetensors")
     return tmp_path / "run"
 
 

@@ -20,7 +20,7 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.formats.kitti.files import read_labels, read_split, write_labels, write_split
 from lidar_ebm.inference.predict import predicted_labels
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run, save_weights
 from lidar_ebm.runs.temperature import weights_digest
 from lidar_ebm.system.processes import Group
@@ -34,7 +34,7 @@ METRICS = "step,epoch,stage,loss,anchor_box\n10,0,detector,2.0,1.0\n20,1,detecto
 def make_run(config: Config, folder: Path) -> Path:
     """A run that has learnt nothing."""
     save_config(config, folder / "config.yaml")
-    save_weights(Detector(config), config, folder / "model.safetensors")
+    save_weights(Model(config), config, folder / "model.safetensors")
     (folder / "metrics.csv").write_text(METRICS)
     return folder
 
@@ -86,7 +86,7 @@ def test_labels_without_2d_boxes_are_scored_by_distance_and_points(
     assert labels.labels.points is not None
     assert labels.labels.points.max() > 5
     with pytest.warns(UserWarning, match="validation: .* have no 2-D box"):
-        validation_ap(Detector(tiny_config), KittiDataset(data, "val", tiny_config), Group())
+        validation_ap(Model(tiny_config), KittiDataset(data, "val", tiny_config), Group())
     shown = evaluate_run(run, simulated, steps=1).after
     assert not any("2-D box, so" in note for note in shown.notes)
 
@@ -143,8 +143,8 @@ def test_a_killed_evaluation_goes_on_to_the_same_files(
     assert set(every_file(folder)) == {str(path.relative_to(folder)) for path in folder.glob("partial/*.safetensors")}
 
     seen: list[tuple[str, ...]] = []
-    encode = Detector.encode
-    monkeypatch.setattr(Detector, "encode", lambda self, batch: (seen.append(batch.frame_ids), encode(self, batch))[1])
+    encode = Model.encode
+    monkeypatch.setattr(Model, "encode", lambda self, batch: (seen.append(batch.frame_ids), encode(self, batch))[1])
     found = evaluate_run(run, data, split="six", steps=2)
     assert seen == [("000004", "000005")]  # the rest was there
     assert found.predictions == undisturbed.predictions  # every digit

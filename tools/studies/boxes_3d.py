@@ -25,18 +25,19 @@ from matplotlib.figure import Figure
 from study import Row, Study, parser
 from study import run as run_study
 from torch import nn
-from voxel_energy import VoxelAndPointDetector, VoxelDetector
+from voxel_energy import voxel_model
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.energy import NoiseConfig
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.detector.detector import Detector
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.options import ScoringOptions
 from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.inference.box_calibration import calibrate
 from lidar_ebm.inference.predict import predict, predicted_labels
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run_config, load_weights, model_tensors
 from lidar_ebm.runs.tensor_file import read_tensors, write_tensors
 from lidar_ebm.training.loader import TrainingLoader
@@ -76,9 +77,10 @@ class Head:
         """All settings; `prediction` are further ones that training does not depend on."""
         return load_config(place.run / "config.yaml", [*self.overrides, *prediction, f"seed={self.seed}"])
 
-    def detector(self, config: Config, *, remembering: bool) -> Detector:
+    def detector(self, config: Config, *, remembering: bool) -> Model:
         """A detector with this head; one that remembers what it has seen will do for a head that sees no voxels."""
-        return RememberingDetector(config) if remembering else Detector(config)
+        detector = RememberingDetector(config.detector_settings) if remembering else None
+        return Model(config, detector=detector)
 
     def path(self, place: Place) -> Path:
         """Where its weights are kept."""
@@ -109,9 +111,9 @@ class VoxelHead(Head):
 
     kind = ("voxels",)
 
-    def detector(self, config: Config, *, remembering: bool) -> Detector:
+    def detector(self, config: Config, *, remembering: bool) -> Model:
         """A detector with this head; the voxels of many frames would not fit into memory."""
-        return VoxelDetector(config)
+        return voxel_model(config, with_points=False)
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,9 @@ class VoxelAndPointHead(Head):
 
     kind = ("voxels and points",)
 
-    def detector(self, config: Config, *, remembering: bool) -> Detector:
+    def detector(self, config: Config, *, remembering: bool) -> Model:
         """A detector with this head."""
-        return VoxelAndPointDetector(config)
+        return voxel_model(config, with_points=True)
 
 
 @cache
@@ -161,7 +163,7 @@ def train_head(place: Place, head: Head) -> Row:
             schedule.step()
             tick += 1
     loader.close()
-    weights = {key: value for key, value in model_tensors(stage.detector).items() if key.startswith("model.energy.")}
+    weights = {key: value for key, value in model_tensors(stage.model).items() if key.startswith("model.energy.")}
     write_tensors(head.path(place), weights, {})
     return {"steps": steps, "seconds": used, "loss": float(loss.detach())}
 
@@ -196,7 +198,7 @@ def judge(place: Place, head: Head, prediction: Sequence[str] = ()) -> Row:
     return {"ap": ap, "calibration": found_out.as_dict()}
 
 
-def _with_detector(detector: Detector, place: Place) -> Detector:
+def _with_detector(detector: Model, place: Place) -> Model:
     parts = tuple(part for part in DETECTOR_PARTS if getattr(detector, part) is not None)
     load_weights(detector, detector.config, place.run / "model.safetensors", parts=parts)
     return detector

@@ -15,7 +15,7 @@ from lidar_ebm.datasets.kitti.layout import INPUTS, Stamps, input_path, is_file,
 from lidar_ebm.datasets.kitti.raw_frame import format_triple, frame_calibration, frame_image_size, has_box, is_sane
 from lidar_ebm.datasets.preparation.findings import ERROR, WARNING, Finding
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
 from lidar_ebm.formats.kitti.files import parse_labels, read_bytes, read_points
 from lidar_ebm.formats.kitti.label import Label
 from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE
@@ -68,7 +68,7 @@ class FrameCheck:
                     "image_2": self._read_image,
                 }[folder]()
         if self.lidar_only:
-            self.calibration = Calibration.nominal()
+            self.calibration = FIXED_AXES
         elif self.calibration is not None:
             self._judge_calibration(self.calibration)
 

@@ -120,8 +120,9 @@ class KittiDataset(Dataset[Sample]):
         points, boxes, types = self._read_prepared(index) if self._prepared[index] else self._read_raw(index)
         classes = [self._class_of_type.get(name.lower(), -1) for name in types] if self.with_labels else []
         labels = np.array(classes, dtype=np.int64)
-        boxes = boxes[: len(labels)][labels >= 0].astype(np.float32)
-        frame = Sample(self._frame_ids[index], points, boxes, labels[labels >= 0])
+        boxes = boxes[: len(labels)].astype(np.float32)
+        trained = labels >= 0
+        frame = Sample(self._frame_ids[index], points, boxes[trained], labels[trained], boxes[~trained])
         return frame if self._range is None else crop_to_range(frame, self._range)
 
     def _read_raw(self, index: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -217,7 +218,8 @@ def crop_to_range(frame: Sample, bounds: Sequence[float]) -> Sample:
     low, high = np.asarray(bounds[:3], np.float32), np.asarray(bounds[3:], np.float32)
     points = _inside(frame.points[:, :3], low, high)
     boxes = _inside(frame.boxes[:, :3], low, high)
-    return Sample(frame.frame_id, frame.points[points], frame.boxes[boxes], frame.labels[boxes])
+    others = _inside(frame.others[:, :3], low, high)
+    return Sample(frame.frame_id, frame.points[points], frame.boxes[boxes], frame.labels[boxes], frame.others[others])
 
 
 def _inside(positions: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

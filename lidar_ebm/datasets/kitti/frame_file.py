@@ -12,8 +12,7 @@ import numpy as np
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.files import read_calibration, read_image_size
-from lidar_ebm.formats.point_files import read_point_file
-from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE
+from lidar_ebm.formats.point_clouds import read_point_file
 from lidar_ebm.geometry.projection import crop_to_camera_view
 
 
@@ -27,13 +26,13 @@ class FrameFile:
     image: Path | None
     labels: Path | None
 
-    def image_size(self) -> tuple[int, int]:
+    def image_size(self) -> tuple[int, int] | None:
         """Width and height of the image in pixels; most of KITTI's where there is none.
 
         Raises:
             InputError: the image is damaged.
         """
-        return DEFAULT_IMAGE_SIZE if self.image is None else read_image_size(self.image)
+        return None if self.image is None else read_image_size(self.image)
 
     def points_in_view(self) -> np.ndarray:
         """The points that the camera sees, as labels are of them alone; all where there is no calibration.

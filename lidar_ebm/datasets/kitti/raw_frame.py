@@ -9,7 +9,7 @@ import numpy as np
 
 from lidar_ebm.datasets.kitti.layout import input_path
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import PathLike, read_calibration, read_image_size
 from lidar_ebm.formats.kitti.label import Label
@@ -27,7 +27,7 @@ def frame_calibration(root: Path, name: str, *, lidar_only: bool) -> Calibration
         InputError: as `read_calibration`.
     """
     if lidar_only:
-        return Calibration.nominal()
+        return FIXED_AXES
     return read_calibration(input_path(root, "calib", name), need_headings=True)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,14 +11,13 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.objects import Objects, check_objects, objects_from_numbers
 from lidar_ebm.evaluation.kitti.rules import UNKNOWN_ANGLE, UNKNOWN_LOCATION
-from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.files import read_calibration
 
 _NO_BOX = np.array([UNKNOWN_LOCATION] * 3 + [-1.0] * 3 + [UNKNOWN_ANGLE])
 
 
 def pack_camera_boxes(
-    frames: Sequence[Boxes], cameras: Sequence[Any], *, need_scores: bool, names: Sequence[str] | None = None
+    frames: Sequence[Boxes], transforms: Sequence[np.ndarray], *, need_scores: bool, names: Sequence[str] | None = None
 ) -> Objects:
     """Flatten the boxes of each frame and bring them into its camera's frame.
 
@@ -28,17 +26,17 @@ def pack_camera_boxes(
 
     Args:
         frames: boxes of each frame, LiDAR frame.
-        cameras: a `Camera` or `Calibration` a frame: what has `lidar_to_camera`, [4, 4].
+        transforms: of each frame [4, 4], LiDAR → rectified camera.
         need_scores: these are results, each of which must have a finite score.
         names: what to call each frame in a message.
 
     Raises:
         InputError: there is not one camera a frame, points are known for some frames only, or a number is missing.
     """
-    if len(cameras) != len(frames):
-        raise InputError(f"cameras: {len(cameras)} for {len(frames)} frames; give one a frame.")
+    if len(transforms) != len(frames):
+        raise InputError(f"cameras: {len(transforms)} for {len(frames)} frames; give one a frame.")
     columns = []
-    for frame, camera in zip(frames, cameras, strict=True):
+    for frame, transform in zip(frames, transforms, strict=True):
         scores = np.full(len(frame), np.nan) if frame.scores is None else frame.scores
         columns.append(
             np.column_stack(
@@ -47,7 +45,7 @@ def pack_camera_boxes(
                     _known(frame.occluded, 0.0, (len(frame),)),
                     _known(frame.alpha, UNKNOWN_ANGLE, (len(frame),)),
                     _known(frame.image_rectangle, -1.0, (len(frame), 4)),
-                    to_camera(frame.boxes, np.asarray(camera.lidar_to_camera, dtype=np.float64)),
+                    to_camera(frame.boxes, transform),
                     scores,
                 )
             )
@@ -81,13 +79,13 @@ def to_camera(boxes: np.ndarray, lidar_to_camera: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(boxes).all(axis=1, keepdims=True), _NO_BOX, found)
 
 
-def read_cameras(folder: Path, names: Sequence[str]) -> list[Calibration]:
-    """The calibration of each frame from `folder/NAME.txt`.
+def read_transforms(folder: Path, names: Sequence[str]) -> list[np.ndarray]:
+    """LiDAR → rectified camera [4, 4] of each frame, from `folder/NAME.txt`.
 
     Raises:
         InputError: a file is missing or malformed.
     """
-    return [read_calibration(folder / f"{name}.txt") for name in names]
+    return [read_calibration(folder / f"{name}.txt").lidar_to_rect for name in names]
 
 
 def _known(values: np.ndarray | None, default: float, shape: tuple[int, ...]) -> np.ndarray:

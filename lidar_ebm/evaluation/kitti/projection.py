@@ -13,11 +13,11 @@ from lidar_ebm.evaluation.kitti.objects import Objects
 from lidar_ebm.evaluation.kitti.point_counts import has_box_in_space, rows_by_frame
 from lidar_ebm.evaluation.kitti.rules import UNKNOWN_ANGLE, lacks_rectangle
 from lidar_ebm.formats.image_size import find_image, read_image_size
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import Calibration, image_size_of
 from lidar_ebm.formats.kitti.conversion import project_camera_boxes
 from lidar_ebm.formats.kitti.files import read_calibration
-from lidar_ebm.geometry.boxes import wrap_angle
 from lidar_ebm.geometry.projection import clip_to_image
+from lidar_ebm.geometry.upright import wrap_angle
 from lidar_ebm.system.progress import progress_bar
 
 _SHOWN_SIZES = 3
@@ -46,8 +46,8 @@ def project_missing_boxes(
         objects: of F frames.
         frame_names: F names.
         calib_folder: KITTI's `calib`; frame NAME has its calibration in NAME.txt.
-        image_folder: KITTI's `image_2`: the size of NAME.png (or .jpg, …) is read where it is there; elsewhere the
-            image is taken to have the camera's centre in its middle.
+        image_folder: KITTI's `image_2`: the size of NAME.png (or .jpg, …) is read where it is there; elsewhere
+            P2 tells it.
 
     Raises:
         InputError: a calibration file is missing or malformed or its P2 is that of no camera, or an image is none; the
@@ -62,7 +62,7 @@ def project_missing_boxes(
             path = Path(calib_folder) / f"{name}.txt"
             calibration = read_calibration(path)
             image = None if image_folder is None else find_image(image_folder, name)
-            size = size_of_centered(calibration, path) if image is None else read_image_size(image)
+            size = size_of_unseen(calibration, path) if image is None else read_image_size(image)
             check_center(calibration, size, path, image)
             if image is None:
                 sizes[size] = sizes.get(size, 0) + 1
@@ -75,16 +75,16 @@ def project_missing_boxes(
     return replace(objects, bbox=bbox, alpha=alpha), Projected(count, _size_note(sizes))
 
 
-def size_of_centered(calibration: Calibration, path: Path) -> tuple[int, int]:
-    """Width and height in pixels of an image with the camera's centre in its middle: twice the centre that P2 says.
+def size_of_unseen(calibration: Calibration, path: Path) -> tuple[int, int]:
+    """Width and height in pixels of an image that is not there, as P2 tells it.
 
     Raises:
-        InputError: P2 is that of no camera.
+        InputError: P2 is that of no camera; the message names its file.
     """
-    center = _center(calibration)
-    if not (center > 0.5).all():
-        raise _no_camera(path, center, "which is no place in an image")
-    return round(float(2 * center[0])), round(float(2 * center[1]))
+    try:
+        return image_size_of(calibration.p2)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def check_center(calibration: Calibration, size: tuple[int, int], path: Path, image: Path | None) -> None:
@@ -114,6 +114,6 @@ def _size_note(sizes: dict[tuple[int, int], int]) -> str:
         return ""
     shown = ", ".join(f"{width} x {height}" for width, height in list(sizes)[:_SHOWN_SIZES])
     return (
-        f"--project: {sum(sizes.values())} frames have no image, whose size is taken from P2, twice its centre: {shown}"
+        f"--project: {sum(sizes.values())} frames have no image, whose size is taken from P2: {shown}"
         f"{', …' if len(sizes) > _SHOWN_SIZES else ''}"
     )

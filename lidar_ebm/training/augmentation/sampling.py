@@ -50,9 +50,9 @@ def add_objects(
     """The frame with objects of other frames put in where they were, class by class; the given one stays as it is.
 
     As many objects of a class are drawn, each at most once, as the frame lacks to the class's count. One whose box
-    overlaps, seen from above, a box of the frame or one put in before is left out, so a crowded frame stays below the
-    count. The others are set on the frame's ground (by their own height over the sensor where none is seen around
-    them), and what the frame had measured inside their boxes is removed.
+    overlaps, seen from above, a labelled box of the frame, of whatever class, or one put in before is left out, so a
+    crowded frame stays below the count. The others are set on the frame's ground (by their own height over the sensor
+    where none is seen around them), and what the frame had measured inside their boxes is removed.
 
     Args:
         frame: LiDAR frame.
@@ -62,7 +62,8 @@ def add_objects(
         classes: `config.classes`, which `frame.labels` count.
     """
     rows, labels = _draw(frame, rng, settings, database, classes)
-    free = choose_apart(footprints(frame.boxes), footprints(database.boxes[rows]))
+    taken = footprints(np.concatenate([frame.boxes, frame.others]))
+    free = choose_apart(taken, footprints(database.boxes[rows]))
     rows, labels = rows[free], labels[free]
     if not len(rows):
         return frame
@@ -76,10 +77,10 @@ def add_objects(
     covered = points_in_boxes(as_tensor(frame.points), as_tensor(boxes), first=True).numpy() >= 0  # [N]
     return Sample(
         frame_id=frame.frame_id,
-        # The objects first: voxels that are full leave out what comes last.
         points=np.concatenate([*objects, frame.points[~covered]]),
         boxes=np.concatenate([frame.boxes, boxes]),
         labels=np.concatenate([frame.labels, labels]),
+        others=frame.others,
     )
 
 

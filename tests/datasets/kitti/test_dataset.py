@@ -154,6 +154,19 @@ def test_cropping_keeps_the_low_bound_and_leaves_out_the_high_one() -> None:
     np.testing.assert_array_equal(cropped.labels, [0, 2])
 
 
+def test_labelled_objects_of_other_classes_take_up_room(tmp_path: Path) -> None:
+    data = KittiDataset(make_data(tmp_path), "train", CONFIG, cropped=False)
+    path = tmp_path / "training" / "label_2" / "000000.txt"
+    before = data[0]
+    line = "Tram 0.00 0 -1.57 0 0 50 50 3.00 2.50 14.00 4.00 1.60 30.00 -1.57\n"
+    path.write_text(path.read_text() + line + line.replace("Tram", "DontCare").replace("3.00 2.50 14.00", "-1 -1 -1"))
+    after = KittiDataset(tmp_path, "train", CONFIG, cropped=False)[0]
+    np.testing.assert_array_equal(after.boxes, before.boxes)
+    assert len(after.others) == len(before.others) + 1
+    np.testing.assert_allclose(after.others[-1, 3:6], [14.0, 2.5, 3.0])
+    assert len(crop_to_range(after, (0, -1, -3, 1, 1, 1)).others) == 0
+
+
 def test_real_frames(kitti_frames: Path) -> None:
     data = KittiDataset(kitti_frames, "all", CONFIG)
     frames = {data.frame_id(index): data[index] for index in range(len(data))}

@@ -19,6 +19,7 @@ from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import parse_labels
 from lidar_ebm.geometry.boxes import points_in_boxes
+from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.run import load_run
 from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.workflows.evaluate import evaluate_run
@@ -26,7 +27,7 @@ from lidar_ebm.workflows.train import train
 from tests.datasets.damage import write_png
 
 CONFIG = Config()
-GUIDE = Path(__file__).parents[3] / "data" / "README.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "data_sets.md"
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_from_the_files_to_a_run(all_round: Path, tiny_config: Config, tmp_path:
     found = evaluate_run(run, data, split="val", steps=1)
     assert "--lidar-only: difficulty by distance and points in the box" in found.after.notes
     assert list((run / "evaluation" / "val" / "results_after" / "data").glob("*.txt"))
-    assert len(load_run(run).detect(collate([KittiDataset(data, "val", tiny_config)[0]]))) == 1
+    assert len(detect_batch(load_run(run), collate([KittiDataset(data, "val", tiny_config)[0]])).after()) == 1
 
 
 def test_a_single_missing_calibration_is_an_error(simulated: Path, tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_images_without_calibrations_are_refused(all_round: Path, tmp_path: Path
 def test_the_documented_example_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guide = GUIDE.read_text()
     (code,) = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
-    (line,) = re.findall(r"^    (Car .*)$", guide, flags=re.MULTILINE)
+    (line,) = re.findall(r"^(Car .*)$", guide, flags=re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     center = np.array([12.0, 3.0, -0.9, 0.5])
     np.save("scan.npy", (np.random.default_rng(0).uniform(-0.4, 0.4, (100, 4)) + center).astype(np.float32))

@@ -69,6 +69,14 @@ def test_points_stay_in_their_boxes_when_the_frame_moves(seed: int) -> None:
     assert changed.points.dtype == changed.boxes.dtype == np.float32
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_objects_of_other_classes_move_with_the_frame(seed: int) -> None:
+    frame = random_frame(seed)
+    split = Sample(frame.frame_id, frame.points, frame.boxes[:4], frame.labels[:4], frame.boxes[4:])
+    whole, changed = (augment(each, np.random.default_rng(seed), WHOLE) for each in (frame, split))
+    np.testing.assert_array_equal(np.concatenate([changed.boxes, changed.others]), whole.boxes)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_points_stay_where_they_were_in_their_box_through_all_of_it(seed: int) -> None:
     frame, objects = make_frame(seed, types=STREET), make_objects(seed)
