@@ -12,6 +12,9 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.objects import Objects, check_objects, objects_from_numbers
 from lidar_ebm.evaluation.kitti.rules import UNKNOWN_ANGLE, UNKNOWN_LOCATION
 from lidar_ebm.formats.kitti.files import read_calibration
+from lidar_ebm.geometry.camera import Camera
+from lidar_ebm.geometry.projection import clip_to_image, project_boxes
+from lidar_ebm.geometry.upright import wrap_angle
 
 _NO_BOX = np.array([UNKNOWN_LOCATION] * 3 + [-1.0] * 3 + [UNKNOWN_ANGLE])
 
@@ -62,6 +65,27 @@ def pack_camera_boxes(
     )
     check_objects(objects, need_scores=need_scores, names=names)
     return objects
+
+
+def has_rectangle(boxes: Boxes) -> np.ndarray:
+    """Mask [N] of the boxes whose rectangle in the image is known and has an extent."""
+    if boxes.image_rectangle is None:
+        return np.zeros(len(boxes), dtype=np.bool_)
+    return np.asarray((boxes.image_rectangle[:, 2:] > boxes.image_rectangle[:, :2]).all(axis=1))
+
+
+def add_rectangles(boxes: Boxes, camera: Camera) -> Boxes:
+    """The boxes with the extent in the image of those that have no rectangle, and with alpha where it is unknown."""
+    wanted = ~has_rectangle(boxes) & np.isfinite(boxes.boxes).all(axis=1)
+    extents = clip_to_image(project_boxes(boxes.boxes, camera), camera.image_size)
+    rectangle = np.full((len(boxes), 4), np.nan) if boxes.image_rectangle is None else boxes.image_rectangle
+    x, _, z, *_, rotation_y = to_camera(boxes.boxes, camera.lidar_to_camera).T
+    alpha = np.full(len(boxes), np.nan) if boxes.alpha is None else boxes.alpha
+    unknown = wanted & (np.isnan(alpha) | (alpha == UNKNOWN_ANGLE))
+    return boxes.with_columns(
+        image_rectangle=np.where(wanted[:, None], extents, rectangle),
+        alpha=np.where(unknown, wrap_angle(rotation_y - np.arctan2(x, z)), alpha),
+    )
 
 
 def to_camera(boxes: np.ndarray, lidar_to_camera: np.ndarray) -> np.ndarray:
