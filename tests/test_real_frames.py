@@ -13,7 +13,8 @@ from cuda_ops.box_overlap.op import box_iou_3d
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_labels, write_split
 from lidar_ebm.formats.kitti.label import Label
@@ -49,7 +50,7 @@ def overfitted(two_frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return run
 
 
-def wanted_cars(labels: list[Label], dataset: KittiDataset, index: int) -> torch.Tensor:
+def wanted_cars(labels: list[Label], dataset: Samples, index: int) -> torch.Tensor:
     """Boxes [M, 7] of the cars that are neither truncated nor hidden."""
     cars = [label for label in labels if label.type == "Car" and label.truncated < 0.15 and label.occluded <= 1]
     return torch.from_numpy(labels_to_boxes(cars, dataset.calibration(index)))
@@ -57,7 +58,7 @@ def wanted_cars(labels: list[Label], dataset: KittiDataset, index: int) -> torch
 
 def test_an_overfitted_model_finds_the_cars_before_and_after_refinement(two_frames: Path, overfitted: Path) -> None:
     detector = load_run(overfitted)
-    dataset = KittiDataset(two_frames, "val", detector.config)
+    dataset = open_samples(two_frames, "val", detector.config)
     steps = detector.config.refinement.steps
     predictions = predict(detector, dataset, steps=(0, steps))
     ious = {}
@@ -83,7 +84,7 @@ def test_files_and_python_find_the_same(kitti_frames: Path, overfitted: Path, tm
         assert all(label.score is not None for label in read_labels(path, require_score=True))
         assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     detector = lidar_ebm.load_detector(overfitted)
-    dataset = KittiDataset(kitti_frames, "all", detector.config)
+    dataset = open_samples(kitti_frames, "all", detector.config)
     for index in range(len(dataset)):
         found = detector.detect(dataset[index].points)
         labels = read_labels(tmp_path / f"{dataset.frame_id(index)}.txt")
@@ -102,7 +103,7 @@ def test_the_published_size_trains_a_step_and_detects(kitti_frames: Path) -> Non
         published.energy,
     )
     detector = Model(config).train()
-    dataset = KittiDataset(kitti_frames, "all", config)
+    dataset = open_samples(kitti_frames, "all", config)
     batch = collate([dataset[3]])
     assert batch.frame_ids == ("000003",)
     optimizer = make_optimizer(detector.parameters(), config.training.detector)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,6 +109,19 @@ def read_numbers(text: str, option: str) -> list[float]:
         return [_number(part) for part in text.split(",")]
     except ValueError as error:
         raise InputError(f"{option} {text!r}: expected numbers separated by commas, for example 0.7,0.8.") from error
+
+
+def read_renames(texts: Sequence[str] | None) -> dict[str, str]:
+    """Pairs such as Car=forklift as a mapping.
+
+    Raises:
+        InputError: one is no such pair.
+    """
+    pairs = [text.split("=") for text in texts or ()]
+    for pair in pairs:
+        if len(pair) != 2 or not all(part.strip() for part in pair):
+            raise InputError(f"--rename {'='.join(pair)!r}: expected OLD=NEW, for example Car=forklift.")
+    return {old.strip(): new.strip() for old, new in pairs}
 
 
 def check_apart(outputs: Mapping[str, Path | None]) -> None:

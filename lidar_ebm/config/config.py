@@ -31,7 +31,6 @@ from lidar_ebm.config.detector import (
 )
 from lidar_ebm.config.energy import EnergyConfig, EnergySettings, RefinementConfig, UncertaintyConfig
 from lidar_ebm.config.training import TrainingConfig
-from lidar_ebm.formats.kitti.label import KITTI_TYPES
 from lidar_ebm.types import BevGrid
 
 # Training fixes the neighbourhood at a proposal-like box: the label with noise of these stds on
@@ -59,10 +58,8 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _each_type_once(self) -> Config:
-        claimed = [name for item in self.classes for name in (item.name, *item.merge)]
+        claimed = [name.lower() for item in self.classes for name in (item.name, *item.merge)]
         for name in claimed:
-            if name not in KITTI_TYPES[:-1]:
-                raise ValueError(f"class {name!r} is none of KITTI's types: {', '.join(KITTI_TYPES[:-1])}")
             if claimed.count(name) > 1:
                 raise ValueError(f"label type {name!r} belongs to two classes; let one of them name or merge it")
         return self

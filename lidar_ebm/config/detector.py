@@ -22,8 +22,8 @@ from lidar_ebm.types import BevGrid
 class ClassConfig(Settings):
     """One class to detect, and its anchors."""
 
-    name: str = "Car"  # one of KITTI's types, as every label type here
-    merge: tuple[str, ...] = ()  # label types that count as this class in training
+    name: Annotated[str, Field(min_length=1)] = "Car"  # as the labels spell it, whatever the case
+    merge: tuple[str, ...] = ()  # further names of labels that count as this class in training
     anchor_size: Size = (3.9, 1.6, 1.56)  # l, w, h, m
     anchor_center_z: float = -1.0  # geometric centre, LiDAR frame, m
     anchor_yaws: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 1.5707963267948966)  # rad

@@ -75,9 +75,9 @@ def _align_named(labels: Mapping[str, Boxes], results: Mapping[str, Boxes], opti
     names, notes = list(labels), []
     if options.split is not None:
         if isinstance(options.split, str | os.PathLike):
-            from lidar_ebm.formats.kitti.files import read_split
+            from lidar_ebm.formats.text_lists import read_names
 
-            names = read_split(options.split)
+            names = read_names(options.split)
         else:
             names = list(options.split)
         unlabelled = [name for name in names if name not in labels]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.ebm.calibration import Calibration, HeldOut, fit_temperature
 from lidar_ebm.ebm.energy import value
 from lidar_ebm.ebm.sampling import WeightedSamples
@@ -76,8 +76,8 @@ class BoxCalibration:
 
 def calibrate(
     detector: Model,
-    fit_frames: KittiDataset,
-    frames: KittiDataset,
+    fit_frames: Samples,
+    frames: Samples,
     *,
     most_frames: int | None = None,
     steps: int | None = None,
@@ -151,7 +151,7 @@ def _spread(length: int, most: int | None) -> list[int]:
 
 
 def _matches(
-    detector: Model, frames: KittiDataset, rows: Sequence[int], steps: int | None, iou: float, bar: ProgressBar
+    detector: Model, frames: Samples, rows: Sequence[int], steps: int | None, iou: float, bar: ProgressBar
 ) -> Iterator[MatchedBoxes]:
     """Batch by batch; those without a match are left out."""
     device = next(detector.parameters()).device
@@ -196,7 +196,7 @@ def _summarise_flips(probability: Tensor, flipped: Tensor) -> FlipCalibration:
     return FlipCalibration(probability.mean().item(), loss.item(), (probability - flipped).square().mean().item())
 
 
-def _check(parts: Sequence[Tensor], frames: KittiDataset, iou: float) -> None:
+def _check(parts: Sequence[Tensor], frames: Samples, iou: float) -> None:
     """Raises InputError where there is nothing to calibrate, or what is there are no numbers."""
     if sum(map(len, parts)) == 0:
         raise InputError(

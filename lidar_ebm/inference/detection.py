@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +14,12 @@ from torch import Tensor
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import crop_to_range
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.datasets.samples import crop_to_range
 from lidar_ebm.ebm.ascent import Ascent
 from lidar_ebm.energy.uncertainty import BoxUncertainty
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.point_clouds import scale_of_values
 from lidar_ebm.inference.refiner import Refiner
 from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run
@@ -151,17 +153,26 @@ class LoadedDetector:
     def to_batch(self, points: ArrayLike | Tensor) -> Batch:
         """Points [N, 4] of one frame as the model takes them, cropped to the configured range, on its device.
 
+        Reflectances of 0..255 or 0..65535 are brought to 0..1, with a warning; those that are not finite become 0.
+
         Raises:
-            InputError: they have another shape, or a NaN or infinite value.
+            InputError: they have another shape, or a place that is NaN or infinite.
         """
-        array = np.asarray(points.detach().cpu() if isinstance(points, Tensor) else points, dtype=np.float32)
+        array = np.array(points.detach().cpu() if isinstance(points, Tensor) else points, dtype=np.float32)
         if array.ndim != 2 or array.shape[1] != 4:
-            raise InputError(f"points: expected an array [N, 4] (x, y, z, reflectance), got shape {list(array.shape)}.")
-        bad = int((~np.isfinite(array)).any(axis=1).sum())
+            turned = "; is it transposed? Give points.T" if array.ndim == 2 and array.shape[0] == 4 else ""
+            raise InputError(
+                f"points: expected an array [N, 4] (x, y, z, reflectance), got shape {list(array.shape)}{turned}."
+            )
+        bad = int((~np.isfinite(array[:, :3])).any(axis=1).sum())
         if bad:
-            raise InputError(f"points: {bad} of {len(array)} rows hold NaN or infinite values. Drop these rows first.")
-        frame = Sample("points", array, np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
-        batch = collate([crop_to_range(frame, self.config.voxels.range)])
+            raise InputError(f"points: {bad} of {len(array)} rows have a NaN or infinite place. Drop them first.")
+        scale = scale_of_values(array[:, 3])
+        if scale.full_scale != 1:
+            warnings.warn(f"points: reflectance divided by {scale}; give 0..1 to have it as it is.", stacklevel=3)
+        array[:, 3], _ = scale.apply(array[:, 3])
+        sample = Sample("points", array, np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
+        batch = collate([crop_to_range(sample, self.config.voxels.range)])
         return batch.to(next(self.model.parameters()).device)
 
 

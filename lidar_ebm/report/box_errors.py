@@ -10,8 +10,8 @@ import numpy as np
 
 from lidar_ebm.boxes.matching import best_of_rows
 from lidar_ebm.boxes.overlap import volume_overlaps
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.protocol import KITTI
 from lidar_ebm.formats.kitti.files import read_labels
@@ -48,7 +48,7 @@ class BoxErrors:
         return [int(k) for k in missed[np.argsort(-self.score[missed], kind="stable")][:count]]
 
 
-def find_errors(frames: KittiDataset, before: Path, after: Path, *, class_names: Sequence[str], most: int) -> BoxErrors:
+def find_errors(frames: Samples, before: Path, after: Path, *, class_names: Sequence[str], most: int) -> BoxErrors:
     """Put the labels of a split beside what result files say.
 
     Args:

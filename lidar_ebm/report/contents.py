@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.curves import REFINEMENT_OVERLAPS, Comparison
 from lidar_ebm.evaluation.kitti.data_set import lack_rectangles
@@ -82,7 +83,7 @@ def gather(
         why = "Intervals, errors, boxes and the 3-D view: the data set is not at hand. Name it with --data."
         return replace(known, missing=[*known.missing, why])
     detector = load_detector(run, weights=known.about.get("weights", "model.safetensors"))
-    dataset, classes = KittiDataset(data, split, detector.config), detector.config.class_names
+    dataset, classes = open_samples(data, split, detector.config), detector.config.class_names
     errors = find_errors(dataset, *results, class_names=classes, most=MOST_FRAMES)
     scored = _with_scores(known, dataset, classes, results, errors, resamples)
     return _with_boxes(scored, detector, dataset, errors, frames, boxes)
@@ -115,7 +116,7 @@ def _from_run(run: Path, config: Config, split: str) -> Contents:
 
 def _with_scores(
     known: Contents,
-    dataset: KittiDataset,
+    dataset: Samples,
     classes: Sequence[str],
     results: tuple[Path, Path],
     errors: BoxErrors,
@@ -144,7 +145,7 @@ def _with_scores(
 
 
 def _with_boxes(
-    known: Contents, detector: LoadedDetector, dataset: KittiDataset, errors: BoxErrors, frames: int, boxes: int
+    known: Contents, detector: LoadedDetector, dataset: Samples, errors: BoxErrors, frames: int, boxes: int
 ) -> Contents:
     """With frames to look at, and f around the most improved and the worst boxes."""
     improved, worst = errors.most_improved(boxes), errors.worst(boxes)

@@ -10,8 +10,8 @@ import numpy as np
 
 from lidar_ebm.boxes.matching import best_of_rows
 from lidar_ebm.boxes.overlap import volume_overlaps
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.inference.detection import LoadedDetector, RefinementPath
 
 CENTIMETRES = 100  # points are kept to a centimetre, KITTI's own precision being two
@@ -57,7 +57,7 @@ def best_overlaps(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return best_of_rows(volume_overlaps(boxes, labels))[1]
 
 
-def view_frame(detector: LoadedDetector, frames: KittiDataset, index: int, steps: int | None) -> ViewedFrame:
+def view_frame(detector: LoadedDetector, frames: Samples, index: int, steps: int | None) -> ViewedFrame:
     """Detect in the `index`-th frame of a split.
 
     Raises:

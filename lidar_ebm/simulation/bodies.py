@@ -48,6 +48,7 @@ STATISTICS: Final = MappingProxyType(
         "Cyclist": ClassStatistics(1627, (1.76, 0.60, 1.74), (0.18, 0.12, 0.09)),
     }
 )
+SIMULATED_CLASSES: Final = tuple(STATISTICS)
 VEHICLES: Final = ("Car", "Van", "Truck")
 
 

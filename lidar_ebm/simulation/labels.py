@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.formats.kitti.calibration import SIMULATED
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 from lidar_ebm.formats.kitti.label import Label
@@ -62,6 +63,19 @@ def make_labels(scene: Scene, echoes: Echoes, points_per_actor: NDArray[np.int64
         blocked = 1.0 - float(echoes.visible[index]) / float(echoes.alone[index])
         labels.append(replace(label, truncated=truncated, occluded=occlusion_level(blocked), bbox=bbox))
     return labels + regions
+
+
+def label_all_around(scene: Scene, owners: NDArray[np.int32]) -> Boxes:
+    """Boxes of all actors within the labelled distance that have a point, with the number of their points.
+
+    Args:
+        scene: with A actors.
+        owners: [N] index of the actor that each point belongs to, or a negative number.
+    """
+    counts = np.bincount(owners[owners >= 0], minlength=len(scene.actors))
+    boxes = np.array([actor.box for actor in scene.actors]).reshape(-1, 7)
+    chosen = np.flatnonzero((counts > 0) & (np.hypot(boxes[:, 0], boxes[:, 1]) <= LABEL_RANGE))
+    return Boxes(boxes[chosen], [scene.actors[index].type for index in chosen], points=counts[chosen])
 
 
 def dont_care(bbox: tuple[float, float, float, float]) -> Label:

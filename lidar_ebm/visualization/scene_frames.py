@@ -15,7 +15,8 @@ from lidar_ebm.datasets.kitti.layout import split_path
 from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
-from lidar_ebm.formats.kitti.files import read_labels, read_split
+from lidar_ebm.formats.kitti.files import read_labels
+from lidar_ebm.formats.text_lists import read_names
 from lidar_ebm.visualization import palette
 
 KEPT = 8  # frames in memory
@@ -193,7 +194,7 @@ def open_frames(
         raise InputError(f"{folders[0]}: give one folder, or point-cloud files alone.")
     if folders:
         points = folders[0] / "training" / "velodyne"
-        names = None if split is None else read_split(split_path(folders[0], split))
+        names = None if split is None else read_names(split_path(folders[0], split))
         files = sorted(points.glob("*.bin")) if names is None else [points / f"{name}.bin" for name in names]
     else:
         if split is not None:

@@ -97,4 +97,4 @@ def test_mutations_give_a_size_or_an_input_error_within_bounds(tmp_path: Path, s
         finally:
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-        assert peak < 20 * len(content) + 200_000
+        assert peak < 20 * len(content) + 1_500_000  # Pillow reads blocks of 1 MiB

@@ -12,7 +12,7 @@ from torch import Tensor
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.inference import box_calibration
 from lidar_ebm.inference.box_calibration import calibrate
@@ -69,8 +69,8 @@ def labels_of_temperature(temperature: float, flip_share: float = 0.0) -> Callab
     return match
 
 
-def splits(root: Path, config: Config) -> tuple[Model, KittiDataset, KittiDataset]:
-    return Model(config).eval(), KittiDataset(root, "train", config), KittiDataset(root, "val", config)
+def splits(root: Path, config: Config) -> tuple[Model, open_samples, open_samples]:
+    return Model(config).eval(), open_samples(root, "train", config), open_samples(root, "val", config)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
@@ -110,7 +110,7 @@ def test_probabilities_of_flips_are_compared_with_flips(
 def test_matches_are_of_one_class_one_to_one_and_turned_to_the_nearer_heading(
     small_config: Config, simulated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frames = KittiDataset(simulated, "train", small_config)
+    frames = open_samples(simulated, "train", small_config)
     batch = collate([frames[i] for i in range(len(frames))])
     labels, count = batch.boxes, len(batch.boxes.boxes)
     assert count > 2

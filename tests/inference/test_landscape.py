@@ -9,8 +9,8 @@ import torch
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import crop_to_range
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.datasets.samples import crop_to_range
 from lidar_ebm.energy.box_space import BOX_NAMES
 from lidar_ebm.errors import InputError
 from lidar_ebm.inference.detection import LoadedDetector

@@ -9,7 +9,8 @@ import torch
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_labels, write_split
@@ -28,7 +29,7 @@ def detector(eager_config: Config) -> Model:
 
 
 def test_one_climb_serves_every_number_of_steps(detector: Model, simulated: Path, tmp_path: Path) -> None:
-    frames = KittiDataset(simulated, "val", detector.config)
+    frames = open_samples(simulated, "val", detector.config)
     predictions = predict(detector, frames, steps=(0, 1, 3), batch_size=2)
     assert predictions.frame_ids == tuple(frames.frame_id(i) for i in range(len(frames)))
     for steps in (0, 1, 3):
@@ -49,28 +50,28 @@ def test_one_climb_serves_every_number_of_steps(detector: Model, simulated: Path
 @pytest.mark.parametrize("steps", [(), (0, -1)])
 def test_impossible_steps_are_refused(detector: Model, simulated: Path, steps: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="steps"):
-        predict(detector, KittiDataset(simulated, "val", detector.config), steps=steps)
+        predict(detector, open_samples(simulated, "val", detector.config), steps=steps)
 
 
 def test_gradients_are_off(detector: Model, simulated: Path) -> None:
-    predict(detector, KittiDataset(simulated, "val", detector.config), steps=(1,))
+    predict(detector, open_samples(simulated, "val", detector.config), steps=(1,))
     assert all(parameter.grad is None for parameter in detector.parameters())
     assert torch.is_grad_enabled()
 
 
 @pytest.fixture
-def six(simulated: Path, tmp_path: Path, tiny_config: Config) -> KittiDataset:
+def six(simulated: Path, tmp_path: Path, tiny_config: Config) -> Samples:
     """All six frames in one split."""
     shutil.copytree(simulated, tmp_path / "six")
     write_split(tmp_path / "six" / "ImageSets" / "six.txt", [f"{index:06d}" for index in range(6)])
-    return KittiDataset(tmp_path / "six", "six", tiny_config)
+    return open_samples(tmp_path / "six", "six", tiny_config)
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
 @pytest.mark.parametrize(("batch_size", "between"), [(1, 1), (1, 2), (2, 1), (2, 8), (4, 8)])
 def test_processes_share_the_work_and_find_the_same(
     detector: Model,
-    six: KittiDataset,
+    six: Samples,
     size: int,
     batch_size: int,
     between: int,
@@ -90,9 +91,7 @@ def test_processes_share_the_work_and_find_the_same(
     assert sorted(seen) == [alone.frame_ids[i : i + batch_size] for i in range(0, 6, batch_size)]  # each batch once
 
 
-def test_a_broken_file_in_one_share_ends_all(
-    detector: Model, six: KittiDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_file_in_one_share_ends_all(detector: Model, six: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
     image_size = six.image_size
 
     def broken(index: int) -> tuple[int, int]:
@@ -108,7 +107,7 @@ def test_a_broken_file_in_one_share_ends_all(
 
 
 def test_an_interrupted_call_goes_on_where_it_was(
-    detector: Model, six: KittiDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    detector: Model, six: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = predict(detector, six, steps=(0, 2), batch_size=2)
     encode, seen, parts = detector.detector.encode, [], tmp_path / "partial"

@@ -12,7 +12,7 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.detector import ClassConfig
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.model import Model
@@ -25,7 +25,7 @@ def empty_frame() -> Sample:
 
 def batch_of(simulated: Path, config: Config, indices: tuple[int | None, ...]) -> Batch:
     """Frames of the training split, None for one without points."""
-    frames = KittiDataset(simulated, "train", config)
+    frames = open_samples(simulated, "train", config)
     return collate([empty_frame() if index is None else frames[index] for index in indices])
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.detector.sparse_backbone import RowNorm
 from lidar_ebm.runs.model import Model
 from lidar_ebm.system.synchronised import SynchronisedNorm, process_count, shared_count, synchronise_norms
@@ -186,7 +186,7 @@ def restored(config: Config) -> bool:
 
 @pytest.fixture(scope="module")
 def batches(simulated: Path, tiny_config: Config) -> dict[str, Batch]:
-    frames = KittiDataset(simulated, "trainval", tiny_config)
+    frames = open_samples(simulated, "trainval", tiny_config)
     usual = collate([frames[index] for index in range(4)])
     return dict(zip(BATCH_CASES, (usual, blank(usual, (2, 3)), blank(usual, (0, 1, 2, 3))), strict=True))
 

@@ -17,7 +17,7 @@ from voxel_energy import BEYOND, dense, places, sample, voxel_model
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.geometry.boxes import corners_3d
 from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.model import Model
@@ -68,7 +68,7 @@ def test_a_stage_is_read_at_the_places_given() -> None:
 @pytest.mark.parametrize("with_points", [False, True])
 def test_boxes_are_refined_on_voxels(simulated: Path, with_points: bool) -> None:
     config = load_config("demo", KEEPING)
-    frames = KittiDataset(simulated, "train", config)
+    frames = open_samples(simulated, "train", config)
     torch.manual_seed(0)
     detector = voxel_model(config, with_points=with_points).eval()
     torch.nn.init.normal_(detector.energy.voxels[-1].weight)
@@ -80,7 +80,7 @@ def test_boxes_are_refined_on_voxels(simulated: Path, with_points: bool) -> None
 
 def test_what_was_looked_at_is_remembered(simulated: Path) -> None:
     config = load_config("demo", KEEPING)
-    frames = KittiDataset(simulated, "train", config)
+    frames = open_samples(simulated, "train", config)
     torch.manual_seed(0)
     detector = Model(config, detector=RememberingDetector(config.detector_settings)).eval()
     batches = [collate([frames[0]]), collate([frames[1]])]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.runs.model import Model
 from lidar_ebm.training.processes import Processes
 from lidar_ebm.training.schedule import make_optimizer
@@ -24,7 +24,7 @@ SEEDS = [3, 1, 4, 1]
 
 @pytest.fixture
 def batch(simulated: Path, tiny_config: Config) -> Batch:
-    frames = KittiDataset(simulated, "train", tiny_config)
+    frames = open_samples(simulated, "train", tiny_config)
     return collate([frames[i] for i in range(4)])
 
 

@@ -18,9 +18,9 @@ from lidar_ebm.config.loading import save_config
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.scoring import evaluate
-from lidar_ebm.formats.kitti.files import read_labels, read_split, write_labels, write_split
+from lidar_ebm.formats.kitti.files import read_labels, write_labels, write_split
 from lidar_ebm.inference.predict import predicted_labels
-from lidar_ebm.runs.model import Model
+from lidar_ebm.runs.model import Detector
 from lidar_ebm.runs.run import load_run, save_weights
 from lidar_ebm.runs.temperature import weights_digest
 from lidar_ebm.system.processes import Group
@@ -44,7 +44,7 @@ def hollow(simulated: Path, tmp_path: Path) -> Path:
     """A data set whose last validation frame has no points and no labels."""
     data = tmp_path / "hollow"
     shutil.copytree(simulated, data)
-    name = read_split(data / "ImageSets" / "val.txt")[-1]
+    name = read_names(data / "ImageSets" / "val.txt")[-1]
     (data / "training" / "velodyne" / f"{name}.bin").write_bytes(b"")
     (data / "training" / "label_2" / f"{name}.txt").write_text("")
     return data
@@ -86,7 +86,7 @@ def test_labels_without_2d_boxes_are_scored_by_distance_and_points(
     assert labels.labels.points is not None
     assert labels.labels.points.max() > 5
     with pytest.warns(UserWarning, match="validation: .* have no 2-D box"):
-        validation_ap(Model(tiny_config), KittiDataset(data, "val", tiny_config), Group())
+        validation_ap(Detector(tiny_config), KittiDataset(data, "val", tiny_config), Group())
     shown = evaluate_run(run, simulated, steps=1).after
     assert not any("2-D box, so" in note for note in shown.notes)
 

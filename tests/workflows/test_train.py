@@ -13,7 +13,7 @@ from lidar_ebm.config.augmentation import ObjectNoiseConfig, SamplingConfig
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config, save_config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.model import Model
@@ -49,7 +49,7 @@ def test_a_run_folder_is_all_that_is_needed(simulated: Path, tiny_config: Config
     assert all(float(row["seconds_per_step"]) > float(row["data_seconds"]) > 0 for row in rows)
     assert list((run / "tensorboard").glob("events*"))
     detector = load_run(run)
-    frames = KittiDataset(simulated, "val", tiny_config)
+    frames = open_samples(simulated, "val", tiny_config)
     found = detect_batch(detector, collate([frames[0], frames[1]])).after()
     assert len(found) == 2
     with pytest.raises(InputError, match=r"run is there already.*--resume"):

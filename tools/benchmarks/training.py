@@ -25,8 +25,9 @@ from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.config.training import StageTrainingConfig
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset, crop_to_range
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase
+from lidar_ebm.datasets.samples import crop_to_range
 from lidar_ebm.detector.voxelize import voxelize
 from lidar_ebm.runs.model import Model
 from lidar_ebm.training.augmentation.augment import augment
@@ -76,7 +77,7 @@ class Steps:
     def __init__(self, name: str, config: Config, folder: Path, database: LabelDatabase, device: torch.device) -> None:
         self.config, self.database, self.device = config, database, device
         self.settings: StageTrainingConfig = getattr(config.training, name)
-        self.frames = KittiDataset(folder, "train", config, cropped=False)
+        self.frames = open_samples(folder, "train", config, cropped=False)
         torch.manual_seed(config.seed)
         detector = Model(config).to(device)
         joint = config.training.mode == "joint"

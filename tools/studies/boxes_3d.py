@@ -30,13 +30,13 @@ from voxel_energy import voxel_model
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.energy import NoiseConfig
 from lidar_ebm.config.loading import load_config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.frames import Frames
+from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.detector.detector import Detector
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.options import ScoringOptions
-from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.inference.box_calibration import calibrate
-from lidar_ebm.inference.predict import predict, predicted_labels
+from lidar_ebm.inference.predict import predict
 from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run_config, load_weights, model_tensors
 from lidar_ebm.runs.tensor_file import read_tensors, write_tensors
@@ -46,6 +46,7 @@ from lidar_ebm.training.stages import EnergyStage, Work
 from lidar_ebm.training.step import frame_seeds
 from lidar_ebm.types import Batch, FrameFeatures, Proposals
 from lidar_ebm.visualization.palette import CYCLE, LABEL_SIZE, new_figure, style_axes
+from lidar_ebm.workflows.scoring import SplitScoring
 from lidar_ebm.workflows.train import DETECTOR_PARTS
 
 OVERLAPS = (0.70, 0.75, 0.80, 0.85)
@@ -128,8 +129,8 @@ class VoxelAndPointHead(Head):
 
 
 @cache
-def _frames(data: Path, run: Path, split: str, *, cropped: bool = True) -> KittiDataset:
-    return KittiDataset(data, split, load_run_config(run), cache=True, cropped=cropped)
+def _frames(data: Path, run: Path, split: str, *, cropped: bool = True) -> Samples:
+    return open_samples(data, split, load_run_config(run), cache=True, cropped=cropped)
 
 
 def train_head(place: Place, head: Head) -> Row:
@@ -182,12 +183,12 @@ def judge(place: Place, head: Head, prediction: Sequence[str] = ()) -> Row:
     frames = _frames(place.data, place.run, "val")
     found = predict(detector.eval(), frames, steps=STEPS, title="Judging")
     name, *_ = config.class_names
-    labels = predicted_labels(found, frames, [name])
+    assert isinstance(frames.frames, Frames)
+    scoring = SplitScoring.of(frames.frames, [name])
     ap = {}
     for steps in STEPS:
-        options = ScoringOptions(classes=[name], iou=OVERLAPS, metrics=["3d"], lidar_only=labels.lidar_only)
-        scored = evaluate(labels.labels, found.results[steps], options)
-        figures = [scored.ap(name, "3d", "moderate", iou, "R40") for iou in OVERLAPS]
+        scored = scoring.score(found.by_name(steps), iou=OVERLAPS, metrics=("3d",))
+        figures = [scored.ap(name, "3d", scoring.facts.headline, iou, "R40") for iou in OVERLAPS]
         ap[str(steps)] = [float(np.nan_to_num(figure)) for figure in figures]  # nothing found is 0
     if prediction:
         return {"ap": ap}

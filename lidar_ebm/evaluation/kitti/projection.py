@@ -46,8 +46,8 @@ def project_missing_boxes(
         objects: of F frames.
         frame_names: F names.
         calib_folder: KITTI's `calib`; frame NAME has its calibration in NAME.txt.
-        image_folder: KITTI's `image_2`: the size of NAME.png (or .jpg, …) is read where it is there; elsewhere
-            P2 tells it.
+        image_folder: KITTI's `image_2`: the size of NAME.png (or .jpg, …) is read where it is there; elsewhere the
+            image is taken to have the camera's centre in its middle.
 
     Raises:
         InputError: a calibration file is missing or malformed or its P2 is that of no camera, or an image is none; the
@@ -62,7 +62,7 @@ def project_missing_boxes(
             path = Path(calib_folder) / f"{name}.txt"
             calibration = read_calibration(path)
             image = None if image_folder is None else find_image(image_folder, name)
-            size = size_of_unseen(calibration, path) if image is None else read_image_size(image)
+            size = size_told(calibration, path) if image is None else read_image_size(image)
             check_center(calibration, size, path, image)
             if image is None:
                 sizes[size] = sizes.get(size, 0) + 1
@@ -75,11 +75,11 @@ def project_missing_boxes(
     return replace(objects, bbox=bbox, alpha=alpha), Projected(count, _size_note(sizes))
 
 
-def size_of_unseen(calibration: Calibration, path: Path) -> tuple[int, int]:
-    """Width and height in pixels of an image that is not there, as P2 tells it.
+def size_told(calibration: Calibration, path: Path) -> tuple[int, int]:
+    """Width and height in pixels of the image that P2 projects to: KITTI's own, or twice the centre that P2 says.
 
     Raises:
-        InputError: P2 is that of no camera; the message names its file.
+        InputError: P2 is that of no camera; the message names the file.
     """
     try:
         return image_size_of(calibration.p2)
@@ -114,6 +114,6 @@ def _size_note(sizes: dict[tuple[int, int], int]) -> str:
         return ""
     shown = ", ".join(f"{width} x {height}" for width, height in list(sizes)[:_SHOWN_SIZES])
     return (
-        f"--project: {sum(sizes.values())} frames have no image, whose size is taken from P2: {shown}"
+        f"--project: {sum(sizes.values())} frames have no image, whose size is taken from P2, twice its centre: {shown}"
         f"{', …' if len(sizes) > _SHOWN_SIZES else ''}"
     )

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lidar_ebm.datasets.kitti.difficulty import DIFFICULTY_NAMES, IMAGE_LIMITS, LIDAR_LIMITS
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.matching import ABSENT, IGNORED, VALID
 from lidar_ebm.evaluation.kitti.objects import Objects
 from lidar_ebm.evaluation.limits import Difficulty, Overlaps
+from lidar_ebm.formats.kitti.difficulty import DIFFICULTY_NAMES, IMAGE_LIMITS, LIDAR_LIMITS
 
 if TYPE_CHECKING:
     from lidar_ebm.evaluation.protocol import Loaded

@@ -23,8 +23,8 @@ from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, LIDAR_DIFFICULTIES, M
 from lidar_ebm.evaluation.limits import Difficulty
 from lidar_ebm.evaluation.options import PathLike, ScoringOptions
 from lidar_ebm.evaluation.protocol import Loaded
-from lidar_ebm.formats.kitti.files import read_split
 from lidar_ebm.formats.kitti.label import KITTI_TYPES, Label
+from lidar_ebm.formats.text_lists import read_names
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 LIDAR_METRICS = ("bev", "3d")
@@ -161,7 +161,7 @@ def _choose_frames(
     if split is None:
         frames = sorted(found)
     else:
-        frames = read_split(split) if isinstance(split, str | os.PathLike) else list(split)
+        frames = read_names(split) if isinstance(split, str | os.PathLike) else list(split)
         if not frames:
             raise InputError(f"{split}: names no frame to score. Write one frame name a line.")
     for frame in frames:

@@ -62,7 +62,7 @@ def boxes_to_labels(
     *,
     types: Sequence[str],
     scores: Sequence[float] | np.ndarray | None = None,
-    image_size: tuple[int, int],
+    image_size: tuple[int, int] | None,
 ) -> list[Label]:
     """Labels of boxes: the inverse of `labels_to_boxes`, with `alpha` and the 2-D box computed.
 
@@ -74,13 +74,17 @@ def boxes_to_labels(
         calibration: of this frame.
         types: M class names.
         scores: M scores, or None for labels without.
-        image_size: width and height in pixels.
+        image_size: width and height in pixels; None without an image: alpha and the 2-D box are then unknown, -10 and
+            -1.
     """
     array = np.asarray(boxes, dtype=np.float64).reshape(-1, 7)
     values = [None] * len(array) if scores is None else [float(score) for score in scores]
     camera = boxes_to_camera(array, calibration)  # [M, 7]
-    alpha = wrap_angle(camera[:, 6] - np.arctan2(camera[:, 0], camera[:, 2]))
-    rectangles = clip_to_image(project_boxes(array, calibration.camera(image_size)), image_size)
+    if image_size is None:
+        alpha, rectangles = np.full(len(array), -10.0), np.full((len(array), 4), -1.0)
+    else:
+        alpha = wrap_angle(camera[:, 6] - np.arctan2(camera[:, 0], camera[:, 2]))
+        rectangles = clip_to_image(project_boxes(array, calibration.camera(image_size)), image_size)
     return [
         Label(
             type=name,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +30,6 @@ __all__ = [
     "read_image_size",
     "read_labels",
     "read_points",
-    "read_split",
     "write_calibration",
     "write_labels",
     "write_points",
@@ -102,7 +100,7 @@ def read_labels(
         path: the file.
         require_score: these are results: a line without a score is an error, an `occluded` that is not whole (which
             nobody looks at) is none and is cut to a whole number.
-        types: the classes that are known; None: any, in the file's own spelling.
+        types: the classes that are known; None for any names, in the file's spelling.
 
     Raises:
         InputError: the file is missing or no text, a line has too few or too many fields, one that is no number, or an
@@ -188,26 +186,6 @@ def write_calibration(path: PathLike, calibration: Calibration) -> None:
         file.write("\n")  # KITTI's own files end in a blank line
 
 
-def read_split(path: PathLike) -> list[str]:
-    """Read the frame names of a split, one a line; blank lines are skipped.
-
-    Raises:
-        InputError: the file is missing, a line is not one name, or a name stands there twice. The message names file
-            and line.
-    """
-    lines: dict[str, int] = {}
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
-        name = line.strip()
-        if not name:
-            continue
-        if not re.fullmatch(r"\w[\w.-]*", name):
-            raise InputError(f"{path}:{number}: {name!r} is not the name of a frame; give one a line, such as 000012.")
-        if name in lines:
-            raise InputError(f"{path}:{number}: frame {name} stands already in line {lines[name]}; remove one of them.")
-        lines[name] = number
-    return list(lines)
-
-
 def write_split(path: PathLike, frame_ids: Sequence[str]) -> None:
     """Write a split: one frame name a line.
 
@@ -238,7 +216,7 @@ def read_image_size(path: PathLike) -> tuple[int, int]:
 
 
 def _parse_label(line: str, where: str, require_score: bool, spellings: Mapping[str, str] | None) -> Label:
-    """One line of a label or result file; `where`: "file:line"; `spellings`: known classes by lower case, None: any."""
+    """One line of a label or result file; `where` is "file:line", `spellings` the known classes by lower case."""
     fields = line.split()
     if not len(_LABEL_FIELDS) - 1 <= len(fields) <= len(_LABEL_FIELDS):
         raise InputError(f"{where}: {len(fields)} fields; a label has 15, a result 16. Correct or remove the line.")
@@ -281,14 +259,14 @@ def _parse_label(line: str, where: str, require_score: bool, spellings: Mapping[
 
 def _format_label(label: Label, path: PathLike) -> str:
     """One line, without its end, of a label file or (with a score) a result file."""
-    if label.type.lower() not in _CANONICAL_TYPES:
-        raise InputError(f"{path}: unknown class {label.type!r}; known are {', '.join(KITTI_TYPES)}.")
+    if not label.type or len(label.type.split()) != 1:
+        raise InputError(f"{path}: class {label.type!r} cannot be written: a name is one word without spaces.")
     numbers = (label.truncated, label.alpha, *label.bbox, *label.dimensions, *label.location, label.rotation_y)
     if not all(math.isfinite(number) for number in (*numbers, label.score or 0.0)):
         raise InputError(f"{path}: a number of {label} is not finite and cannot be written.")
     decimals = LEAST_DECIMALS if label.score is None else RESULT_DECIMALS
     fields = [
-        _CANONICAL_TYPES[label.type.lower()],
+        _CANONICAL_TYPES.get(label.type.lower(), label.type),
         _format_number(label.truncated, LEAST_DECIMALS, unknown=-1),
         str(label.occluded),
         _format_number(label.alpha, decimals, unknown=-10),

@@ -10,7 +10,6 @@ import numpy as np
 from cuda_ops.point_ops import points_in_boxes
 from lidar_ebm.config.augmentation import SamplingConfig
 from lidar_ebm.config.detector import ClassConfig
-from lidar_ebm.datasets.kitti.difficulty import DIFFICULTY_NAMES
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.geometry.arrays import as_tensor
 from lidar_ebm.geometry.rectangles import choose_apart, footprints
@@ -22,7 +21,7 @@ class ObjectDatabase(Protocol):
 
     @property
     def types(self) -> np.ndarray:
-        """[K] str, KITTI's types."""
+        """[K] str, class names."""
 
     @property
     def boxes(self) -> np.ndarray:
@@ -30,7 +29,11 @@ class ObjectDatabase(Protocol):
 
     @property
     def difficulty(self) -> np.ndarray:
-        """[K] int, index into `DIFFICULTY_NAMES`."""
+        """[K] str, words of the data set."""
+
+    @property
+    def difficulties(self) -> tuple[str, ...]:
+        """These words, the easiest first; the last is beyond all limits."""
 
     @property
     def point_counts(self) -> np.ndarray:
@@ -92,7 +95,8 @@ def _draw(
     classes: Sequence[ClassConfig],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the database to try, in order, and the classes' indices: [K] int64 each."""
-    allowed = np.isin(database.difficulty, [DIFFICULTY_NAMES.index(name) for name in settings.difficulties])
+    wanted = settings.difficulties or database.difficulties[:-1]
+    allowed = np.isin(database.difficulty, wanted)
     allowed &= database.point_counts >= settings.min_points
     rows, labels = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for label, item in enumerate(classes):

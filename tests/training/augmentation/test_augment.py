@@ -9,8 +9,8 @@ import pytest
 
 from lidar_ebm.config.augmentation import AugmentationConfig, ObjectNoiseConfig, SamplingConfig
 from lidar_ebm.config.loading import load_config
-from lidar_ebm.datasets.kitti.dataset import crop_to_range
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.datasets.samples import crop_to_range
 from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.training.augmentation.augment import augment, move_frame

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from lidar_ebm.config.augmentation import Difficulty, SamplingConfig
-from lidar_ebm.datasets.kitti.difficulty import DIFFICULTY_NAMES
 from lidar_ebm.datasets.preparation.label_database import load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.formats.kitti.difficulty import DIFFICULTY_NAMES
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.training.augmentation.sampling import add_objects
 from tests.training.augmentation.scenes import (
