@@ -55,7 +55,7 @@ def test_modes_without_gradients_change_nothing(run: Path, mode: type[torch.no_g
     expected = detector.detect(points, steps=3)
     with mode():
         found = detector.detect(torch.from_numpy(points), steps=3)
-    assert torch.equal(found.boxes, expected.boxes)
+    torch.testing.assert_close(found.boxes, expected.boxes)
 
 
 def test_uncertainty_is_found_where_it_is_asked_for(run: Path, eager_config: Config) -> None:
@@ -66,7 +66,7 @@ def test_uncertainty_is_found_where_it_is_asked_for(run: Path, eager_config: Con
     with pytest.warns(UserWarning, match="lidar-ebm calibrate"):
         found = lidar_ebm.load_detector(run).detect(points, steps=1, uncertainty=True)
     count = len(plain.boxes)
-    assert torch.equal(found.boxes, plain.boxes)
+    torch.testing.assert_close(found.boxes, plain.boxes)
     assert found.covariance is not None
     assert found.covariance.shape == (count, 7, 7)
     assert found.expected_iou is not None
