@@ -19,8 +19,8 @@ PARTS=(
   tests/runs/test_model.py
   tests/training/test_step.py
 )
-# What only costs time here: derivatives by differences, torch's own checks of a registration, learning, new processes.
-LEFT_OUT="not gradcheck and not opcheck and not registration and not registered and not learn and not fork and not process"
+# What only costs time here: derivatives by differences, torch's own checks of a registration, learning, forks.
+LEFT_OUT="not gradcheck and not opcheck and not registration and not registered and not learn and not fork"
 
 as_intel=()
 folder=$(mktemp -d)
