@@ -1,4 +1,4 @@
-# make install · make demo · make test · make test-processors · make lint · make cuda-compile · make gpu-check · make clean
+# make install · make demo · make test · make test-processors · make lint · make docs · make cuda-compile · make gpu-check · make clean
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -12,14 +12,15 @@ export PIP_BUILD_CONSTRAINT := constraints.txt
 # See lidar_ebm/cli.py: spinning threads are slow where anything else runs.
 export GOMP_SPINCOUNT ?= 1000
 
-# With viz and browser too, tests of pictures, of the window, and of the report's page are run, not left out.
+# With viz, browser and docs too, tests of pictures, of the window, of the report's page and of the site are run, not
+# left out.
 TEST_EXTRAS ?= cpu,test
 comma := ,
 
 # For example https://download.pytorch.org/whl/cpu, whose torch comes without gigabytes of CUDA.
 TORCH_INDEX ?=
 
-.PHONY: install demo test test-processors lint cuda-compile gpu-check clean
+.PHONY: install demo test test-processors lint docs cuda-compile gpu-check clean
 
 # What the native libraries are made from: a change builds them anew.
 NATIVE := $(wildcard cuda_ops/CMakeLists.txt cuda_ops/*.h cuda_ops/*.cuh cuda_ops/*.cpp cuda_ops/*.cu cuda_ops/*/*.h cuda_ops/*/*.cpp cuda_ops/*/*.cu)
@@ -58,6 +59,14 @@ test: lint
 test-processors: $(INSTALLED_TEST)
 	PYTHON=$(BIN)/python tools/test_processors.sh
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[docs]'
+	@touch $@
+
+# The pages as a site in site/, which asks no other host for anything. (--quiet would hide warnings from --strict.)
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 # The CUDA library for every architecture, on a machine with nvcc; no GPU is needed.
 cuda-compile:
 	cmake -S cuda_ops -B build/cuda -DLIDAR_EBM_CUDA=ON
@@ -67,5 +76,5 @@ gpu-check:
 	PYTHON=$(PYTHON) tools/gpu_check.sh
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist site
 	find lidar_ebm cuda_ops tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

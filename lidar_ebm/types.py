@@ -120,6 +120,20 @@ class FrameFeatures:
 
 
 @dataclass(frozen=True)
+class LossCounts:
+    """What the sums of a batch's losses are divided by.
+
+    Of a batch that is trained on in several passes or processes these are the whole batch's (see
+    `lidar_ebm.system.synchronised.shared_count`). A loss without its count divides by what it counts itself.
+    """
+
+    anchors: float | None = None  # positive anchors
+    points: float | None = None  # voxels' mean points that lie in labelled boxes
+    part_boxes: float | None = None  # boxes that the part score is to take for right
+    labels: float | None = None  # labelled boxes
+
+
+@dataclass(frozen=True)
 class Proposals:
     """Scored boxes of a batch, ordered by frame and falling score within it."""
 
@@ -129,26 +143,21 @@ class Proposals:
     batch_index: Tensor  # [N] int64
     batch_size: int
 
+    def rank_in_class(self) -> Tensor:
+        """Place of each row among those of its frame and class, [N] int64, from 0 on."""
+        import torch
+
+        classes = int(self.labels.max()) + 1 if len(self.labels) else 1
+        group = self.batch_index * classes + self.labels
+        order = torch.argsort(group, stable=True)
+        sizes = torch.bincount(group, minlength=self.batch_size * classes)
+        first = sizes.cumsum(0) - sizes
+        rank = torch.empty_like(group)
+        rank[order] = torch.arange(len(group), device=group.device) - first[group[order]]
+        return rank
+
     def select(self, index: Tensor) -> Proposals:
         """The rows that `index` (indices or a mask) names."""
         return Proposals(
             self.boxes[index], self.scores[index], self.labels[index], self.batch_index[index], self.batch_size
         )
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What the detector says of one frame."""
-
-    boxes: Tensor  # [M, 7] float32
-    scores: Tensor  # [M] 0..1, the detector's
-    labels: Tensor  # [M] int64, index into config.classes
-    f: Tensor  # [M] the energy's value f(x, y), higher is better; not comparable between objects
-    # How sure the energy is of the boxes, where that was asked for; of y drawn from p(y | x) around each box.
-    covariance: Tensor | None = None  # [M, 7, 7] mean of (y - box)(y - box)ᵀ, m and rad
-    # [M] that the object's yaw is the box's + π; None of an energy that was trained without flipped boxes.
-    flip_probability: Tensor | None = None
-    expected_iou: Tensor | None = None  # [M] mean 3-D IoU of the box with y
-    samples: Tensor | None = None  # [M, K, 7] a few y
-    # [M] how many independent y would tell as much; below some tens the above is rough.
-    effective_samples: Tensor | None = None

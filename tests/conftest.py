@@ -83,7 +83,7 @@ def eager_config(tiny_config: Config) -> Config:
     """Every score is high enough, so that an untrained detector finds plenty."""
     return tiny_config.model_copy(
         update={
-            "detection": tiny_config.detection.model_copy(update={"score_threshold": 0.0}),
+            "detection": tiny_config.detection.model_copy(update={"score_threshold": 0.0, "max_candidates": 100}),
             "part_score": tiny_config.part_score.model_copy(update={"score_threshold": 0.0}),
         }
     )

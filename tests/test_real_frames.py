@@ -10,15 +10,17 @@ import torch
 
 import lidar_ebm
 from cuda_ops.box_overlap.op import box_iou_3d
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_labels, write_split
 from lidar_ebm.formats.kitti.label import Label
+from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.inference.predict import predict
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run
 from lidar_ebm.training.schedule import make_optimizer
 from lidar_ebm.workflows.detect import detect_files
@@ -48,7 +50,7 @@ def overfitted(two_frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return run
 
 
-def wanted_cars(labels: list[Label], dataset: KittiDataset, index: int) -> torch.Tensor:
+def wanted_cars(labels: list[Label], dataset: Samples, index: int) -> torch.Tensor:
     """Boxes [M, 7] of the cars that are neither truncated nor hidden."""
     cars = [label for label in labels if label.type == "Car" and label.truncated < 0.15 and label.occluded <= 1]
     return torch.from_numpy(labels_to_boxes(cars, dataset.calibration(index)))
@@ -56,7 +58,7 @@ def wanted_cars(labels: list[Label], dataset: KittiDataset, index: int) -> torch
 
 def test_an_overfitted_model_finds_the_cars_before_and_after_refinement(two_frames: Path, overfitted: Path) -> None:
     detector = load_run(overfitted)
-    dataset = KittiDataset(two_frames, "val", detector.config)
+    dataset = open_samples(two_frames, "val", detector.config)
     steps = detector.config.refinement.steps
     predictions = predict(detector, dataset, steps=(0, steps))
     ious = {}
@@ -82,7 +84,7 @@ def test_files_and_python_find_the_same(kitti_frames: Path, overfitted: Path, tm
         assert all(label.score is not None for label in read_labels(path, require_score=True))
         assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     detector = lidar_ebm.load_detector(overfitted)
-    dataset = KittiDataset(kitti_frames, "all", detector.config)
+    dataset = open_samples(kitti_frames, "all", detector.config)
     for index in range(len(dataset)):
         found = detector.detect(dataset[index].points)
         labels = read_labels(tmp_path / f"{dataset.frame_id(index)}.txt")
@@ -100,14 +102,14 @@ def test_the_published_size_trains_a_step_and_detects(kitti_frames: Path) -> Non
         published.bev,
         published.energy,
     )
-    detector = Detector(config).train()
-    dataset = KittiDataset(kitti_frames, "all", config)
+    detector = Model(config).train()
+    dataset = open_samples(kitti_frames, "all", config)
     batch = collate([dataset[3]])
     assert batch.frame_ids == ("000003",)
     optimizer = make_optimizer(detector.parameters(), config.training.detector)
-    features = detector.encode(batch)
+    features = detector.detector.encode(batch)
     assert features.bev.shared.shape == (1, 256, 200, 176)
-    losses = detector.detector_losses(batch, features)
+    losses = detector.detector.losses(batch, features)
     losses["energy"] = detector.energy.loss(batch, features.bev)
     before = [parameter.detach().clone() for parameter in detector.parameters()]
     torch.stack(list(losses.values())).sum().backward()
@@ -115,6 +117,6 @@ def test_the_published_size_trains_a_step_and_detects(kitti_frames: Path) -> Non
     assert all(torch.isfinite(value) for value in losses.values())
     changed = [not torch.equal(old, new) for old, new in zip(before, detector.parameters(), strict=True)]
     assert sum(changed) > 0.9 * len(changed)
-    found = detector.eval().detect(batch)
+    found = detect_batch(detector.eval(), batch).after()
     assert len(found) == 1
     assert bool(torch.isfinite(found[0].boxes).all())

@@ -27,7 +27,7 @@ from lidar_ebm.workflows.evaluate import RunEvaluation, evaluate_run
 from lidar_ebm.workflows.plot import plot_run
 from lidar_ebm.workflows.train import train
 
-PROMISED_MINUTES = 6  # on two cores, as README.md says too
+PROMISED_MINUTES = 6  # on two cores, as docs/quickstart.md says too
 FRAMES, VAL_FRACTION = 600, 1 / 3
 REPORT_FRAMES, REPORT_BOXES = 12, 2
 CURVE_STEPS = (1, 2, 4, 6, 8, 10, 16)

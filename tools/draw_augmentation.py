@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from lidar_ebm.config.loading import load_config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_data_set, open_samples
 from lidar_ebm.datasets.preparation.label_database import load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.errors import InputError, OutputError
@@ -31,12 +31,13 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             simulate(root, frames=arguments.frames, seed=arguments.seed, val_fraction=0.0, workers=1)
-            prepare(root, workers=1)
+            data = open_data_set(root)
+            prepare(data, workers=1)
             config = load_config()
-            frames = KittiDataset(root, "train", config, cropped=False)
+            frames = open_samples(data, "train", config, cropped=False)
             if not 0 <= arguments.frame < len(frames):
                 raise InputError(f"--frame is {arguments.frame}; give a number from 0 to {len(frames) - 1}.")
-            database = load_label_database(root / "prepared")
+            database = load_label_database(data)
             frame = frames[arguments.frame]
             print(plot_augmentation(frame, database, config.classes, arguments.out, seed=arguments.seed))
     except (InputError, OutputError) as error:

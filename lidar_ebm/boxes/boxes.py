@@ -57,6 +57,16 @@ class Boxes:
     attribute: np.ndarray | None = _column((), "")  # [N] str, state of the object, such as vehicle.parked
     difficulty: np.ndarray | None = _column((), "")  # [N] str, a protocol's or the data set's own word
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            boxes: Values,
+            names: Sequence[str] | np.ndarray,
+            scores: Values | None = None,
+            **columns: Values | None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         boxes = _as_array(self.boxes, "boxes", np.float64)
         boxes = boxes.reshape(0, BOX_SIZE) if boxes.size == 0 else boxes
@@ -207,7 +217,7 @@ def _as_array(value: Any, name: str, kind: type) -> np.ndarray:
 
 def _as_rows(value: Any, name: str, shape: tuple[int | None, ...], kind: type, count: int) -> np.ndarray:
     array = _as_array(value, name, kind)
-    if array.size == 0 and count == 0:
+    if array.size == 0 and count == 0 and array.ndim != 1 + len(shape):
         return array.reshape((0, *(length or 0 for length in shape)))
     fits = len(array.shape) == 1 + len(shape) and all(
         wanted in (None, length) for wanted, length in zip(shape, array.shape[1:], strict=True)

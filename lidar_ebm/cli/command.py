@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lidar_ebm import __version__
+from lidar_ebm.cli import convert as cli_convert
 from lidar_ebm.cli import landscape as cli_landscape
 from lidar_ebm.cli import report as cli_report
 from lidar_ebm.cli import scoring as cli_scoring
@@ -32,7 +33,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-Data = Annotated[Path, typer.Option(help="Folder in KITTI's layout (training/, ImageSets/).")]
+Data = Annotated[Path, typer.Option(help="Folder of the data set: with a dataset.yaml, or in KITTI's layout.")]
+Prepared = Annotated[
+    Path | None,
+    typer.Option(help="Where `prepare` leaves its files, for data that may not be written to; else within the data."),
+]
 Run = Annotated[Path, typer.Argument(help="Run folder that `train` has written.")]
 INTERRUPTED = 130  # the status that Typer ends with on Ctrl-C
 # How to go on then, where that is not to call the same command again from its beginning.
@@ -78,20 +83,24 @@ def simulate(
 
 @app.command(epilog="Example: `lidar-ebm prepare data/kitti`")
 def prepare(
-    data: Annotated[Path, typer.Argument(help="Folder in KITTI's layout (training/, ImageSets/).")],
+    data: Annotated[Path, typer.Argument(help="Folder with a dataset.yaml, or in KITTI's layout.")],
     split: Annotated[
-        list[str] | None, typer.Option(help="Only this file of ImageSets; once for each. All of them by default.")
+        list[str] | None, typer.Option(help="Only this split; once for each. All of them by default.")
     ] = None,
+    prepared: Prepared = None,
     workers: Annotated[int | None, typer.Option(help="Processes; one per core where not given.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Prepare anew what was prepared already.")] = False,
 ) -> None:
     """Check a data set and make it ready for training: cropped point clouds, an index, the label database."""
+    from lidar_ebm.datasets.opening import open_data_set
     from lidar_ebm.datasets.preparation.prepare import prepare as run_preparation
     from lidar_ebm.datasets.preparation.report import report_table
     from lidar_ebm.system.progress import progress_bar
 
     with progress_bar("Preparing", 0) as bar:
-        report = run_preparation(data, workers=workers, splits=split, force=force, progress=bar.reach)
+        report = run_preparation(
+            open_data_set(data, prepared), workers=workers, splits=split, force=force, progress=bar.reach
+        )
     Console().print(report_table(report))
     if report.errors:
         raise typer.Exit(1)
@@ -103,6 +112,7 @@ def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value settings to change.")] = None,
+    prepared: Prepared = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     detector: Annotated[Path | None, typer.Option(help="Take this run's detector; train only an energy head.")] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -122,6 +132,7 @@ def train(
         data,
         out,
         resume=resume,
+        prepared=prepared,
         detector_run=detector,
         accelerator=accelerator,
         devices=devices,
@@ -214,7 +225,7 @@ def calibrate(
 @app.command(epilog="Example: `lidar-ebm detect runs/a data/kitti/training/velodyne/000003.bin --out runs/found`")
 def detect(
     run: Run,
-    points: Annotated[list[Path], typer.Argument(help="Point clouds: .bin, .npy, .pcd or .ply.")],
+    points: Annotated[list[Path], typer.Argument(help="Point clouds: .bin, .npy, .npz, .pcd, .ply, .las or .laz.")],
     out: Annotated[Path, typer.Option(help="Folder for a result file and a picture of each.")],
     calib: Annotated[
         Path | None, typer.Option(help="KITTI calibration file, or folder of them; ../calib where it is there.")
@@ -228,15 +239,44 @@ def detect(
             "the run's configuration says where not given.",
         ),
     ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns of .bin and .npy files, such as x,y,z,intensity,ring.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="Numbers of .bin files: float32 or float64.")] = None,
+    reflectance: Annotated[
+        float | None,
+        typer.Option(help="The files' reflectance that is 1.0: 1, 255 or 65535; else by the values."),
+    ] = None,
     device: Device = "cpu",
 ) -> None:
     """Detect objects in point-cloud files."""
     from lidar_ebm.workflows.detect import detect_files
 
-    for path in detect_files(run, points, out, calibration=calib, steps=steps, uncertainty=uncertainty, device=device):
+    found = detect_files(
+        run,
+        points,
+        out,
+        calibration=calib,
+        steps=steps,
+        uncertainty=uncertainty,
+        columns=columns,
+        dtype=dtype,
+        full_scale=reflectance,
+        device=device,
+        tell=lambda line: typer.echo(line, err=True),
+    )
+    for path in found.written:
         typer.echo(path)
+    if found.failed:
+        typer.echo(f"{len(found.failed)} of {len(points)} files were left out:", err=True)
+        for line in found.failed:
+            typer.echo(f"  {line}", err=True)
+        raise typer.Exit(2)
 
 
+app.command(epilog="Example: `lidar-ebm convert labels data/mine.json --from sustechpoints --to boxes_json`")(
+    cli_convert.convert
+)
 app.command(
     epilog="Example: `lidar-ebm score data/kitti/training/label_2 results --distance 0,20,40,80 --plots curves`"
 )(cli_scoring.score)

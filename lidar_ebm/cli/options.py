@@ -13,7 +13,8 @@ import typer
 from lidar_ebm.errors import InputError
 
 if TYPE_CHECKING:
-    from lidar_ebm.evaluation.kitti.rules import Difficulty
+    from lidar_ebm.evaluation.limits import Difficulty
+    from lidar_ebm.evaluation.options import ScoringOptions
 
 
 def output(help_text: str) -> Any:
@@ -37,13 +38,28 @@ Recall = Annotated[
 ]
 
 # Of the verbs that read result files.
-Labels = Annotated[Path, typer.Argument(help="Folder of KITTI label files (label_2).")]
-Classes = Annotated[str, typer.Option(help="Names, separated by commas.")]
+Labels = Annotated[
+    Path, typer.Argument(help="Folder of label files, or a file or folder of any format that `convert` reads.")
+]
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        help="Rules to score by: `kitti`, or `distance` (all around the sensor, by distance and points, any classes); "
+        "what the files fit where not given."
+    ),
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        help="Names, separated by commas, of any classes; others are passed over. Where not given: those of the "
+        "benchmark whose rules are used, or all that are labelled."
+    ),
+]
 Iou = Annotated[
     str | None,
     typer.Option(
-        help="Overlaps that a match exceeds, separated by commas, the same for all classes; KITTI's (0.7 for Car, 0.5 "
-        "for Pedestrian and Cyclist) where not given. Or `loose`: in BEV and 3-D 0.5 for Car, 0.25 for the others."
+        help="Overlaps that a match exceeds, separated by commas, the same for all classes; the benchmark's own where "
+        "not given (0.5 with `--protocol distance`). Or `loose`: an older, looser table of the benchmark's."
     ),
 ]
 Split = Annotated[
@@ -52,18 +68,25 @@ Split = Annotated[
 Difficulties = Annotated[
     list[str] | None,
     typer.Option(
-        help="Limits in place of KITTI's, once for each: NAME=LIMIT:VALUE,… of occluded, truncated, height (px), "
-        "distance (m), points. Example: `near=distance:30,points:20`"
+        help="Limits in place of the usual ones, once for each: NAME=LIMIT:VALUE,… of occluded, truncated, height "
+        "(px), distance (m), points. Example: `near=distance:30,points:20`"
     ),
 ]
+CenterDistances = Annotated[
+    str | None,
+    typer.Option(help="With `--protocol distance`: metres that the centres of a match are apart at most; 0.5,1,2,4."),
+]
 Project = Annotated[
-    bool, typer.Option("--project", help="Results without a 2-D box: take the projection of their 3-D box.")
+    bool,
+    typer.Option("--project", help="Labels and results without a 2-D box: take the projection of their 3-D box."),
 ]
 LidarOnly = Annotated[
     bool, typer.Option("--lidar-only", help="Data without 2-D boxes: difficulty by distance and points in the box.")
 ]
-Calib = Annotated[Path | None, typer.Option(help="Calibration files; LABELS/../calib where not given.")]
-Velodyne = Annotated[Path | None, typer.Option(help="Point clouds, for --lidar-only; LABELS/../velodyne by default.")]
+Calib = Annotated[Path | None, typer.Option(help="Calibration files; `calib` beside the labels where not given.")]
+Velodyne = Annotated[
+    Path | None, typer.Option(help="Point clouds, for --lidar-only; those beside the labels where not given.")
+]
 
 _LIMITS = {
     "occluded": ("max_occluded", float),
@@ -113,26 +136,53 @@ def read_recall(text: str) -> str:
     return _RECALLS[text]
 
 
-def read_rules(classes: str, iou: str | None, difficulties: list[str] | None) -> dict[str, Any]:
-    """The arguments of `evaluate` that --classes, --iou and --difficulty stand for.
+def read_scoring_options(
+    *,
+    protocol: str | None,
+    classes: str | None,
+    iou: str | None,
+    center: str | None,
+    difficulties: list[str] | None,
+    distance: str | None = None,
+    split: Path | None,
+    project: bool,
+    lidar_only: bool,
+    calib: Path | None,
+    velodyne: Path | None,
+) -> ScoringOptions:
+    """The options of a scoring that the command's texts stand for.
 
     Raises:
         InputError: one of them cannot be read; the message names it.
     """
     from lidar_ebm.evaluation.kitti.rules import LOOSE_OVERLAPS
+    from lidar_ebm.evaluation.options import ScoringOptions
     from lidar_ebm.formats.kitti.label import KITTI_TYPES
 
-    spelling = {name.lower(): name for name in KITTI_TYPES}
-    given = [name.strip() for name in classes.split(",") if name.strip()]
-    names = list(dict.fromkeys(spelling.get(name.lower(), name) for name in given))
-    if not names:
-        raise InputError("--classes: name at least one, for example Car,Cyclist.")
-    overlaps = LOOSE_OVERLAPS if iou == "loose" else None if iou is None else read_numbers(iou, "--iou")
-    limits = [read_difficulty(text) for text in difficulties or []]
+    names = None
+    if classes is not None:
+        spelling = {name.lower(): name for name in KITTI_TYPES} if protocol != "distance" else {}
+        given = [name.strip() for name in classes.split(",") if name.strip()]
+        names = tuple(dict.fromkeys(spelling.get(name.lower(), name) for name in given))
+        if not names:
+            raise InputError("--classes: name at least one, for example the first of the labels'.")
+    limits = tuple(read_difficulty(text) for text in difficulties or [])
     twice = [each.name for each in limits if [other.name for other in limits].count(each.name) > 1]
     if twice:
         raise InputError(f"--difficulty {twice[0]}: given twice. Give each a name of its own.")
-    return {"classes": names, "iou": overlaps, "difficulties": limits or None}
+    return ScoringOptions(
+        protocol=protocol,
+        classes=names,
+        iou=LOOSE_OVERLAPS if iou == "loose" else None if iou is None else read_numbers(iou, "--iou"),
+        center_distances=None if center is None else read_numbers(center, "--center-distances"),
+        difficulties=limits or None,
+        distances=() if distance is None else read_numbers(distance, "--distance"),
+        split=split,
+        project=project,
+        lidar_only=lidar_only,
+        calib=calib,
+        velodyne=velodyne,
+    )
 
 
 def read_difficulty(text: str) -> Difficulty:
@@ -141,7 +191,7 @@ def read_difficulty(text: str) -> Difficulty:
     Raises:
         InputError: it has another form, a limit is unknown or stands there twice, or its value makes no sense.
     """
-    from lidar_ebm.evaluation.kitti.rules import Difficulty
+    from lidar_ebm.evaluation.limits import Difficulty
 
     name, _, rest = text.partition("=")
     limits: dict[str, Any] = {}

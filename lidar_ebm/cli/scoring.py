@@ -12,15 +12,23 @@ from lidar_ebm.cli import options as options
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.terminal import print_line, print_tables
 
-Results = Annotated[Path, typer.Argument(help="Folder of KITTI result files, or one with a folder data/ in it.")]
-DEFAULT_CLASSES = "Car,Pedestrian,Cyclist"  # as in evaluation.sources, which takes long to import
+Results = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of result files, or one with a folder data/ in it, or a file or folder of any format that "
+        "`convert` reads."
+    ),
+]
+Submitted = Annotated[Path, typer.Argument(help="Folder of KITTI result files, or one with a folder data/ in it.")]
 
 
 def score(
     labels: options.Labels,
     results: Results,
-    classes: options.Classes = DEFAULT_CLASSES,
+    protocol: options.Protocol = None,
+    classes: options.Classes = None,
     iou: options.Iou = None,
+    center_distances: options.CenterDistances = None,
     recall: options.Recall = "40",
     distance: Annotated[
         str | None,
@@ -41,29 +49,27 @@ def score(
     calib: options.Calib = None,
     velodyne: options.Velodyne = None,
 ) -> None:
-    """Score result files of any program by KITTI's rules."""
+    """Score result files of any program by KITTI's rules, or all around the sensor by distance and points."""
     recalls = options.read_recall(recall)
-    rules = options.read_rules(classes, iou, difficulty)
-    bands = () if distance is None else options.read_numbers(distance, "--distance")
-    options.check_apart({"--json": json, "--csv": csv, "--plots": plots})
-
-    from lidar_ebm.evaluation.table import distance_table, matches_table, score_table
-    from lidar_ebm.workflows.score import score as score_folders
-
-    found = score_folders(
-        labels,
-        results,
-        json=json,
-        csv=csv,
-        plots=plots,
-        distances=bands,
+    chosen = options.read_scoring_options(
+        protocol=protocol,
+        classes=classes,
+        iou=iou,
+        center=center_distances,
+        difficulties=difficulty,
+        distance=distance,
         split=split,
         project=project,
         lidar_only=lidar_only,
         calib=calib,
         velodyne=velodyne,
-        **rules,
     )
+    options.check_apart({"--json": json, "--csv": csv, "--plots": plots})
+
+    from lidar_ebm.evaluation.table import distance_table, matches_table, score_table
+    from lidar_ebm.workflows.score import score as score_files
+
+    found = score_files(labels, results, chosen, json=json, csv=csv, plots=plots)
     print_tables(score_table(found, recalls), distance_table(found, recalls), matches_table(found))
 
 
@@ -71,8 +77,10 @@ def compare(
     labels: options.Labels,
     a: Annotated[Path, typer.Argument(help="Result files, as for `score`.")],
     b: Annotated[Path, typer.Argument(help="Other result files of the same frames.")],
-    classes: options.Classes = DEFAULT_CLASSES,
+    protocol: options.Protocol = None,
+    classes: options.Classes = None,
     iou: options.Iou = None,
+    center_distances: options.CenterDistances = None,
     recall: options.Recall = "40",
     resamples: Annotated[int, typer.Option(help="How often the frames are drawn anew.")] = 1000,
     confidence: Annotated[
@@ -93,7 +101,18 @@ def compare(
 ) -> None:
     """Tell the difference of two result sets from chance: B less A, with the interval of a paired bootstrap."""
     recalls = options.read_recall(recall)
-    rules = options.read_rules(classes, iou, difficulty)
+    chosen = options.read_scoring_options(
+        protocol=protocol,
+        classes=classes,
+        iou=iou,
+        center=center_distances,
+        difficulties=difficulty,
+        split=split,
+        project=project,
+        lidar_only=lidar_only,
+        calib=calib,
+        velodyne=velodyne,
+    )
     _check_draws(resamples, confidence, seed)
     options.check_apart({"--json": json, "--csv": csv, "--plot": plot})
     if plot is not None and plot.suffix.lower() != ".png":
@@ -102,20 +121,7 @@ def compare(
     from lidar_ebm.evaluation.paired import compare_results
     from lidar_ebm.evaluation.paired_table import paired_table, write_paired_csv, write_paired_json
 
-    found = compare_results(
-        labels,
-        a,
-        b,
-        resamples=resamples,
-        confidence=confidence / 100,
-        seed=seed,
-        split=split,
-        project=project,
-        lidar_only=lidar_only,
-        calib=calib,
-        velodyne=velodyne,
-        **rules,
-    )
+    found = compare_results(labels, a, b, chosen, resamples=resamples, confidence=confidence / 100, seed=seed)
     if json is not None:
         write_paired_json(json, found)
     if csv is not None:
@@ -128,7 +134,7 @@ def compare(
 
 
 def submit(
-    results: Results,
+    results: Submitted,
     out: Annotated[Path, options.output("Zip file to write.")],
 ) -> None:
     """Check results of KITTI's test set, all 7,518 frames, and pack them for the benchmark's server."""

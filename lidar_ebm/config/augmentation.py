@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import (
     Field,
-    field_validator,
     model_validator,
 )
 
@@ -16,9 +15,6 @@ from lidar_ebm.config.base import (
     Positive,
     Settings,
 )
-from lidar_ebm.formats.kitti.label import KITTI_TYPES
-
-Difficulty = Literal["easy", "moderate", "hard", "beyond"]  # the label database numbers them in this order
 
 
 class SamplingConfig(Settings):
@@ -28,16 +24,9 @@ class SamplingConfig(Settings):
     # class → objects that a frame is filled up to
     counts: dict[str, Annotated[int, Field(ge=0)]] = Field(default={"Car": 15})
     min_points: Count = 5  # objects with fewer are not taken
-    # By KITTI's rules; "beyond" is what is too small, hidden or cut off for all three.
-    difficulties: Annotated[tuple[Difficulty, ...], Field(min_length=1)] = ("easy", "moderate", "hard")
-
-    @field_validator("counts")
-    @classmethod
-    def _known_types(cls, counts: dict[str, int]) -> dict[str, int]:
-        for name in counts:
-            if name not in KITTI_TYPES[:-1]:
-                raise ValueError(f"{name!r} is none of KITTI's types: {', '.join(KITTI_TYPES[:-1])}")
-        return counts
+    # Words of the data set for how hard an object is to see, of those that are taken; none: all but what is beyond its
+    # last limit.
+    difficulties: tuple[str, ...] = ()
 
 
 class ObjectNoiseConfig(Settings):

@@ -24,13 +24,13 @@ from lidar_ebm.config.detector import (
     BevConfig,
     ClassConfig,
     DetectionConfig,
+    DetectorSettings,
     PartScoreConfig,
     PointHeadConfig,
     VoxelConfig,
 )
-from lidar_ebm.config.energy import EnergyConfig, RefinementConfig, UncertaintyConfig
+from lidar_ebm.config.energy import EnergyConfig, EnergySettings, RefinementConfig, UncertaintyConfig
 from lidar_ebm.config.training import TrainingConfig
-from lidar_ebm.formats.kitti.label import KITTI_TYPES
 from lidar_ebm.types import BevGrid
 
 # Training fixes the neighbourhood at a proposal-like box: the label with noise of these stds on
@@ -58,32 +58,31 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _each_type_once(self) -> Config:
-        claimed = [name for item in self.classes for name in (item.name, *item.merge)]
+        claimed = [name.lower() for item in self.classes for name in (item.name, *item.merge)]
         for name in claimed:
-            if name not in KITTI_TYPES[:-1]:
-                raise ValueError(f"class {name!r} is none of KITTI's types: {', '.join(KITTI_TYPES[:-1])}")
             if claimed.count(name) > 1:
                 raise ValueError(f"label type {name!r} belongs to two classes; let one of them name or merge it")
         return self
 
     @property
-    def bev_shape(self) -> tuple[int, int, int]:
-        """(D, H, W) of the backbone's last grid: every stage is a convolution of kernel 3, padding 1."""
-        shape = self.voxels.grid_shape
-        for stage in self.backbone.stages:
-            shape = tuple((n - 1) // s + 1 for n, s in zip(shape, stage.stride, strict=True))  # type: ignore[assignment]
-        return shape
+    def detector_settings(self) -> DetectorSettings:
+        """What the detector has to know of all this."""
+        return DetectorSettings(**{name: getattr(self, name) for name in DetectorSettings.model_fields})
+
+    @property
+    def energy_settings(self) -> EnergySettings:
+        """What the energy has to know of all this."""
+        return EnergySettings(**{name: getattr(self, name) for name in EnergySettings.model_fields})
 
     @property
     def bev_grid(self) -> BevGrid:
         """Where the cells of the bird's-eye-view maps lie."""
-        _, height, width = self.bev_shape
-        stride_y = stride_x = 1
-        for stage in self.backbone.stages:
-            stride_y, stride_x = stride_y * stage.stride[1], stride_x * stage.stride[2]
-        cell = (self.voxels.size[0] * stride_x, self.voxels.size[1] * stride_y)
-        origin = (self.voxels.range[0] + cell[0] / 2, self.voxels.range[1] + cell[1] / 2)
-        return BevGrid(origin, cell, (height, width))
+        return self.detector_settings.bev_grid
+
+    @property
+    def bev_shape(self) -> tuple[int, int, int]:
+        """(D, H, W) of the backbone's last grid."""
+        return self.detector_settings.bev_shape
 
     @property
     def class_names(self) -> tuple[str, ...]:

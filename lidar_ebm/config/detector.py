@@ -16,13 +16,14 @@ from lidar_ebm.config.base import (
     Share,
     Size,
 )
+from lidar_ebm.types import BevGrid
 
 
 class ClassConfig(Settings):
     """One class to detect, and its anchors."""
 
-    name: str = "Car"  # one of KITTI's types, as every label type here
-    merge: tuple[str, ...] = ()  # label types that count as this class in training
+    name: Annotated[str, Field(min_length=1)] = "Car"  # as the labels spell it, whatever the case
+    merge: tuple[str, ...] = ()  # further names of labels that count as this class in training
     anchor_size: Size = (3.9, 1.6, 1.56)  # l, w, h, m
     anchor_center_z: float = -1.0  # geometric centre, LiDAR frame, m
     anchor_yaws: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 1.5707963267948966)  # rad
@@ -35,8 +36,7 @@ class VoxelConfig(Settings):
 
     range: tuple[float, float, float, float, float, float] = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)  # low x y z, high, m
     size: Size = (0.05, 0.05, 0.1)  # dx, dy, dz, m
-    max_points_per_voxel: Count = 5
-    max_voxels: Count = 20_000  # a frame
+    max_voxels: Count = 20_000  # a frame, in training alone
 
     @property
     def grid_shape(self) -> tuple[int, int, int]:
@@ -119,4 +119,42 @@ class DetectionConfig(Settings):
 
     score_threshold: Share = 0.3
     nms_iou: Share = 0.1  # rotated BEV
-    max_proposals: Count = 100  # a frame, before NMS
+    max_candidates: Count = 1000  # a frame and class, that come to NMS
+    max_detections: Count = 500  # a frame and class, of those that it keeps
+
+
+class DetectorSettings(Settings):
+    """All that the detector has to know of a configuration."""
+
+    classes: tuple[ClassConfig, ...]
+    voxels: VoxelConfig
+    backbone: BackboneConfig
+    bev: BevConfig
+    point_head: PointHeadConfig
+    anchor_head: AnchorHeadConfig
+    part_score: PartScoreConfig
+    detection: DetectionConfig
+
+    @property
+    def bev_shape(self) -> tuple[int, int, int]:
+        """(D, H, W) of the backbone's last grid: every stage is a convolution of kernel 3, padding 1."""
+        shape = self.voxels.grid_shape
+        for stage in self.backbone.stages:
+            shape = tuple((n - 1) // s + 1 for n, s in zip(shape, stage.stride, strict=True))  # type: ignore[assignment]
+        return shape
+
+    @property
+    def bev_grid(self) -> BevGrid:
+        """Where the cells of the bird's-eye-view maps lie."""
+        _, height, width = self.bev_shape
+        stride_y = stride_x = 1
+        for stage in self.backbone.stages:
+            stride_y, stride_x = stride_y * stage.stride[1], stride_x * stage.stride[2]
+        cell = (self.voxels.size[0] * stride_x, self.voxels.size[1] * stride_y)
+        origin = (self.voxels.range[0] + cell[0] / 2, self.voxels.range[1] + cell[1] / 2)
+        return BevGrid(origin, cell, (height, width))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their indices."""
+        return tuple(item.name for item in self.classes)

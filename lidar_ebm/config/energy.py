@@ -127,3 +127,11 @@ class UncertaintyConfig(Settings):
     )
     # run: what `calibrate` found and left in the run folder; 1 where it did not. Above 1: wider than exp f says.
     temperature: Literal["run"] | Positive = "run"
+
+
+class EnergySettings(Settings):
+    """All that the energy has to know of a configuration."""
+
+    energy: EnergyConfig
+    refinement: RefinementConfig
+    uncertainty: UncertaintyConfig

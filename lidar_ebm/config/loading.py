@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import (
 from yaml import YAMLError
 
 from lidar_ebm.config.config import Config
+from lidar_ebm.config.migration import migrated
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write
 
@@ -33,6 +35,8 @@ def load_config(source: str | Path | None = None, overrides: list[str] | None = 
 
     Raises:
         InputError: the file is missing or is no YAML, a key is unknown, or a value is out of its range.
+
+    Settings of earlier versions are taken over, with a warning that says what has become of them.
     """
     name = "defaults" if source is None else str(source)
     data: Any = {}
@@ -56,6 +60,9 @@ def load_config(source: str | Path | None = None, overrides: list[str] | None = 
         values = OmegaConf.to_container(merged, resolve=True)
     except (OmegaConfBaseException, YAMLError, UnicodeDecodeError, TypeError) as error:
         raise InputError(f"{name}: is not a readable configuration: {error}") from error
+    values, notes = migrated(values)  # type: ignore[arg-type]
+    for note in notes:
+        warnings.warn(f"{name}: {note}", stacklevel=2)
     try:
         return Config.model_validate(values)
     except ValidationError as error:

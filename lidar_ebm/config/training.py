@@ -22,7 +22,8 @@ class StageTrainingConfig(Settings):
     epochs: Annotated[int, Field(ge=0)] = 80
     batch_size: Count = 2  # frames of one optimiser step, over all processes
     # Passes, one after another, that each process' share of a step's batch is divided into: less memory for the same
-    # step (BatchNorm's statistics are then those of a pass).
+    # step (BatchNorm's statistics are then those of a pass). What losses are divided by is counted beforehand: for that
+    # the detector's stage runs the network once more.
     accumulation: Count = 1
     learning_rate: Positive = 3e-3
     weight_decay: NonNegative = 0.01

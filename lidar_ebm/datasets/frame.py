@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.camera import Camera
 
 REFLECTANCE = "reflectance"  # 0..1
+# m, where the presets' anchors expect the ground; a data set that knows its sensor's height brings it there.
+GROUND = -1.73
 TIME_LAG = "time_lag"  # s before the frame's own sweep
 
 
@@ -40,3 +43,11 @@ class Frame:
         if name not in self.channels:
             return np.zeros(len(self.points), np.float32)
         return self.points[:, 3 + self.channels.index(name)]
+
+
+def four_columns(points: np.ndarray, channels: Sequence[str]) -> np.ndarray:
+    """Points [N, 4] float32 (x, y, z, reflectance) of points with any channels; reflectance 0 where there is none."""
+    columns = list(channels)
+    if REFLECTANCE not in columns:
+        return np.column_stack((points[:, :3], np.zeros(len(points), np.float32)))
+    return points[:, [0, 1, 2, 3 + columns.index(REFLECTANCE)]]

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 import numpy as np
-
-if TYPE_CHECKING:
-    # Scoring reads label files without torch, which takes a second and over a hundred MB to import; what needs it here
-    # imports it itself.
-    pass
 
 
 @dataclass(frozen=True)
@@ -21,3 +15,5 @@ class Sample:
     points: np.ndarray  # [N, 4] float32: x, y, z (m), reflectance 0..1
     boxes: np.ndarray  # [M, 7] float32
     labels: np.ndarray  # [M] int64, index into config.classes
+    # [K, 7] float32 of labelled objects of other classes: nothing is learnt of them, but they take up their room
+    others: np.ndarray = field(default_factory=lambda: np.zeros((0, 7), np.float32))

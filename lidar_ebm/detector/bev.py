@@ -6,14 +6,14 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from lidar_ebm.config.config import Config
+from lidar_ebm.config.detector import DetectorSettings
 from lidar_ebm.types import BevFeatures
 
 
 class BevNetwork(nn.Module):
     """3×3 convolutions to the shared feature map, and one 1×1 convolution from it for the anchor head."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DetectorSettings) -> None:
         super().__init__()
         channels = config.bev.channels
         self.grid = config.bev_grid

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from cuda_ops.box_overlap.op import box_iou_3d
 from cuda_ops.box_sampling.op import part_sensitive_scores
-from lidar_ebm.config.config import Config
+from lidar_ebm.config.detector import DetectorSettings
 from lidar_ebm.detector.losses import precise, sigmoid_focal_loss
 from lidar_ebm.system.synchronised import shared_count
 from lidar_ebm.types import BevFeatures, LabelBatch, Proposals
@@ -20,7 +20,7 @@ class PartScore(nn.Module):
     decoded box lies, not where its anchor stands.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DetectorSettings) -> None:
         super().__init__()
         self.config = config
         channels = config.part_score.grid[0] * config.part_score.grid[1] * len(config.classes)
@@ -43,7 +43,13 @@ class PartScore(nn.Module):
         )  # [N, K]
         return precise(scores.gather(1, proposals.labels[:, None])[:, 0])
 
-    def loss(self, bev: BevFeatures, proposals: Proposals, boxes: LabelBatch) -> dict[str, Tensor]:
+    def count(self, proposals: Proposals, boxes: LabelBatch) -> int:
+        """Positives of a batch, labels among them: the count that `loss` divides by."""
+        return int(_matches(self.training_boxes(proposals, boxes), boxes, self.config.part_score.positive_iou).sum())
+
+    def loss(
+        self, bev: BevFeatures, proposals: Proposals, boxes: LabelBatch, *, count: float | None = None
+    ) -> dict[str, Tensor]:
         """Focal loss over the labels and the proposals that the anchor head scored above the threshold.
 
         A box is positive where its rotated 3-D IoU with a label of its class and frame reaches `positive_iou`. The
@@ -53,10 +59,10 @@ class PartScore(nn.Module):
             bev: the maps that the proposals came from.
             proposals: from `AnchorHead.decode`, ordered by frame and falling score within it.
             boxes: the batch's labels.
+            count: what the sum is divided by; None for this batch's positives, shared by all processes.
 
         Returns:
-            `part_score`: the sum over the batch, divided by the positives (`shared_count`) and weighted by the
-            configuration.
+            `part_score`: the sum over the batch, divided by the count and weighted by the configuration.
         """
         settings = self.config.part_score
         training = self.training_boxes(proposals, boxes)
@@ -67,7 +73,8 @@ class PartScore(nn.Module):
             alpha=self.config.anchor_head.focal_alpha,
             gamma=self.config.anchor_head.focal_gamma,
         )
-        return {"part_score": settings.weight * losses.sum() / shared_count(positive.sum())}
+        divisor = shared_count(positive.sum()) if count is None else count
+        return {"part_score": settings.weight * losses.sum() / divisor}
 
     def training_boxes(self, proposals: Proposals, boxes: LabelBatch) -> Proposals:
         """The labels, and of each frame's proposals above the threshold the best `max_training_boxes`."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cuda_ops.point_ops.op import interpolate, points_in_boxes, three_nearest
-from lidar_ebm.config.config import Config
+from lidar_ebm.config.detector import DetectorSettings
 from lidar_ebm.detector.losses import PRIOR_BIAS, precise, sigmoid_focal_loss, smooth_l1
 from lidar_ebm.system.synchronised import shared_count
 from lidar_ebm.types import LabelBatch, SparseFeatures, Voxels
@@ -39,7 +39,7 @@ class PointHead(nn.Module):
     belong to (SA-SSD's auxiliary network).
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DetectorSettings) -> None:
         super().__init__()
         channels = config.point_head.channels
         self.config = config
@@ -65,15 +65,28 @@ class PointHead(nn.Module):
         hidden = self.hidden(torch.cat(interpolated, dim=1))  # [V, channels]
         return PointPredictions(self.foreground(hidden)[:, 0], self.offset(hidden))
 
-    def loss(self, predictions: PointPredictions, boxes: LabelBatch, voxels: Voxels) -> dict[str, Tensor]:
+    def count(self, boxes: LabelBatch, voxels: Voxels) -> int:
+        """Points in labelled boxes of a batch: the count that `loss` divides by."""
+        return int(point_targets(voxels, boxes).foreground.sum())
+
+    def loss(
+        self, predictions: PointPredictions, boxes: LabelBatch, voxels: Voxels, *, count: float | None = None
+    ) -> dict[str, Tensor]:
         """Focal loss of the foreground, smooth-L1 of the offsets of the points in boxes.
 
+        Args:
+            predictions: of the batch.
+            boxes: its labels.
+            voxels: the backbone's input.
+            count: what the sums are divided by; None for this batch's points in boxes, shared by all processes.
+
         Returns:
-            `point_foreground` and `point_offset`, each a sum over the batch, divided by the points in boxes
-            (`shared_count`) and weighted by the configuration.
+            `point_foreground` and `point_offset`, each a sum over the batch, divided by the count and weighted by the
+            configuration.
         """
         targets = point_targets(voxels, boxes)
-        weight, count = self.config.point_head.weight, shared_count(targets.foreground.sum())
+        weight = self.config.point_head.weight
+        divisor = shared_count(targets.foreground.sum()) if count is None else count
         foreground = sigmoid_focal_loss(
             predictions.logits,
             targets.foreground,
@@ -81,7 +94,10 @@ class PointHead(nn.Module):
             gamma=self.config.anchor_head.focal_gamma,
         )
         offset = smooth_l1(precise(predictions.offsets[targets.foreground]), targets.offsets[targets.foreground])
-        return {"point_foreground": weight * foreground.sum() / count, "point_offset": weight * offset.sum() / count}
+        return {
+            "point_foreground": weight * foreground.sum() / divisor,
+            "point_offset": weight * offset.sum() / divisor,
+        }
 
 
 @torch.no_grad()

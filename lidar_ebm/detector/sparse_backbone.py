@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lidar_ebm.config.config import Config
-from lidar_ebm.config.detector import StageConfig
+from lidar_ebm.config.detector import DetectorSettings, StageConfig
 from lidar_ebm.detector.sparse_ops import BackendName, Kernel, SparsePlan, check_backend, plan_sparse_conv
 from lidar_ebm.types import SparseFeatures, Voxels
 
@@ -111,7 +110,7 @@ class SparseBackbone(nn.Module):
         InputError: the configuration asks for spconv, which is not installed.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DetectorSettings) -> None:
         super().__init__()
         settings = config.backbone
         check_backend(settings.backend)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -9,19 +11,26 @@ from lidar_ebm.config.detector import VoxelConfig
 from lidar_ebm.errors import InputError
 from lidar_ebm.types import Voxels
 
+# Multiplied by this and taken modulo 2³², numbers below 2³¹ are spread evenly, and none of them meets another.
+SPREAD = 2654435761
+_said: set[VoxelConfig] = set()  # whose limit was spoken of already
 
-def voxelize(points: Tensor, point_batch_index: Tensor, batch_size: int, config: VoxelConfig) -> Voxels:
-    """Average the points of each voxel.
 
-    Order decides what the two limits keep: a voxel averages its first `max_points_per_voxel` points in the order of
-    the input, and a frame keeps the `max_voxels` voxels whose first points come first. Points outside the range,
-    not-a-number and infinite ones are left out. A frame may have no point. The same input gives the same bits.
+def voxelize(
+    points: Tensor, point_batch_index: Tensor, batch_size: int, config: VoxelConfig, *, limited: bool = False
+) -> Voxels:
+    """Average the points of each voxel, all of them.
+
+    The order of the points changes nothing. Points outside the range, not-a-number and infinite ones are left out. A
+    frame may have no point. The same input gives the same bits.
 
     Args:
         points: x, y, z in m and reflectance [N, 4], LiDAR frame.
         point_batch_index: the frame of each point [N], 0 ≤ index < batch_size, in any order.
         batch_size: number of frames.
-        config: range, voxel size and limits.
+        config: range and voxel size.
+        limited: keep at most `config.max_voxels` of a frame, spread evenly over it (training, whose memory they take).
+            The first time that others are left out their share is said in a warning.
 
     Returns:
         Voxels ordered by (batch, z, y, x).
@@ -43,31 +52,36 @@ def voxelize(points: Tensor, point_batch_index: Tensor, batch_size: int, config:
     cells = torch.floor((points[:, :3] - low) / points.new_tensor(config.size)).long()  # [N, 3] x, y, z
     # Rounding may put a point just below the upper end into a cell past it.
     x, y, z = torch.minimum(cells, torch.tensor([width, height, depth], device=cells.device) - 1).unbind(1)
-    keys, order = torch.sort(((frame * depth + z) * height + y) * width + x, stable=True)  # input order within a voxel
+    keys, order = torch.sort(((frame * depth + z) * height + y) * width + x)
     keys, counts = torch.unique_consecutive(keys, return_counts=True)  # [V]
-    starts = counts.cumsum(0) - counts  # [V] where each voxel's points begin in `order`
-
-    kept = _first_come(order[starts], keys // (depth * height * width), batch_size) < config.max_voxels  # [V]
-    keys, counts, starts = keys[kept], counts[kept].clamp_max(config.max_points_per_voxel), starts[kept]
-
-    place = torch.arange(config.max_points_per_voxel, device=points.device)
-    taken = place < counts[:, None]  # [V, K]
-    rows = order[torch.where(taken, starts[:, None] + place, starts[:, None])]  # [V, K]
-    total = (points[rows] * taken[:, :, None]).sum(1)  # [V, 4]; a sum of K terms, no atomic adds: the same bits always
+    # In double precision, sums rounded to single hardly ever show in which order they were added up; no atomic adds.
+    total = torch.segment_reduce(points[order].double(), "sum", lengths=counts, axis=0, initial=0.0, unsafe=True)
+    features = (total / counts[:, None]).to(points.dtype)
+    if limited and len(keys) > config.max_voxels:
+        kept = _spread(keys, depth * height * width, batch_size) < config.max_voxels
+        keys, features = keys[kept], features[kept]
+        if len(keys) < len(kept) and config not in _said:
+            _said.add(config)
+            warnings.warn(
+                f"{1 - len(keys) / len(kept):.0%} of the voxels of a batch are left out in training, for frames have "
+                f"more than voxels.max_voxels={config.max_voxels}. Raise it where memory allows, or make voxels.range "
+                "smaller or voxels.size larger.",
+                stacklevel=2,
+            )
     columns = [keys // (depth * height * width), keys // (height * width) % depth, keys // width % height, keys % width]
     return Voxels(
-        features=total / counts[:, None],
+        features=features,
         indices=torch.stack(columns, dim=1).to(torch.int32),
         spatial_shape=shape,
         batch_size=batch_size,
     )
 
 
-def _first_come(first_point: Tensor, frame: Tensor, batch_size: int) -> Tensor:
-    """Place [V] of each voxel among those of its frame, by its first point; `frame` [V] rises."""
-    by_frame = torch.argsort(first_point)
-    by_frame = by_frame[torch.argsort(frame[by_frame], stable=True)]  # by (frame, first point)
+def _spread(keys: Tensor, cells: int, batch_size: int) -> Tensor:
+    """Place [V] of each voxel among those of its frame, in an order that is as good as random and its cell's own."""
+    frame = keys // cells  # rises
+    order = torch.argsort(frame * 2**32 + keys % cells * SPREAD % 2**32)
     voxels = torch.bincount(frame, minlength=batch_size)
     place = torch.empty_like(frame)
-    place[by_frame] = torch.arange(frame.shape[0], device=frame.device)
+    place[order] = torch.arange(len(frame), device=frame.device)
     return place - (voxels.cumsum(0) - voxels)[frame]

@@ -23,6 +23,10 @@ class BevView:
     grid: BevGrid
     batch_index: Tensor  # [N] int64
 
+    def select(self, rows: Tensor) -> BevView:
+        """The view of the boxes that `rows` (indices) names."""
+        return replace(self, batch_index=self.batch_index[rows])
+
     def features(self, boxes: Tensor, grid_size: tuple[int, int]) -> Tensor:
         """The map at the grid of each candidate: boxes [N, S, 7] -> [N, S, C * across * along]."""
         values = sample_boxes(
@@ -45,6 +49,13 @@ class PointView:
     lengths: Tensor  # [N] int64, how many of `points` are each box's, at most K
     counts: Tensor  # [N] int64, how many points there are near each box
 
+    def select(self, rows: Tensor) -> PointView:
+        """The view of the boxes that `rows` (indices) names."""
+        lengths = self.lengths[rows]
+        starts = (self.lengths.cumsum(0) - self.lengths)[rows] - (lengths.cumsum(0) - lengths)
+        index = starts.repeat_interleave(lengths) + torch.arange(int(lengths.sum()), device=lengths.device)
+        return PointView(self.points[index], torch.repeat_interleave(lengths), lengths, self.counts[rows])
+
     def features(self, boxes: Tensor) -> Tensor:
         """Each point as each candidate for its box sees it: boxes [N, S, 7] -> [V, S, 16] (`box_frame_features`)."""
         return box_frame_features_ragged(self.points, self.box_index, boxes)
@@ -55,7 +66,7 @@ class PointView:
         if is_plain():  # the faster way cannot be differentiated twice
             most = zeros.scatter_reduce(0, self.box_index[:, None, None].expand_as(x), x, "amax")
         else:
-            # Without `unsafe` it would look at the lengths on the host, in every step of a climb.
+            # Without `unsafe` it would look at the lengths on the host, in every step of a refinement.
             most = torch.segment_reduce(x, "max", lengths=self.lengths, axis=0, initial=0.0, unsafe=True)
         total = zeros.index_add(0, self.box_index, x)
         return most, total / self.lengths.clamp(min=1)[:, None, None]
@@ -67,6 +78,13 @@ class BoxContext:
 
     bev: BevView | None
     points: PointView | None
+
+    def select(self, rows: Tensor) -> BoxContext:
+        """The context of the boxes that `rows` (indices) names."""
+        return BoxContext(
+            None if self.bev is None else self.bev.select(rows),
+            None if self.points is None else self.points.select(rows),
+        )
 
     def frozen(self) -> BoxContext:
         """The same context, to whose map no gradient goes."""
@@ -80,8 +98,11 @@ def points_near_boxes(
 ) -> PointView:
     """The neighbourhoods of boxes [N, 7] in the frames batch_index [N].
 
-    The seed is that of the choice among many points: one for all frames, or one for each.
+    The seed is that of the choice among many points: one for all frames, or one for each. The order of the points
+    changes nothing.
     """
+    order = _order_of_places(batch.points)
+    cloud, cloud_frame = batch.points[order], batch.point_batch_index[order]
 
     def gather(points: Tensor, frame: Tensor, rows: Tensor | slice, seed: int) -> tuple[Tensor, Tensor]:
         return gather_near_boxes(
@@ -95,13 +116,25 @@ def points_near_boxes(
         )
 
     if isinstance(seed, int):
-        chosen, counts = gather(batch.points, batch.point_batch_index, slice(None), seed)  # [N, K, 4], [N]
+        order = _order_of_places(batch.points)
+        chosen, counts = gather(
+            batch.points[order], batch.point_batch_index[order], slice(None), seed
+        )  # [N, K, 4], [N]
     else:
         chosen = batch.points.new_zeros(len(boxes), config.max_points, batch.points.shape[1])
         counts = torch.zeros_like(batch_index)
         for frame, own_seed in enumerate(seed):
-            points, rows = batch.point_batch_index == frame, batch_index == frame
-            chosen[rows], counts[rows] = gather(batch.points[points], batch.point_batch_index[points], rows, own_seed)
+            points, rows = cloud_frame == frame, batch_index == frame
+            chosen[rows], counts[rows] = gather(cloud[points], cloud_frame[points], rows, own_seed)
     lengths = counts.clamp(max=config.max_points)
     held = torch.arange(config.max_points, device=boxes.device) < lengths.unsqueeze(1)  # [N, K]
     return PointView(chosen[held], torch.repeat_interleave(lengths), lengths, counts)
+
+
+def _order_of_places(points: Tensor) -> Tensor:
+    """An order [N] of points [N, 4] that is that of their numbers, reflectance first, not of how they came."""
+    if len(points) == 0:
+        return torch.zeros(0, dtype=torch.int64, device=points.device)
+    pairs = points.float().contiguous().view(torch.int64)  # [N, 2]: the bits of x and y, and those of z and reflectance
+    order = torch.argsort(pairs[:, 0])
+    return order[torch.argsort(pairs[order, 1], stable=True)]

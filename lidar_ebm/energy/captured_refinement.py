@@ -1,4 +1,4 @@
-"""On a GPU, a whole climb as one CUDA graph: hundreds of short kernels are then launched at once.
+"""On a GPU, a whole refinement as one CUDA graph: hundreds of short kernels are then launched at once.
 
 A graph repeats what was recorded, on the memory it was recorded with. So the context and the boxes are brought to one
 of few sizes by padding, copied to where the graph reads them, and the result is copied from where it writes.
@@ -7,8 +7,9 @@ of few sizes by padding, copied to where the graph reads them, and the result is
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from contextlib import nullcontext
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
@@ -18,46 +19,89 @@ from torch.nn import functional as F
 from lidar_ebm.ebm import Ascent
 from lidar_ebm.energy.box_features import BevView, BoxContext, PointView
 
-Climb = Callable[[BoxContext, Tensor], Ascent]  # a context and its boxes [N, 7], or P starts each -> where it ends
+Refine = Callable[[BoxContext, Tensor], Ascent]  # a context and its boxes [N, 7], or P starts each -> where it ends
 Outputs = tuple[Tensor, ...]
 Recorder = Callable[[Callable[[], Outputs]], tuple[Callable[[], object], Outputs]]
 
-MOST_RECORDINGS = 8  # each holds the memory of one climb
-LEAST_SIZE = 32
+MAXIMUM_RECORDINGS = 8  # each holds the memory of one refinement
+MINIMUM_SIZE = 32
 
 
 def record_cuda_graph(function: Callable[[], Outputs]) -> tuple[Callable[[], object], Outputs]:
-    """Record what `function` launches; returns what launches it again, and where its results appear."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(2):  # libraries make their handles and workspaces in a first call, which must not be recorded
-            function()
-    torch.cuda.current_stream().wait_stream(stream)
+    """Record what `function` launches; returns what launches it again, and where its results appear.
+
+    It is recorded on the current stream, which must not be the default one.
+    """
+    for _ in range(2):  # libraries make their handles and workspaces in a first call, which must not be recorded
+        function()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Other threads may go on using the GPU meanwhile.
+    with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
         outputs = function()
     return graph.replay, outputs
 
 
-class CapturedClimb:
-    """Climbs by replaying recordings, one for each combination of padded sizes; the least recently used one goes first.
-
-    Copies and pickles of it start without recordings.
+class SideStream:
+    """A CUDA stream of its own, whose work comes after what the caller's stream was given and before what it is given
+    next. On a CPU there is nothing to order.
     """
 
-    def __init__(self, record: Recorder = record_cuda_graph) -> None:
-        self._record = record
+    def __init__(self) -> None:
+        self._streams: dict[torch.device, torch.cuda.Stream] = {}
+
+    @contextmanager
+    def between(self, device: torch.device) -> Iterator[Callable[[Tensor], Tensor]]:
+        """Launch on the side stream within.
+
+        Yields:
+            What a tensor made within has to be passed through before the caller gets it: its memory is then not given
+            away while the caller's stream may still read it.
+        """
+        if device.type != "cuda":
+            yield lambda tensor: tensor
+            return
+        # Streams and graphs belong to the current device, which need not be the boxes' own.
+        with torch.cuda.device(device):
+            caller = torch.cuda.current_stream()
+            side = self._streams.setdefault(device, torch.cuda.Stream())
+            side.wait_stream(caller)
+
+            def hand_over(tensor: Tensor) -> Tensor:
+                tensor.record_stream(caller)
+                return tensor
+
+            try:
+                with torch.cuda.stream(side):
+                    yield hand_over
+            finally:
+                caller.wait_stream(side)
+
+
+Between = Callable[[torch.device], AbstractContextManager[Callable[[Tensor], Tensor]]]
+
+
+class CapturedRefinement:
+    """Refines by replaying recordings, one for each combination of padded sizes; the oldest in use goes first.
+
+    Threads may share one: a recording's memory serves one of them at a time. On the GPU all replays follow one another
+    on one stream, so that the next copies its boxes in only when the last result has been copied out, whatever streams
+    the callers use. Copies and pickles of it start without recordings.
+    """
+
+    def __init__(self, record: Recorder = record_cuda_graph, between: Between | None = None) -> None:
+        self._record, self._given = record, between
+        self._between = SideStream().between if between is None else between
+        self._lock = Lock()
         self._recordings: OrderedDict[Hashable, tuple[Outputs, Callable[[], object], Outputs]] = OrderedDict()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return CapturedClimb, (self._record,)
+        return CapturedRefinement, (self._record, self._given)
 
-    def __call__(self, climb: Climb, context: BoxContext, boxes: Tensor, *, key: Hashable) -> Ascent:
-        """`climb(context, boxes)`, without the trajectory.
+    def __call__(self, refine: Refine, context: BoxContext, boxes: Tensor, *, key: Hashable) -> Ascent:
+        """`refine(context, boxes)`, without the trajectory.
 
         Args:
-            climb: looks at nothing on the host that depends on the values of its tensors.
+            refine: looks at nothing on the host that depends on the values of its tensors.
             context: of the boxes.
             boxes: [N, 7], or [N, P, 7] with P starts for each; whatever is random about them has been drawn.
             key: whatever else a recording depends on (settings, where parameters and buffers lie).
@@ -66,29 +110,27 @@ class CapturedClimb:
         inputs = tuple(x.detach() for x in (rows, *_tensors(padded)))
         grid = None if context.bev is None else context.bev.grid
         key = (key, grid, tuple((x.shape, x.stride(), x.dtype, x.device) for x in inputs))
-        # Streams and graphs belong to the current device, which need not be the boxes' own.
-        own_device = torch.cuda.device(boxes.device) if boxes.is_cuda else nullcontext()
-        with own_device, torch.no_grad():
+        with self._lock, self._between(boxes.device) as hand_over, torch.no_grad():
             if key not in self._recordings:
-                self._recordings[key] = self._make(climb, padded, inputs)
-                if len(self._recordings) > MOST_RECORDINGS:
+                self._recordings[key] = self._make(refine, padded, inputs)
+                if len(self._recordings) > MAXIMUM_RECORDINGS:
                     self._recordings.popitem(last=False)
             self._recordings.move_to_end(key)
             held, replay, outputs = self._recordings[key]
             for place, value in zip(held, inputs, strict=True):
                 place.copy_(value)
             replay()
-            y, f, f0 = (output[: len(boxes)].clone() for output in outputs)
+            y, f, f0 = (hand_over(output[: len(boxes)].clone()) for output in outputs)
         return Ascent(y, f, f0)
 
     def _make(
-        self, climb: Climb, context: BoxContext, inputs: Outputs
+        self, refine: Refine, context: BoxContext, inputs: Outputs
     ) -> tuple[Outputs, Callable[[], object], Outputs]:
         held = tuple(x.clone() for x in inputs)
         own = _with_tensors(context, held[1:])
 
         def run() -> Outputs:
-            result = climb(own, held[0])
+            result = refine(own, held[0])
             return result.y, result.f, result.f0
 
         replay, outputs = self._record(run)
@@ -118,8 +160,8 @@ def pad(context: BoxContext, boxes: Tensor) -> tuple[BoxContext, Tensor]:
 
 
 def _size_above(count: int) -> int:
-    """The least power of two above `count`, so that there is room for padding, and at least 32."""
-    return max(LEAST_SIZE, 1 << count.bit_length())
+    """The smallest power of two above `count`, so that there is room for padding, and at least 32."""
+    return max(MINIMUM_SIZE, 1 << count.bit_length())
 
 
 def _tensors(context: BoxContext) -> Outputs:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cuda_ops.plain import plain_torch
-from lidar_ebm.config.config import Config
+from lidar_ebm.config.energy import EnergySettings
 from lidar_ebm.ebm.ascent import Ascent, ascend
 from lidar_ebm.ebm.energy import value
 from lidar_ebm.ebm.multi_start import highest
@@ -21,13 +21,13 @@ from lidar_ebm.ebm.step_rules import Adam, Halving, Momentum, StepRule
 from lidar_ebm.energy.box_features import BevView, BoxContext, PointView, points_near_boxes
 from lidar_ebm.energy.box_proposal import BoxProposal
 from lidar_ebm.energy.box_space import box_space
-from lidar_ebm.energy.captured_refinement import CapturedClimb
+from lidar_ebm.energy.captured_refinement import CapturedRefinement
 from lidar_ebm.energy.losses import BY_GRADIENTS, LEARNED, make_loss, make_noise
 from lidar_ebm.energy.networks import BevEnergy, PointEnergy
 from lidar_ebm.system.synchronised import shared_count
 from lidar_ebm.types import Batch, BevFeatures
 
-START_SEED = 0  # of the draws that further climbs start from
+START_SEED = 0  # of the draws that further refinement paths start from
 RULES: dict[str, StepRule] = {"halving": Halving(), "momentum": Momentum(), "adam": Adam()}
 
 
@@ -37,25 +37,31 @@ class EnergyHead(nn.Module):
     step_lengths: Tensor | None
     start_offsets: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: EnergySettings, *, map_channels: int, sizes: Sequence[Sequence[float]]) -> None:
+        """Make an energy with fresh weights.
+
+        Args:
+            config: the energy, its refinement and its uncertainty.
+            map_channels: channels of the shared map.
+            sizes: length, width and height of each class in m, by which point features are scaled.
+        """
         super().__init__()
         self.config = config
         settings = config.energy
         kinds, activation = settings.features, settings.activation
-        self.bev = BevEnergy(config.bev.channels, settings.bev, activation) if "bev" in kinds else None
-        sizes = torch.tensor([item.anchor_size for item in config.classes])  # [classes, 3]
-        self.points = PointEnergy(settings.points, sizes, activation) if "points" in kinds else None
+        self.bev = BevEnergy(map_channels, settings.bev, activation) if "bev" in kinds else None
+        self.points = PointEnergy(settings.points, torch.tensor(sizes), activation) if "points" in kinds else None
         self.space = box_space(settings.min_size)
         self.noise = make_noise(settings)
         widths = [energy.width for energy in (self.bev, self.points) if energy is not None]
         self.proposal = BoxProposal(sum(widths), settings) if settings.training.method in LEARNED else None
-        climb = config.refinement
-        lengths = None if isinstance(climb.step_length, float) else torch.tensor(climb.step_length)
+        ascent = config.refinement
+        lengths = None if isinstance(ascent.step_length, float) else torch.tensor(ascent.step_length)
         self.register_buffer("step_lengths", lengths, persistent=False)  # [7], where they differ
         # The same draws around every box, so that what becomes of a box depends on nothing else.
-        draws = torch.randn(climb.starts - 1, 7, generator=torch.Generator().manual_seed(START_SEED))
-        self.register_buffer("start_offsets", draws * torch.tensor(climb.start_stds), persistent=False)  # [P - 1, 7]
-        self.captured = CapturedClimb()
+        draws = torch.randn(ascent.starts - 1, 7, generator=torch.Generator().manual_seed(START_SEED))
+        self.register_buffer("start_offsets", draws * torch.tensor(ascent.start_stds), persistent=False)  # [P - 1, 7]
+        self.captured = CapturedRefinement()
 
     @property
     def needs_bev(self) -> bool:
@@ -104,10 +110,17 @@ class EnergyHead(nn.Module):
                 f = f + energy(view, boxes)
         return f
 
-    def loss(self, batch: Batch, bev: BevFeatures | None, *, seeds: Sequence[int] | None = None) -> Tensor:
-        """The configured loss over all labels of the batch, a scalar; divided by `shared_count` of the labels.
+    def loss(
+        self,
+        batch: Batch,
+        bev: BevFeatures | None,
+        *,
+        seeds: Sequence[int] | None = None,
+        count: float | None = None,
+    ) -> Tensor:
+        """The configured loss, a scalar: its sum over all labels of the batch, divided by their count.
 
-        The points near a label are taken around a box that misses it as a proposal would
+        The points near a label are taken around a box that is displaced from it as a proposal would be
         (`neighbourhood_jitter`): taken around the label itself, the choice of points would give it away.
 
         Args:
@@ -115,6 +128,7 @@ class EnergyHead(nn.Module):
             bev: the maps; None will do where `needs_bev` is false.
             seeds: for each frame, of all that is random about it, whatever else is in the batch; numbers that differ
                 in their lowest 32 bits. None for torch's own.
+            count: what the sum is divided by; None for this batch's labels, shared by all processes.
         """
         if seeds is None:
             seeds = torch.randint(1 << 31, (batch.batch_size,)).tolist()
@@ -123,7 +137,7 @@ class EnergyHead(nn.Module):
         settings = self.config.energy
         labels, frame = batch.boxes.boxes, batch.boxes.batch_index  # [N, 7], [N]
         random = GroupedGenerator(seeds, frame)
-        near = _miss(labels, normal(labels.shape, labels, random), settings.points.neighbourhood_jitter)
+        near = _displaced(labels, normal(labels.shape, labels, random), settings.points.neighbourhood_jitter)
         context = self.context(batch, bev, near, frame, seed=seeds)
         noise = self.noise if self.proposal is None else self.proposal_density(context, near)
         loss, method = make_loss(settings, noise), settings.training.method
@@ -135,10 +149,11 @@ class EnergyHead(nn.Module):
 
         twice = method in BY_GRADIENTS
         with torch.autocast(labels.device.type, enabled=False), plain_torch() if twice else nullcontext():
-            found = loss(energy, labels, random=random, count=shared_count(len(labels)))
+            divisor = shared_count(len(labels)) if count is None else count
+            total = loss(energy, labels, random=random, count=divisor)
             if twice:  # the slope does not depend on the last bias, but whoever trains waits for every gradient
-                found = found + energy(labels.new_zeros(len(labels), 0, 7)).sum()
-        return found
+                total = total + energy(labels.new_zeros(len(labels), 0, 7)).sum()
+        return total
 
     def proposal_density(self, context: BoxContext, boxes: Tensor) -> GaussianMixture:
         """The q(y | x) that is learnt beside f, for the boxes [N, 7] that the context was made for.
@@ -163,12 +178,12 @@ class EnergyHead(nn.Module):
         return [(energy, view) for energy, view in pairs if energy is not None and view is not None]
 
     def refine(self, context: BoxContext, boxes: Tensor, *, steps: int | None = None, record: bool = False) -> Ascent:
-        """Climb f from the boxes [N, 7] that the context was made for, and from the configured draws around them.
+        """Ascend f from the boxes [N, 7] that the context was made for, and from the configured draws around them.
 
         Args:
             context: from `context`.
             boxes: [N, 7].
-            steps: T; None for the configured number. With 0 nothing is climbed, and draws are not looked at.
+            steps: T; None for the configured number. With 0 boxes stay as they are, and no draws are made around them.
             record: keep the boxes as they would be after every number of steps.
 
         Returns:
@@ -181,17 +196,17 @@ class EnergyHead(nn.Module):
         if settings.starts > 1 and steps > 0:
             starts = torch.cat([starts, self.space.constrain(starts + self.start_offsets.to(boxes))], dim=1)
 
-        def climb(context: BoxContext, starts: Tensor) -> Ascent:
-            return self._climb(context, starts, steps, record)
+        def refine(context: BoxContext, starts: Tensor) -> Ascent:
+            return self._ascend(context, starts, steps, record)
 
         # Autocast keeps copies of the weights that a recording would go on reading after they have changed.
         if not boxes.is_cuda or record or len(boxes) == 0 or steps == 0 or torch.is_autocast_enabled():
-            return climb(context, starts)
+            return refine(context, starts)
         places = tuple((tensor.data_ptr(), tensor.dtype) for tensor in (*self.parameters(), *self.buffers()))
         key = (steps, settings, self.config.energy.min_size, places)
-        return self.captured(climb, context, starts, key=key)
+        return self.captured(refine, context, starts, key=key)
 
-    def _climb(self, context: BoxContext, starts: Tensor, steps: int, record: bool) -> Ascent:
+    def _ascend(self, context: BoxContext, starts: Tensor, steps: int, record: bool) -> Ascent:
         """From starts [N, P, 7] to the best end of each box."""
         settings, energy = self.config.refinement, partial(self, context)
         ascent = ascend(
@@ -218,7 +233,7 @@ def _best(y: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
     return y.take_along_dim(best.unsqueeze(-1), dim=1).squeeze(1), f.take_along_dim(best, dim=1).squeeze(1)
 
 
-def _miss(boxes: Tensor, noise: Tensor, stds: tuple[float, float, float]) -> Tensor:
+def _displaced(boxes: Tensor, noise: Tensor, stds: tuple[float, float, float]) -> Tensor:
     """Boxes [N, 7] moved, scaled and turned by standard normal noise [N, 7] times the stds of (xyz, log lwh, yaw)."""
     center = boxes[:, :3] + noise[:, :3] * stds[0]
     size = boxes[:, 3:6] * (noise[:, 3:6] * stds[1]).exp()

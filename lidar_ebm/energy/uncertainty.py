@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops.box_overlap.op import box_iou_3d
-from lidar_ebm.config.config import Config
-from lidar_ebm.config.energy import EnergyConfig
+from lidar_ebm.config.energy import EnergyConfig, EnergySettings
 from lidar_ebm.ebm.adaptive_sampling import adaptive_importance_samples
 from lidar_ebm.ebm.chunks import CHUNK, value_in_chunks
 from lidar_ebm.ebm.energy import Energy
@@ -18,7 +17,6 @@ from lidar_ebm.ebm.noise import GaussianMixtureNoise
 from lidar_ebm.ebm.random_numbers import Random
 from lidar_ebm.ebm.sampling import WeightedSamples
 from lidar_ebm.energy.box_space import BOX_NAMES, box_space
-from lidar_ebm.types import Detections
 
 YAW = BOX_NAMES.index("yaw")
 KEPT_SAMPLES = 32  # of each box, for pictures and for whoever wants to see them
@@ -29,7 +27,7 @@ _FLIP_METHODS = ("nce", "nce+", "ml-is", "kld-is")  # which take their samples f
 
 @dataclass(frozen=True, eq=False)
 class BoxUncertainty:
-    """What samples y of p(y | x) around N boxes say."""
+    """Spread and overlap of samples y of p(y | x) around N boxes."""
 
     covariance: Tensor  # [N, 7, 7] mean of (y - box)(y - box)ᵀ, m and rad
     flip_probability: Tensor | None  # [N] that the yaw is the box's + π; None where the energy cannot know
@@ -37,23 +35,13 @@ class BoxUncertainty:
     samples: Tensor  # [N, K, 7] a few y, each as likely as the others
     effective_samples: Tensor  # [N] how many independent y would tell as much
 
-    def attach(self, detections: Detections, rows: Tensor) -> Detections:
-        """The detections of one frame with what is known of these rows."""
-        return Detections(
-            detections.boxes,
-            detections.scores,
-            detections.labels,
-            detections.f,
-            self.covariance[rows],
-            None if self.flip_probability is None else self.flip_probability[rows],
-            self.expected_iou[rows],
-            self.samples[rows],
-            self.effective_samples[rows],
-        )
+    def columns(self) -> dict[str, Tensor]:
+        """What is known, by the names that it has as columns of `Boxes`."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 def estimate_uncertainty(
-    energy: Energy, boxes: Tensor, config: Config, *, temperature: float, random: Random = None
+    energy: Energy, boxes: Tensor, config: EnergySettings, *, temperature: float, random: Random = None
 ) -> BoxUncertainty:
     """What the energy says around boxes [N, 7], all at once.
 
@@ -77,7 +65,7 @@ def estimate_uncertainty(
 
 
 def sample_boxes(
-    energy: Energy, boxes: Tensor, config: Config, *, temperature: float, random: Random = None
+    energy: Energy, boxes: Tensor, config: EnergySettings, *, temperature: float, random: Random = None
 ) -> WeightedSamples:
     """Weighted samples of p(y | x) around boxes [N, 7]; arguments as for `estimate_uncertainty`."""
     settings = config.uncertainty

@@ -1,17 +1,18 @@
-"""Average precision by KITTI's rules, on the CPU, from folders or from memory; tables and comparisons of it."""
+"""Average precision by KITTI's rules or by distance, on the CPU, from files or memory; tables and comparisons of it."""
 
 from __future__ import annotations
 
 from lidar_ebm.evaluation.curves import Comparison, compare, comparison_table, write_comparison_csv
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.evaluation.kitti.frame_boxes import FrameBoxes
-from lidar_ebm.evaluation.kitti.rules import Difficulty
+from lidar_ebm.evaluation.limits import Difficulty
+from lidar_ebm.evaluation.options import ScoringOptions
 from lidar_ebm.evaluation.paired import compare_results
 from lidar_ebm.evaluation.paired_result import PairedComparison, PairedDifference
 from lidar_ebm.evaluation.paired_table import paired_table, write_paired_csv, write_paired_json
-from lidar_ebm.evaluation.result import Curve, Evaluation, OperatingPoint
+from lidar_ebm.evaluation.protocol import ScoringProtocol
+from lidar_ebm.evaluation.result import Curve, Evaluation, OperatingPoint, ProtocolFacts
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.evaluation.table import distance_table, matches_table, score_table, to_json, write_csv, write_json
-from lidar_ebm.workflows.score import score
 
 __all__ = [
     "Comparison",
@@ -22,6 +23,9 @@ __all__ = [
     "OperatingPoint",
     "PairedComparison",
     "PairedDifference",
+    "ProtocolFacts",
+    "ScoringOptions",
+    "ScoringProtocol",
     "compare",
     "compare_results",
     "comparison_table",
@@ -29,7 +33,6 @@ __all__ = [
     "evaluate",
     "matches_table",
     "paired_table",
-    "score",
     "score_table",
     "to_json",
     "write_comparison_csv",

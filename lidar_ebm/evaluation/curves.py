@@ -13,7 +13,6 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES
 from lidar_ebm.evaluation.result import Evaluation
 from lidar_ebm.evaluation.table import metric_name
 from lidar_ebm.system.files import atomic_write
@@ -68,8 +67,8 @@ def compare(
     before: Evaluation,
     after: Evaluation,
     *,
+    class_name: str,
     name: str = "refinement",
-    class_name: str = "Car",
     metrics: Sequence[str] = ("3d", "bev"),
     ious: Sequence[float] = REFINEMENT_OVERLAPS,
     recall: str = "R40",
@@ -89,13 +88,13 @@ def compare(
         Change(
             metric,
             iou,
-            difficulty.name,
-            before=_ap_or_zero(before, class_name, metric, difficulty.name, iou, recall),
-            after=_ap_or_zero(after, class_name, metric, difficulty.name, iou, recall),
+            difficulty,
+            before=_ap_or_zero(before, class_name, metric, difficulty, iou, recall),
+            after=_ap_or_zero(after, class_name, metric, difficulty, iou, recall),
         )
         for metric in metrics
         for iou in ious
-        for difficulty in DIFFICULTIES
+        for difficulty in before.difficulties
     )
     return Comparison(name, class_name, recall, changes)
 

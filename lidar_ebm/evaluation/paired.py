@@ -12,12 +12,12 @@ import numpy as np
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.bootstrap import FrameCounts, draw_frames, frame_counts, resampled_ap
-from lidar_ebm.evaluation.kitti.passes import run_passes
-from lidar_ebm.evaluation.kitti.result_files import find_result_files
-from lidar_ebm.evaluation.kitti.rules import Difficulty, Overlaps, rule_notes
-from lidar_ebm.evaluation.kitti.sources import CLASSES, Loaded, Source, is_folder, load
+from lidar_ebm.evaluation.box_files import is_path
+from lidar_ebm.evaluation.options import ScoringOptions
 from lidar_ebm.evaluation.paired_result import PairedComparison, PairedDifference
+from lidar_ebm.evaluation.protocol import Loaded, ScoringProtocol, Source
 from lidar_ebm.evaluation.result import RECALLS
+from lidar_ebm.evaluation.scoring import choose_protocol, merge_options
 from lidar_ebm.system.progress import progress_bar
 
 _BLOCK = 50  # resamples that one thread computes at a time, or as many as
@@ -30,16 +30,13 @@ def compare_results(
     labels: Source,
     a: Source,
     b: Source,
+    options: ScoringOptions | None = None,
     *,
-    classes: Sequence[str] = CLASSES,
-    iou: Overlaps | None = None,
-    metrics: Sequence[str] | None = None,
-    difficulties: Sequence[Difficulty] | None = None,
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
     names: tuple[str, str] | None = None,
-    **options: Any,
+    **keywords: Any,
 ) -> PairedComparison:
     """Score two result sets and say how sure the differences of their figures are.
 
@@ -50,11 +47,12 @@ def compare_results(
     Args:
         labels: as in `evaluate`, with which the figures agree.
         a, b: results, of the same frames.
+        options: of the scoring; distance bands are not compared.
         resamples: number of draws.
         confidence: share of the draws within the interval.
         seed: of the draws.
         names: what to call the two; folders' names, or A and B, where None.
-        options: the others of `evaluate` but `distances`.
+        keywords: options in place of `options`, by the names of its fields.
 
     Returns:
         Every figure that either set has. One that was not scored in a set (no detections of the class, say) is NaN
@@ -67,13 +65,13 @@ def compare_results(
         raise InputError(f"resamples {resamples}, confidence {confidence}: give at least 1, and a share from 0 to 1")
     if seed < 0:
         raise InputError(f"seed {seed}: give 0 or more")
-    _check_same_frames(a, b, options.get("split"))
-    sides = [load(labels, results, classes=classes, **options) for results in (a, b)]
+    chosen = merge_options(options, keywords)
+    protocol = choose_protocol(labels, a, chosen)
+    sides = [protocol.load(labels, results, chosen) for results in (a, b)]
+    _check_same_frames(a, b, sides)
     if sides[0].detections.frame_count == 0:
         raise InputError("there are no frames to draw from; give results of one frame at least")
-    metrics = sides[0].metrics if metrics is None else metrics
-    difficulties = sides[0].difficulties if difficulties is None else difficulties
-    counted = [_count(side, classes=classes, iou=iou, metrics=metrics, difficulties=difficulties) for side in sides]
+    counted = [_count(protocol, side) for side in sides]
     frame_count = sides[0].detections.frame_count
     everything = np.ones((1, frame_count), dtype=np.int32)
     whole = _ap_of_both(counted, everything)
@@ -90,15 +88,13 @@ def compare_results(
         resamples=resamples,
         confidence=confidence,
         names=names or _names(a, b),
-        notes=_notes(sides, classes=classes, iou=iou, metrics=metrics, difficulties=difficulties),
+        notes=_notes(protocol, sides),
     )
 
 
-def _check_same_frames(a: Source, b: Source, split: object) -> None:
-    """Without a split each folder's own files say what is scored; both have to say the same."""
-    if split is not None or not (is_folder(a) and is_folder(b)):
-        return
-    in_a, in_b = set(find_result_files(Path(a))), set(find_result_files(Path(b)))
+def _check_same_frames(a: Source, b: Source, sides: Sequence[Loaded]) -> None:
+    """Without a split each folder's own files may say what is scored; both have to say the same."""
+    in_a, in_b = (set(side.frames or ()) for side in sides)
     for folder, missing in ((a, sorted(in_b - in_a)), (b, sorted(in_a - in_b))):
         if missing:
             raise InputError(
@@ -107,23 +103,14 @@ def _check_same_frames(a: Source, b: Source, split: object) -> None:
             )
 
 
-def _count(
-    side: Loaded,
-    *,
-    classes: Sequence[str],
-    iou: Overlaps | None,
-    metrics: Sequence[str],
-    difficulties: Sequence[Difficulty],
-) -> dict[_Figure, FrameCounts]:
+def _count(protocol: ScoringProtocol, side: Loaded) -> dict[_Figure, FrameCounts]:
     """What counts in each figure of one result set, by class, metric, overlap and difficulty."""
     counted = {}
-    for passes in run_passes(
-        side.labels, side.detections, classes=classes, iou=iou, metrics=metrics, difficulties=difficulties
-    ):
+    for passes in protocol.run_passes(side, side.difficulties):
         counts = frame_counts(side.labels, side.detections, passes)
         for metric in passes.metrics:
             counted[passes.class_name, metric, passes.iou, passes.difficulty.name] = counts
-    order = [each.name for each in difficulties]
+    classes, metrics, order = side.classes, side.metrics, [each.name for each in side.difficulties]
     keys = sorted(counted, key=lambda key: (classes.index(key[0]), metrics.index(key[1]), key[2], order.index(key[3])))
     return {key: counted[key] for key in keys}
 
@@ -160,24 +147,9 @@ def _ap_of_both(
     return both
 
 
-def _notes(
-    sides: Sequence[Loaded],
-    *,
-    classes: Sequence[str],
-    iou: Overlaps | None,
-    metrics: Sequence[str],
-    difficulties: Sequence[Difficulty],
-) -> tuple[str, ...]:
+def _notes(protocol: ScoringProtocol, sides: Sequence[Loaded]) -> tuple[str, ...]:
     """What is to be said of both sets, then of one of them."""
-    of_a, of_b = (
-        (
-            *side.notes,
-            *rule_notes(
-                side.labels, side.detections, classes=classes, iou=iou, metrics=metrics, difficulties=difficulties
-            ),
-        )
-        for side in sides
-    )
+    of_a, of_b = ((*side.notes, *protocol.list_notes(side)) for side in sides)
     return (
         *(note for note in of_a if note in of_b),
         *(f"A: {note}" for note in of_a if note not in of_b),
@@ -191,6 +163,6 @@ def _thread_count() -> int:
 
 
 def _names(a: Source, b: Source) -> tuple[str, str]:
-    if is_folder(a) and is_folder(b):
+    if is_path(a) and is_path(b):
         return str(Path(a)), str(Path(b))
     return "A", "B"

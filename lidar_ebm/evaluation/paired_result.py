@@ -10,7 +10,7 @@ class PairedDifference:
     """One average precision of two result sets A and B, in percent."""
 
     class_name: str
-    metric: str  # 2d, aos, bev or 3d
+    metric: str  # 2d, aos, bev, 3d or center
     iou: float  # a match overlaps by more than this
     difficulty: str
     recall: str  # R40, R11 or mean41
@@ -39,4 +39,4 @@ class PairedComparison:
     resamples: int  # times that as many frames were drawn anew, for both sets the same ones
     confidence: float  # share 0..1 of the resampled differences that lie in an interval
     names: tuple[str, str]  # what A and B are, a folder's name say
-    notes: tuple[str, ...] = ()  # what departs from KITTI's rules, and what could not be compared
+    notes: tuple[str, ...] = ()  # what departs from the protocol's rules, and what could not be compared

@@ -70,7 +70,7 @@ def paired_table(comparison: PairedComparison, recall: str = "R40", difficulty: 
             (
                 item.class_name,
                 metric_name(item.metric),
-                overlap_text(item.iou),
+                overlap_text(item.iou, item.metric),
                 item.difficulty,
                 figure_text(item.a),
                 figure_text(item.b),

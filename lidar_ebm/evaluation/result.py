@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,6 +12,23 @@ from lidar_ebm.errors import InputError
 
 # Which of the 41 recall points (0, 1/40, ... 1) an average takes.
 RECALLS = {"R40": slice(1, 41), "R11": slice(0, 41, 4), "mean41": slice(0, 41)}
+
+
+@dataclass(frozen=True)
+class ProtocolFacts:
+    """A scoring protocol's name and the words that it uses."""
+
+    name: str = ""
+    difficulties: tuple[str, ...] = ()  # its own, the easiest first
+    headline: str = ""  # the difficulty that stands for all where there is room for one
+    overlaps: Mapping[str, float] = field(default_factory=dict)  # that a match exceeds, by class
+    other_overlap: float = 0.5  # the same of a class that is not there
+
+    def required_overlap(self, class_name: str) -> float:
+        """Overlap that a match of a class exceeds."""
+        return {name.lower(): value for name, value in self.overlaps.items()}.get(
+            class_name.lower(), self.other_overlap
+        )
 
 
 @dataclass(frozen=True)
@@ -49,8 +67,8 @@ class Curve:
     """Precision (orientation similarity for AOS) against recall, and the counts behind it."""
 
     class_name: str
-    metric: str  # 2d, aos, bev or 3d
-    iou: float  # a match overlaps by more than this
+    metric: str  # 2d, aos, bev, 3d or center
+    iou: float  # a match overlaps by more than this; by the centre, whose distance it is at most, m
     difficulty: str
     precision: np.ndarray  # [41] float64 in 0..1, at recall 0, 1/40 ... 1: the best at that recall or beyond
     thresholds: np.ndarray  # [T <= 41] scores at which was counted, falling
@@ -60,6 +78,7 @@ class Curve:
     label_count: int  # valid labels, the denominator of recall
     best: OperatingPoint | None  # None: no detection is counted at any score, or this is a distance band
     distance: tuple[float, float] | None = None  # m, horizontal, [from, to): the labels of this band alone
+    headline: bool = False  # of the difficulty that stands for all where there is room for one
 
     @property
     def recall(self) -> np.ndarray:
@@ -87,7 +106,9 @@ class Evaluation:
     curves: tuple[Curve, ...]  # by class, metric, overlap (rising), difficulty
     frame_count: int  # frames that were scored
     bands: tuple[Curve, ...] = ()  # the same by distance band, where asked for
-    notes: tuple[str, ...] = ()  # what departs from KITTI's rules, and what could not be scored
+    notes: tuple[str, ...] = ()  # what departs from the protocol's rules, and what could not be scored
+    protocol: ProtocolFacts = field(default_factory=ProtocolFacts)
+    difficulties: tuple[str, ...] = ()  # names of those that were asked for, whether or not anything was scored
 
     def curve(self, class_name: str, metric: str, difficulty: str, iou: float | None = None) -> Curve | None:
         """The curve asked for (at its first overlap where `iou` is None), or None where it was not scored."""

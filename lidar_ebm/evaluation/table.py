@@ -15,7 +15,6 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lidar_ebm.datasets.kitti.difficulty import DIFFICULTY_NAMES
 from lidar_ebm.evaluation.kitti.matching import RECALL_STEPS
 from lidar_ebm.evaluation.result import RECALLS, Curve, Evaluation, OperatingPoint
 from lidar_ebm.system.files import atomic_write
@@ -26,7 +25,7 @@ FEW_MARK = "†"
 FEW_REMARK = f"{FEW_MARK} fewer than {FEW_LABELS} labels: AP cannot reach 100 there."
 CAPTION_WIDTH = 60  # columns that a table takes at least, so that what stands below it is not broken into snippets
 
-_METRIC_NAMES = {"2d": "2-D", "aos": "AOS", "bev": "BEV", "3d": "3-D"}
+_METRIC_NAMES = {"2d": "2-D", "aos": "AOS", "bev": "BEV", "3d": "3-D", "center": "Centre"}
 _UNKNOWN = float("nan")
 _CSV_COLUMNS = ("class", "metric", "iou", "difficulty", "recall", "ap", "from", "to")
 
@@ -41,8 +40,10 @@ def figure_text(value: float, form: str = ".2f") -> str:
     return NOTHING if math.isnan(value) else format(value, form)
 
 
-def overlap_text(iou: float) -> str:
-    """How a required overlap is written for people: two decimals, more where it has more."""
+def overlap_text(iou: float, metric: str = "3d") -> str:
+    """A required overlap for people: two decimals, more where it has more; by the centre a distance in metres."""
+    if metric == "center":
+        return f"{iou:g} m"
     text = f"{iou:.2f}"
     return text if float(text) == iou else f"{iou:g}"
 
@@ -63,9 +64,8 @@ def band_name(distance: tuple[float, float]) -> str:
 
 
 def shown_difficulty(curves: Sequence[Curve]) -> str:
-    """The difficulty that stands for all where there is room for one: moderate where it is there, else the last."""
-    names = [curve.difficulty for curve in curves]
-    return "moderate" if "moderate" in names else names[-1]
+    """The difficulty that stands for all where there is room for one: the protocol's own choice, else the last."""
+    return next((curve.difficulty for curve in curves if curve.headline), curves[-1].difficulty)
 
 
 def score_table(evaluation: Evaluation, recall: str = "R40") -> Table:
@@ -80,7 +80,7 @@ def score_table(evaluation: Evaluation, recall: str = "R40") -> Table:
         f"Average precision in percent, {recall}, {evaluation.frame_count} frames",
         ("Class", "Metric", "IoU"),
         # A name that the user has given stays as it is.
-        [name.capitalize() if name in DIFFICULTY_NAMES[:-1] else name for name in difficulties],
+        [name.capitalize() if name in evaluation.protocol.difficulties else name for name in difficulties],
         [*_few_remark(evaluation.curves), *(f"Note: {note}" for note in evaluation.notes)],
     )
     pad = any(map(has_few_labels, evaluation.curves))
@@ -95,7 +95,7 @@ def score_table(evaluation: Evaluation, recall: str = "R40") -> Table:
             (
                 name,
                 metric_name(metric),
-                overlap_text(iou),
+                overlap_text(iou, metric),
                 *(found.get(item, nothing) for item in difficulties),
             )
             for (name, metric, iou), found in rows.items()
@@ -138,7 +138,7 @@ def distance_table(evaluation: Evaluation, recall: str = "R40") -> Table | None:
     for class_name, counts in labels.items():
         cells = [("labels", "", *(str(counts.get(band, 0)) + " " * pad for band in bands))]
         cells += [
-            (metric_name(metric), overlap_text(iou), *(found.get(band, nothing) for band in bands))
+            (metric_name(metric), overlap_text(iou, metric), *(found.get(band, nothing) for band in bands))
             for (name, metric, iou), found in rows.items()
             if name == class_name
         ]
@@ -337,7 +337,7 @@ def _matched(evaluation: Evaluation) -> list[Curve]:
 
 
 def _row_start(curve: Curve) -> tuple[str, str, str]:
-    return curve.class_name, metric_name(curve.metric), overlap_text(curve.iou)
+    return curve.class_name, metric_name(curve.metric), overlap_text(curve.iou, curve.metric)
 
 
 def _ap_text(curve: Curve, recall: str, *, pad: bool) -> str:

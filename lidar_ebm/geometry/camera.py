@@ -9,8 +9,6 @@ import numpy as np
 
 from lidar_ebm.errors import InputError
 
-DEFAULT_IMAGE_SIZE = (1242, 375)  # width, height in pixels of most of KITTI's rectified images
-
 
 @dataclass(frozen=True, eq=False)
 class Camera:

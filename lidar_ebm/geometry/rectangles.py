@@ -56,7 +56,9 @@ def choose_apart(taken: NDArray[np.float64], candidates: NDArray[np.float64]) ->
 
 
 @njit(cache=True, nogil=True)
-def choose_moves(rectangles: NDArray[np.float64], moves: NDArray[np.float64]) -> NDArray[np.int64]:
+def choose_moves(
+    rectangles: NDArray[np.float64], moves: NDArray[np.float64], fixed: NDArray[np.float64]
+) -> NDArray[np.int64]:
     """For each rectangle in turn the first of its moves that takes it where it overlaps no other.
 
     The others are where they are by then: those before it moved, those after it not yet.
@@ -64,6 +66,7 @@ def choose_moves(rectangles: NDArray[np.float64], moves: NDArray[np.float64]) ->
     Args:
         rectangles: [N, 5].
         moves: [N, A, 3], what is added to x, y and yaw.
+        fixed: [K, 5] rectangles that stay where they are, and that none may overlap either.
 
     Returns:
         [N] index of the move, -1 where every one collides.
@@ -76,7 +79,9 @@ def choose_moves(rectangles: NDArray[np.float64], moves: NDArray[np.float64]) ->
             place[0] += moves[i, attempt, 0]
             place[1] += moves[i, attempt, 1]
             place[4] += moves[i, attempt, 2]
-            if not (overlaps_any(place, places[:i]) or overlaps_any(place, places[i + 1 :])):
+            if not (
+                overlaps_any(place, fixed) or overlaps_any(place, places[:i]) or overlaps_any(place, places[i + 1 :])
+            ):
                 places[i] = place
                 chosen[i] = attempt
                 break

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.ebm.calibration import Calibration, HeldOut, fit_temperature
 from lidar_ebm.ebm.energy import value
 from lidar_ebm.ebm.sampling import WeightedSamples
@@ -19,7 +19,7 @@ from lidar_ebm.energy.box_space import BOX_NAMES
 from lidar_ebm.energy.uncertainty import expected_iou, flip_probability, knows_flips, sample_boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.inference.box_matching import MatchedBoxes, match_boxes
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.system.progress import ProgressBar, progress_bar
 
 BATCH_SIZE = 8
@@ -75,9 +75,9 @@ class BoxCalibration:
 
 
 def calibrate(
-    detector: Detector,
-    fit_frames: KittiDataset,
-    frames: KittiDataset,
+    detector: Model,
+    fit_frames: Samples,
+    frames: Samples,
     *,
     most_frames: int | None = None,
     steps: int | None = None,
@@ -151,7 +151,7 @@ def _spread(length: int, most: int | None) -> list[int]:
 
 
 def _matches(
-    detector: Detector, frames: KittiDataset, rows: Sequence[int], steps: int | None, iou: float, bar: ProgressBar
+    detector: Model, frames: Samples, rows: Sequence[int], steps: int | None, iou: float, bar: ProgressBar
 ) -> Iterator[MatchedBoxes]:
     """Batch by batch; those without a match are left out."""
     device = next(detector.parameters()).device
@@ -166,7 +166,7 @@ def _matches(
 def _sample(match: MatchedBoxes, config: Config, temperature: float, number: int) -> WeightedSamples:
     """Samples around the boxes of batch `number`, the same ones in every call."""
     random = torch.Generator().manual_seed(config.seed + number)
-    return sample_boxes(match.energy, match.boxes, config, temperature=temperature, random=random)
+    return sample_boxes(match.energy, match.boxes, config.energy_settings, temperature=temperature, random=random)
 
 
 def _energy_at(match: MatchedBoxes) -> Tensor:
@@ -196,7 +196,7 @@ def _summarise_flips(probability: Tensor, flipped: Tensor) -> FlipCalibration:
     return FlipCalibration(probability.mean().item(), loss.item(), (probability - flipped).square().mean().item())
 
 
-def _check(parts: Sequence[Tensor], frames: KittiDataset, iou: float) -> None:
+def _check(parts: Sequence[Tensor], frames: Samples, iou: float) -> None:
     """Raises InputError where there is nothing to calibrate, or what is there are no numbers."""
     if sum(map(len, parts)) == 0:
         raise InputError(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from cuda_ops.box_overlap.op import box_iou_3d
+from lidar_ebm.boxes.matching import match_rows
 from lidar_ebm.ebm.energy import Energy
 from lidar_ebm.energy.uncertainty import YAW
 from lidar_ebm.geometry.boxes import wrap_angle
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.inference.detection import detect_batch
+from lidar_ebm.runs.model import Model
 from lidar_ebm.types import Batch
 
 
@@ -29,7 +30,7 @@ class MatchedBoxes:
 
 
 @torch.no_grad()
-def match_boxes(detector: Detector, batch: Batch, *, steps: int | None = None, iou: float = 0.5) -> MatchedBoxes:
+def match_boxes(detector: Model, batch: Batch, *, steps: int | None = None, iou: float = 0.5) -> MatchedBoxes:
     """Detect in a batch with labels, and find each detection's label.
 
     By falling score each detection takes the label of its class that it overlaps most, of those that are left.
@@ -39,24 +40,18 @@ def match_boxes(detector: Detector, batch: Batch, *, steps: int | None = None, i
         steps: refinement steps T; the configuration's where None.
         iou: 3-D IoU from which on box and label belong together.
     """
-    features = detector.encode(batch)
-    proposals = detector.propose(features)
-    boxes = detector.refine(batch, features, proposals, steps).y
+    detected = detect_batch(detector, batch, steps)
+    proposals, boxes = detected.proposals, detected.ascent.y
     labels = batch.boxes
     same = (proposals.batch_index.unsqueeze(1) == labels.batch_index) & (proposals.labels.unsqueeze(1) == labels.labels)
-    table = torch.where(same, box_iou_3d(boxes, labels.boxes), -1.0).cpu()  # [N, L]
-    pairs = []
-    for row in proposals.scores.argsort(descending=True, stable=True).tolist() if table.shape[1] else ():
-        best, column = table[row].max(dim=0)
-        if best >= iou:
-            pairs.append((row, int(column)))
-            table[:, column] = -1.0
-    own, theirs = torch.tensor(sorted(pairs), dtype=torch.int64).reshape(-1, 2).to(boxes.device).unbind(1)
+    table = torch.where(same, box_iou_3d(boxes, labels.boxes), -1.0).double().cpu().numpy()  # [N, L]
+    partner = torch.from_numpy(match_rows(table, proposals.scores.cpu().numpy(), iou)).to(boxes.device)
+    own = (partner >= 0).nonzero().squeeze(1)
+    theirs = partner[own]
 
-    chosen, boxes, targets = proposals.select(own), boxes[own], labels.boxes[theirs]
+    boxes, targets = boxes[own], labels.boxes[theirs]
     overlap = box_iou_3d(boxes, targets, aligned=True)
     flipped = wrap_angle(targets[:, YAW] - boxes[:, YAW]).abs() > math.pi / 2
     turned = wrap_angle(targets[:, YAW] + math.pi * flipped)
     targets = torch.cat([targets[:, :YAW], turned.unsqueeze(1)], dim=1)
-    context = detector.energy.context(batch, features.bev, chosen.boxes, chosen.batch_index)
-    return MatchedBoxes(partial(detector.energy, context), boxes, targets, flipped, overlap)
+    return MatchedBoxes(detected.refiner.select(own).f, boxes, targets, flipped, overlap)

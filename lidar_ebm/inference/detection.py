@@ -1,7 +1,8 @@
-"""Using a trained run: `load_detector(run).detect(points)`, and point-cloud files to result files and pictures."""
+"""From a batch to refined boxes, spelled out once, and `load_detector(run).detect(points)`."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,22 +12,79 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import crop_to_range
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.datasets.samples import crop_to_range
+from lidar_ebm.ebm.ascent import Ascent
+from lidar_ebm.energy.uncertainty import BoxUncertainty
 from lidar_ebm.errors import InputError
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.formats.point_clouds import scale_of_values
+from lidar_ebm.inference.refiner import Refiner
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run
 from lidar_ebm.runs.temperature import temperature_of
-from lidar_ebm.types import Batch, Detections, to_device
+from lidar_ebm.types import Batch, Proposals
 
 
 @dataclass(frozen=True, eq=False)
-class Climb:
+class DetectedBatch:
+    """The boxes of a batch before and after refinement, row for row."""
+
+    class_names: tuple[str, ...]
+    proposals: Proposals  # N boxes, frame by frame, by falling score within
+    refiner: Refiner  # f around them
+    ascent: Ascent  # of f, from them
+
+    def before(self) -> list[Boxes]:
+        """The detector's own boxes of each frame, with their f."""
+        return self._by_frame(self.proposals.boxes, self.ascent.f0, None)
+
+    def after(self, uncertainty: BoxUncertainty | None = None) -> list[Boxes]:
+        """The refined boxes of each frame, with their f and, where it was estimated, their uncertainty."""
+        return self._by_frame(self.ascent.y, self.ascent.f, uncertainty)
+
+    def uncertainty(self, temperature: float) -> BoxUncertainty:
+        """p(y | x) around the refined boxes, with f divided by `temperature`."""
+        return self.refiner.uncertainty(self.ascent.y, temperature)
+
+    def _by_frame(self, boxes: Tensor, f: Tensor, uncertainty: BoxUncertainty | None) -> list[Boxes]:
+        proposals, names = self.proposals, np.array(self.class_names)
+        whole = Boxes(
+            boxes,
+            names[proposals.labels.cpu().numpy()],
+            proposals.scores,
+            f=f,
+            **({} if uncertainty is None else uncertainty.columns()),
+        )
+        frame = proposals.batch_index.cpu().numpy()
+        return [whole.select(frame == index) for index in range(proposals.batch_size)]
+
+
+@torch.inference_mode(False)  # an ascent needs gradients, and a caller's inference mode would forbid them
+@torch.no_grad()
+def detect_batch(model: Model, batch: Batch, steps: int | None = None, *, record: bool = False) -> DetectedBatch:
+    """Take a batch through the detector, and refine what it proposes.
+
+    Args:
+        model: in evaluation mode, on the batch's device.
+        steps: refinement steps T; the configuration's where None, 0 for the detector's own boxes.
+        record: keep the boxes as they would be after every number of steps.
+    """
+    features = model.detector.encode(batch)
+    proposals = model.detector.propose(features)
+    refiner = Refiner.around(
+        model.energy, batch, features.bev, proposals.boxes, proposals.batch_index, seed=model.config.seed
+    )
+    return DetectedBatch(model.config.class_names, proposals, refiner, refiner.refine(steps, record=record))
+
+
+@dataclass(frozen=True, eq=False)
+class RefinementPath:
     """The detections of one frame, and how refinement came to them."""
 
-    found: Detections  # M of them, on the CPU
-    boxes: np.ndarray  # [1 + T, M, 7] float32 where each would be after 0..T steps; the last are those of `found`
+    boxes: Boxes  # M of them
+    path: np.ndarray  # [1 + T, M, 7] float32 where each would be after 0..T steps; the last are those of `boxes`
     f: np.ndarray  # [1 + T, M] float32 their f
 
 
@@ -38,7 +96,7 @@ class LoadedDetector:
         model: the network, in evaluation mode.
     """
 
-    def __init__(self, model: Detector, run: str | Path) -> None:
+    def __init__(self, model: Model, run: str | Path) -> None:
         """Args: model: the run's network; run: its folder, where calibration may have left a temperature."""
         self.model = model.eval()
         self.config = model.config
@@ -46,74 +104,75 @@ class LoadedDetector:
 
     @cached_property
     def temperature(self) -> float:
-        """What f is divided by where uncertainty is asked for: as configured, or as calibration found it.
+        """Divisor of f where uncertainty is asked for: as configured, or as calibration fitted it.
 
         Raises:
             InputError: the run's temperature.json is damaged.
         """
         return temperature_of(self.run, self.model, self.config.uncertainty)
 
-    def detect(
-        self, points: np.ndarray | Tensor, *, steps: int | None = None, uncertainty: bool | None = None
-    ) -> Detections:
-        """Find the objects of one frame.
+    def detect(self, points: ArrayLike | Tensor, *, steps: int | None = None, uncertainty: bool | None = None) -> Boxes:
+        """Detect the objects of one frame.
 
         Args:
             points: [N, 4] x, y, z in the LiDAR frame (x forward, y left, z up, m) and reflectance 0..1. Points outside
-                the configured range are not looked at.
+                the configured range are not used.
             steps: refinement steps T; the configuration's where None, 0 for the detector's own boxes.
-            uncertainty: whether to find out how sure the energy is of each box; as configured where None.
+            uncertainty: estimate how sure the energy is of each box; as configured where None.
 
         Returns:
-            Boxes with the detector's scores in falling order, class indices into `config.class_names`, and f, on the
-            CPU; with uncertainty also covariance, expected IoU, and what else `Detections` can hold.
+            Boxes with their class names, the detector's scores in falling order, and f; with uncertainty also
+            covariance, expected IoU, samples, effective samples and, where the energy can know, the flip probability.
 
         Raises:
-            InputError: the points have another shape, or a NaN or infinite value; or `steps` is negative.
+            InputError: the points have another shape, or a NaN or infinite place; or `steps` is negative.
         """
         return self.detect_before_after(points, steps=steps, uncertainty=uncertainty)[1]
 
-    @torch.inference_mode(False)  # what is made in a caller's inference mode cannot take part in the climb
     def detect_before_after(
-        self, points: np.ndarray | Tensor, *, steps: int | None = None, uncertainty: bool | None = None
-    ) -> tuple[Detections, Detections]:
-        """What `detect` finds without and with refinement, row for row; the latter with uncertainty, if wanted."""
+        self, points: ArrayLike | Tensor, *, steps: int | None = None, uncertainty: bool | None = None
+    ) -> tuple[Boxes, Boxes]:
+        """`detect` without and with refinement, row for row; the latter with uncertainty, if wanted."""
         check_steps(steps)
         wanted = self.config.uncertainty.enabled if uncertainty is None else uncertainty
-        before, after = self.model.detect_before_after(
-            self.to_batch(points), steps, temperature=self.temperature if wanted else None
-        )
-        return to_device(before[0], "cpu"), to_device(after[0], "cpu")
+        detected = detect_batch(self.model, self.to_batch(points), steps)
+        estimate = detected.uncertainty(self.temperature) if wanted else None
+        return detected.before()[0], detected.after(estimate)[0]
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def climb(self, points: ArrayLike | Tensor, *, steps: int | None = None) -> Climb:
-        """What `detect` finds, with the way that every box took there; arguments and errors as there."""
+    def refinement_path(self, points: ArrayLike | Tensor, *, steps: int | None = None) -> RefinementPath:
+        """`detect` with the way that every box took there; arguments and errors as there."""
         check_steps(steps)
-        batch = self.to_batch(points)
-        features = self.model.encode(batch)
-        proposals = self.model.propose(features)
-        ascent = self.model.refine(batch, features, proposals, steps, record=True)
-        assert ascent.trajectory is not None
-        context = self.model.energy.context(batch, features.bev, proposals.boxes, proposals.batch_index)
-        f = self.model.energy(context, ascent.trajectory.transpose(0, 1)).T  # [1 + T, M]
-        found = Detections(ascent.y, proposals.scores, proposals.labels, ascent.f)
-        return Climb(to_device(found, "cpu"), ascent.trajectory.cpu().numpy(), f.cpu().numpy())
+        detected = detect_batch(self.model, self.to_batch(points), steps, record=True)
+        trajectory = detected.ascent.trajectory
+        assert trajectory is not None
+        f = detected.refiner.f(trajectory.transpose(0, 1)).T  # [1 + T, M]
+        return RefinementPath(detected.after()[0], trajectory.cpu().numpy(), f.cpu().numpy())
 
     def to_batch(self, points: ArrayLike | Tensor) -> Batch:
         """Points [N, 4] of one frame as the model takes them, cropped to the configured range, on its device.
 
+        Reflectances of 0..255 or 0..65535 are brought to 0..1, with a warning; those that are not finite become 0.
+
         Raises:
-            InputError: they have another shape, or a NaN or infinite value.
+            InputError: they have another shape, or a place that is NaN or infinite.
         """
-        array = np.asarray(points.detach().cpu() if isinstance(points, Tensor) else points, dtype=np.float32)
+        array = np.array(points.detach().cpu() if isinstance(points, Tensor) else points, dtype=np.float32)
         if array.ndim != 2 or array.shape[1] != 4:
-            raise InputError(f"points: expected an array [N, 4] (x, y, z, reflectance), got shape {list(array.shape)}.")
-        bad = int((~np.isfinite(array)).any(axis=1).sum())
+            turned = "; is it transposed? Give points.T" if array.ndim == 2 and array.shape[0] == 4 else ""
+            raise InputError(
+                f"points: expected an array [N, 4] (x, y, z, reflectance), got shape {list(array.shape)}{turned}."
+            )
+        bad = int((~np.isfinite(array[:, :3])).any(axis=1).sum())
         if bad:
-            raise InputError(f"points: {bad} of {len(array)} rows hold NaN or infinite values. Drop these rows first.")
-        frame = Sample("points", array, np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
-        batch = collate([crop_to_range(frame, self.config.voxels.range)])
+            raise InputError(f"points: {bad} of {len(array)} rows have a NaN or infinite place. Drop them first.")
+        scale = scale_of_values(array[:, 3])
+        if scale.full_scale != 1:
+            warnings.warn(f"points: reflectance divided by {scale}; give 0..1 to have it as it is.", stacklevel=3)
+        array[:, 3], _ = scale.apply(array[:, 3])
+        sample = Sample("points", array, np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
+        batch = collate([crop_to_range(sample, self.config.voxels.range)])
         return batch.to(next(self.model.parameters()).device)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from lidar_ebm.energy.box_space import BOX_NAMES
 from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.arrays import as_tensor
 from lidar_ebm.geometry.boxes import wrap_angle
-from lidar_ebm.inference.detection import LoadedDetector, check_steps
+from lidar_ebm.inference.detection import LoadedDetector, check_steps, detect_batch
 from lidar_ebm.types import Batch
 
 PLANES = (("x", "y"), ("l", "w"), ("z", "h"))
@@ -127,23 +126,22 @@ def landscapes(
         raise ValueError(f"resolution: {resolution} values of an axis show nothing; give 9 or more")
     check_steps(steps)
     model, batch = detector.model, detector.to_batch(points)
-    features = model.encode(batch)
-    proposals = model.propose(features)
+    detected = detect_batch(model, batch, steps, record=True)
+    proposals, trajectory = detected.proposals, detected.ascent.trajectory
+    assert trajectory is not None
     count = len(proposals.boxes)
     chosen = list(range(count)) if boxes is None else list(boxes)
     for row in chosen:
         if not 0 <= row < count:
             have = f"its boxes are 0 to {count - 1}, by falling score" if count else "nothing was detected in it"
             raise InputError(f"box {row}: the frame has no such detection; {have}.")
-    ascent = model.refine(batch, features, proposals, steps, record=True)
-    assert ascent.trajectory is not None
     known = np.zeros((0, 7)) if labels is None else np.asarray(labels, np.float64).reshape(-1, 7)
     found = []
     for row in chosen:
         one = proposals.select(torch.tensor([row], device=proposals.boxes.device))
-        context = model.energy.context(batch, features.bev, one.boxes, one.batch_index)
-        energy = _energy_of_arrays(partial(model.energy, context), one.boxes)
-        path = ascent.trajectory[:, row].cpu().double().numpy()  # [1 + T, 7]
+        refiner = detected.refiner.select(torch.tensor([row], device=proposals.boxes.device))
+        energy = _energy_of_arrays(refiner.f, one.boxes)
+        path = trajectory[:, row].cpu().double().numpy()  # [1 + T, 7]
         label, overlaps = _find_label(path, known)
         found.append(
             Landscape(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import cuda_ops
 import lidar_ebm
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.types import Batch
 
@@ -31,7 +31,7 @@ class Parts:
         steps: numbers of refinement steps.
     """
 
-    def __init__(self, folder: Path, detector: Detector, steps: Sequence[int]) -> None:
+    def __init__(self, folder: Path, detector: Model, steps: Sequence[int]) -> None:
         self.folder = folder
         weights = {name: value.detach().cpu().contiguous() for name, value in detector.state_dict().items()}
         device = next(detector.parameters()).device.type

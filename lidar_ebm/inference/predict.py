@@ -1,26 +1,23 @@
-"""A detector over a whole split: result files as KITTI wants them, before and after any number of refinement steps."""
+"""A detector over a whole split, before and after any number of refinement steps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-import torch
+import numpy as np
 from torch import Tensor
 
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.objects import Objects, pack_objects
-from lidar_ebm.evaluation.kitti.point_counts import count_label_points
-from lidar_ebm.formats.kitti.conversion import boxes_to_labels
-from lidar_ebm.formats.kitti.files import write_labels
-from lidar_ebm.formats.kitti.label import Label
+from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.inference.parts import Parts
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.system.processes import Group
 from lidar_ebm.system.progress import progress_bar
 from lidar_ebm.types import Batch
@@ -31,16 +28,19 @@ BATCHES_BETWEEN_EXCHANGES = 8
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a detector says of a split."""
+    """Detections in every frame of a split."""
 
-    frame_ids: tuple[str, ...]
-    labels: tuple[list[Label], ...]  # a frame's label file, all of it
-    results: Mapping[int, tuple[list[Label], ...]]  # refinement steps T → a frame's results, rows alike for every T
+    names: tuple[str, ...]  # of the frames
+    results: Mapping[int, tuple[Boxes, ...]]  # refinement steps T → a frame's boxes, rows alike for every T
+
+    def by_name(self, steps: int) -> dict[str, Boxes]:
+        """The boxes after `steps` refinement steps by the frame's name."""
+        return dict(zip(self.names, self.results[steps], strict=True))
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What a detector finds in a batch, on the CPU."""
+class _BatchBoxes:
+    """Boxes of a batch, on the CPU."""
 
     boxes: Tensor  # [S, N, 7], after each of S numbers of refinement steps
     scores: Tensor  # [N] 0..1
@@ -48,15 +48,9 @@ class _Found:
     batch_index: Tensor  # [N] int64
 
 
-@dataclass(frozen=True)
-class _FramePrediction:
-    labels: list[Label]
-    results: tuple[list[Label], ...]  # [S]
-
-
 def predict(
-    detector: Detector,
-    frames: KittiDataset,
+    detector: Model,
+    frames: Samples,
     *,
     steps: Sequence[int],
     batch_size: int = 4,
@@ -70,7 +64,7 @@ def predict(
 
     Args:
         detector: in evaluation mode; frames are moved to its device.
-        frames: a split with labels.
+        frames: a split.
         steps: numbers of refinement steps T; 0 is the detector alone.
         group: the processes that share the work, all of which call this and get the same; None for this one alone.
         parts: folder where finished batches are kept and looked for, for a call that follows an interrupted one. Each
@@ -87,78 +81,43 @@ def predict(
     kept = None if parts is None else Parts(parts, detector, steps)
     starts = range(0, len(frames), batch_size)
     round_size = group.size * BATCHES_BETWEEN_EXCHANGES
-    predictions: list[_FramePrediction] = []
+    predictions: list[tuple[Boxes, ...]] = []
     with progress_bar(title, len(frames)) if group.is_first else nullcontext() as bar:
         for first in range(0, len(starts), round_size):
             mine = []
             for start in starts[first : first + round_size][group.rank :: group.size]:
                 rows = range(start, min(start + batch_size, len(frames)))
                 batch = collate([frames[i] for i in rows])
-                found, note = None if kept is None else kept.read(batch), "kept from before"
-                if found is None:
-                    found, note = vars(_find(detector, batch, steps)), ""
+                known, note = None if kept is None else kept.read(batch), "kept from before"
+                if known is None:
+                    known, note = vars(_detect(detector, batch, steps)), ""
                     if kept is not None:
-                        kept.write(batch, found)
-                mine.append(_frame_predictions(_Found(**found), frames, rows, detector.config.class_names))
+                        kept.write(batch, known)
+                mine.append(_by_frame(_BatchBoxes(**known), len(rows), detector.config.class_names))
                 if bar is not None:  # the others have come about as far
                     bar.reach(min(start + group.size * batch_size, len(frames)), note=note)
             for turn in zip_longest(*group.gather(mine), fillvalue=()):
                 predictions += [frame for of_batch in turn for frame in of_batch]
     return Predictions(
-        tuple(frames.frame_id(i) for i in range(len(frames))),
-        tuple(frame.labels for frame in predictions),
-        {count: tuple(frame.results[s] for frame in predictions) for s, count in enumerate(steps)},
+        tuple(frames.name(i) for i in range(len(frames))),
+        {count: tuple(frame[s] for frame in predictions) for s, count in enumerate(steps)},
     )
 
 
-@torch.no_grad()
-def _find(detector: Detector, batch: Batch, steps: Sequence[int]) -> _Found:
-    batch = batch.to(next(detector.parameters()).device)
-    features = detector.encode(batch)
-    proposals = detector.propose(features)
-    ascent = detector.refine(batch, features, proposals, max(steps), record=True)
-    assert ascent.trajectory is not None  # it was asked for
-    tensors = (ascent.trajectory[list(steps)], proposals.scores, proposals.labels, proposals.batch_index)
-    return _Found(*(tensor.cpu() for tensor in tensors))
+def _detect(detector: Model, batch: Batch, steps: Sequence[int]) -> _BatchBoxes:
+    detected = detect_batch(detector, batch.to(next(detector.parameters()).device), max(steps), record=True)
+    trajectory, proposals = detected.ascent.trajectory, detected.proposals
+    assert trajectory is not None  # it was asked for
+    tensors = (trajectory[list(steps)], proposals.scores, proposals.labels, proposals.batch_index)
+    return _BatchBoxes(*(tensor.cpu() for tensor in tensors))
 
 
-def _frame_predictions(
-    found: _Found, frames: KittiDataset, rows: range, class_names: Sequence[str]
-) -> list[_FramePrediction]:
-    predictions = []
-    for offset, index in enumerate(rows):
-        mine = found.batch_index == offset
-        calibration, image_size = frames.calibration(index), frames.image_size(index)
-        types = [class_names[k] for k in found.labels[mine].tolist()]
-        results = tuple(
-            boxes_to_labels(boxes, calibration, types=types, scores=found.scores[mine], image_size=image_size)
-            for boxes in found.boxes[:, mine]
-        )
-        predictions.append(_FramePrediction(frames.labels(index), results))
-    return predictions
-
-
-def labels_to_score(predictions: Predictions, frames: KittiDataset) -> Objects:
-    """The labels of the frames that were predicted; in LiDAR-only data with the points in their boxes.
-
-    Raises:
-        InputError: a point cloud cannot be read.
-    """
-    labels = pack_objects(predictions.labels, need_scores=False, names=predictions.frame_ids)
-    if not frames.lidar_only:
-        return labels
-    clouds = frames.root / "training" / "velodyne"
-    return replace(labels, points=count_label_points(labels, predictions.frame_ids, clouds, None))
-
-
-def write_results(predictions: Predictions, steps: int, folder: str | Path) -> None:
-    """Write the results after `steps` refinement steps as KITTI result files FOLDER/data/FRAME.txt, and only these.
-
-    Raises:
-        OutputError: a file cannot be written.
-    """
-    for old in (Path(folder) / "data").glob("*.txt"):
-        if old.stem not in predictions.frame_ids:  # of another data set: it would be scored with these
-            old.unlink()
-    for frame_id, items in zip(predictions.frame_ids, predictions.results[steps], strict=True):
-        write_labels(Path(folder) / "data" / f"{frame_id}.txt", items)
+def _by_frame(batch: _BatchBoxes, frames: int, class_names: Sequence[str]) -> list[tuple[Boxes, ...]]:
+    """Boxes of each frame, [S]."""
+    names = np.array(class_names)
+    by_frame = []
+    for offset in range(frames):
+        mine = batch.batch_index == offset
+        types, scores = names[batch.labels[mine].numpy()], batch.scores[mine]
+        by_frame.append(tuple(Boxes(boxes, types, scores) for boxes in batch.boxes[:, mine]))
+    return by_frame

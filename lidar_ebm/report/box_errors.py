@@ -8,17 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cuda_ops.box_overlap.op import box_iou_3d
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.boxes.matching import best_of_rows
+from lidar_ebm.boxes.overlap import volume_overlaps
 from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.rules import OFFICIAL_OVERLAPS
+from lidar_ebm.evaluation.kitti.protocol import KITTI
 from lidar_ebm.formats.kitti.files import read_labels
-from lidar_ebm.geometry.arrays import as_tensor
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.system.progress import progress_bar
-
-OTHER_OVERLAP = 0.5  # that a match exceeds in classes for which KITTI has no rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +48,7 @@ class BoxErrors:
         return [int(k) for k in missed[np.argsort(-self.score[missed], kind="stable")][:count]]
 
 
-def find_errors(frames: KittiDataset, before: Path, after: Path, *, class_names: Sequence[str], most: int) -> BoxErrors:
+def find_errors(frames: Samples, before: Path, after: Path, *, class_names: Sequence[str], most: int) -> BoxErrors:
     """Put the labels of a split beside what result files say.
 
     Args:
@@ -79,14 +77,15 @@ def find_errors(frames: KittiDataset, before: Path, after: Path, *, class_names:
             if len(found[0][0]) != len(found[1][0]):
                 raise InputError(f"{files[1]}: other detections than {files[0]}. Evaluate the run again.")
             inside = np.asarray(points_in_boxes(frames[index].points, known)).sum(axis=0)
-            iou = [_iou(known, boxes_found) for _, boxes_found in found]  # [L, M] twice
+            iou = [volume_overlaps(known, boxes_found) for _, boxes_found in found]  # [L, M] twice
+            names, found_names = ([item.type for item in items] for items in (labels, found[1][0]))
+            same = np.array([[name == other for other in found_names] for name in names], dtype=bool)
+            best_rows, _ = best_of_rows(np.where(same.reshape(iou[0].shape), np.maximum(*iou), 0.0))
             for k, label in enumerate(labels):
-                of_class = np.array([item.type == label.type for item in found[1][0]], dtype=bool)
-                best = np.where(of_class, np.maximum(iou[0][k], iou[1][k]), 0.0)
-                row = int(best.argmax()) if best.size and best.max() > 0 else -1
+                row = int(best_rows[k])
                 pair = (iou[0][k][row], iou[1][k][row]) if row >= 0 else (0.0, 0.0)
                 score = found[1][0][row].score if row >= 0 else None
-                needed = OFFICIAL_OVERLAPS.get(label.type, OTHER_OVERLAP)
+                needed = KITTI.facts.required_overlap(label.type)
                 far = float(np.hypot(known[k, 0], known[k, 1]))
                 occluded = float(label.occluded)
                 rows.append(
@@ -107,9 +106,3 @@ def find_errors(frames: KittiDataset, before: Path, after: Path, *, class_names:
         points.astype(int),
         occlusion.astype(int),
     )
-
-
-def _iou(labels: np.ndarray, found: np.ndarray) -> np.ndarray:
-    if not len(found):
-        return np.zeros((len(labels), 0))
-    return box_iou_3d(as_tensor(labels.astype(np.float32)), as_tensor(found.astype(np.float32))).numpy()

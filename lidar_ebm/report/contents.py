@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.curves import REFINEMENT_OVERLAPS, Comparison
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
+from lidar_ebm.evaluation.kitti.data_set import lack_rectangles
+from lidar_ebm.evaluation.options import ScoringOptions
 from lidar_ebm.evaluation.paired import compare_results
 from lidar_ebm.evaluation.paired_result import PairedComparison
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.inference.detection import LoadedDetector, load_detector
 from lidar_ebm.report import drawings
 from lidar_ebm.report.box_errors import BoxErrors, find_errors
@@ -80,7 +83,7 @@ def gather(
         why = "Intervals, errors, boxes and the 3-D view: the data set is not at hand. Name it with --data."
         return replace(known, missing=[*known.missing, why])
     detector = load_detector(run, weights=known.about.get("weights", "model.safetensors"))
-    dataset, classes = KittiDataset(data, split, detector.config), detector.config.class_names
+    dataset, classes = open_samples(data, split, detector.config), detector.config.class_names
     errors = find_errors(dataset, *results, class_names=classes, most=MOST_FRAMES)
     scored = _with_scores(known, dataset, classes, results, errors, resamples)
     return _with_boxes(scored, detector, dataset, errors, frames, boxes)
@@ -113,7 +116,7 @@ def _from_run(run: Path, config: Config, split: str) -> Contents:
 
 def _with_scores(
     known: Contents,
-    dataset: KittiDataset,
+    dataset: Samples,
     classes: Sequence[str],
     results: tuple[Path, Path],
     errors: BoxErrors,
@@ -121,16 +124,17 @@ def _with_scores(
 ) -> Contents:
     """With what the data set's labels say of the result files before and after refinement."""
     labels = dataset.root / "training" / "label_2"
-    options: dict[str, Any] = {
-        "classes": classes,
-        "iou": REFINEMENT_OVERLAPS,
-        "metrics": ("3d", "bev"),
-        "split": [dataset.frame_id(index) for index in range(len(dataset))],
-        "lidar_only": dataset.lidar_only,
-    }
-    before, after = (evaluate(labels, result, **options) for result in results)
+    rows = range(len(dataset))
+    options = ScoringOptions(
+        classes=classes,
+        iou=REFINEMENT_OVERLAPS,
+        metrics=("3d", "bev"),
+        split=[dataset.frame_id(index) for index in rows],
+        lidar_only=dataset.lidar_only or bool(lack_rectangles([dataset.labels(index) for index in rows], classes)),
+    )
+    before, after = (evaluate(labels, result, options) for result in results)
     paired = compare_results(
-        labels, *results, resamples=resamples, names=("before refinement", "after refinement"), **options
+        labels, *results, options, resamples=resamples, names=("before refinement", "after refinement")
     )
     pictures = {
         "curves": drawings.curve_pictures(before, after, classes),
@@ -141,7 +145,7 @@ def _with_scores(
 
 
 def _with_boxes(
-    known: Contents, detector: LoadedDetector, dataset: KittiDataset, errors: BoxErrors, frames: int, boxes: int
+    known: Contents, detector: LoadedDetector, dataset: Samples, errors: BoxErrors, frames: int, boxes: int
 ) -> Contents:
     """With frames to look at, and f around the most improved and the worst boxes."""
     improved, worst = errors.most_improved(boxes), errors.worst(boxes)

@@ -9,8 +9,8 @@ import numpy as np
 
 from lidar_ebm.ebm.calibration import Calibration
 from lidar_ebm.evaluation.curves import Comparison
-from lidar_ebm.evaluation.kitti.average_precision import Evaluation
 from lidar_ebm.evaluation.paired_result import PairedComparison
+from lidar_ebm.evaluation.result import Evaluation
 from lidar_ebm.inference.detection import LoadedDetector
 from lidar_ebm.inference.landscape import landscapes
 from lidar_ebm.report.box_errors import BoxErrors
@@ -97,7 +97,7 @@ def landscape_picture(
     detector: LoadedDetector, view: ViewedFrame, errors: BoxErrors, row: int, steps: int | None
 ) -> Picture | None:
     """f around the detection that belongs to a label; None where the run does not find it again."""
-    found = view.climb.boxes[-1]
+    found = view.path.path[-1]
     if not len(found):
         return None
     distances = np.linalg.norm(found[:, :3] - errors.box[row, :3], axis=1)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from cuda_ops.box_overlap.op import box_iou_3d
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.boxes.matching import best_of_rows
+from lidar_ebm.boxes.overlap import volume_overlaps
 from lidar_ebm.datasets.sample import Sample
-from lidar_ebm.geometry.arrays import as_tensor
-from lidar_ebm.inference.detection import Climb, LoadedDetector
+from lidar_ebm.datasets.samples import Samples
+from lidar_ebm.inference.detection import LoadedDetector, RefinementPath
 
 CENTIMETRES = 100  # points are kept to a centimetre, KITTI's own precision being two
 MOST_POINTS = 40_000  # a frame; KITTI's have some 20,000 within the camera's view
@@ -23,7 +23,7 @@ class ViewedFrame:
     """One frame with what the run makes of it, step by step."""
 
     frame: Sample
-    climb: Climb
+    path: RefinementPath
     types: tuple[str, ...]  # of the detections
     label_types: tuple[str, ...]
 
@@ -41,34 +41,31 @@ class ViewedFrame:
             "labels": self.frame.boxes.round(3).astype(float).round(3).tolist(),
             "label_types": list(self.label_types),
             "types": list(self.types),
-            "scores": self.climb.found.scores.double().numpy().round(4).tolist(),
-            "steps": self.climb.boxes.astype(float).round(3).tolist(),
-            "f": np.nan_to_num(self.climb.f.astype(float)).round(3).tolist(),
+            "scores": np.round(self.path.boxes.columns()["scores"], 4).tolist(),
+            "steps": self.path.path.astype(float).round(3).tolist(),
+            "f": np.nan_to_num(self.path.f.astype(float)).round(3).tolist(),
             "iou": self._overlaps().round(3).tolist(),
         }
 
     def _overlaps(self) -> np.ndarray:
         """3-D IoU [1 + T, M] of the boxes at every step with the label that they overlap most."""
-        return np.stack([best_overlaps(boxes, self.frame.boxes) for boxes in self.climb.boxes])
+        return np.stack([best_overlaps(boxes, self.frame.boxes) for boxes in self.path.path])
 
 
 def best_overlaps(boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """3-D IoU [M] of boxes [M, 7] with the label of [L, 7] that they overlap most; 0 without labels."""
-    if not len(labels):
-        return np.zeros(len(boxes))
-    return box_iou_3d(as_tensor(boxes), as_tensor(labels)).numpy().max(axis=1)
+    return best_of_rows(volume_overlaps(boxes, labels))[1]
 
 
-def view_frame(detector: LoadedDetector, frames: KittiDataset, index: int, steps: int | None) -> ViewedFrame:
+def view_frame(detector: LoadedDetector, frames: Samples, index: int, steps: int | None) -> ViewedFrame:
     """Detect in the `index`-th frame of a split.
 
     Raises:
         InputError: one of the frame's files cannot be used.
     """
     frame, names = frames[index], detector.config.class_names
-    climb = detector.climb(frame.points, steps=steps)
-    types = tuple(names[k] for k in climb.found.labels.tolist())
-    return ViewedFrame(frame, climb, types, tuple(names[k] for k in frame.labels.tolist()))
+    path = detector.refinement_path(frame.points, steps=steps)
+    return ViewedFrame(frame, path, tuple(path.boxes.names.tolist()), tuple(names[k] for k in frame.labels.tolist()))
 
 
 def spread(count: int, wanted: int, first: list[int]) -> list[int]:

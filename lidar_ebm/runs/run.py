@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
+from lidar_ebm.config.migration import is_retired
 from lidar_ebm.errors import InputError
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model, name_in_file, name_in_model
 from lidar_ebm.runs.tensor_file import read_tensors, write_tensors
 
 # What a model's shapes and meaning follow from; the rest of a configuration may differ between a run and its use.
 MODEL_SETTINGS = ("classes", "voxels", "backbone", "bev", "point_head", "anchor_head", "part_score", "energy")
 # How f was trained: where that adds weights (a learnt proposal), their names tell.
-NOT_IN_WEIGHTS = ("backbone.backend", "energy.training.", "energy.noise.", "energy.samples")
+NOT_IN_WEIGHTS = ("backbone.backend", "voxels.max_voxels", "energy.training.", "energy.noise.", "energy.samples")
 
 
 def flat_settings(config: Config) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def save_weights(model: nn.Module, config: Config, path: str | Path) -> None:
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """A model's weights under the names that they have in a file."""
-    return {f"model.{key}": value for key, value in model.state_dict().items()}
+    return {f"model.{name_in_file(key)}": value for key, value in model.state_dict().items()}
 
 
 def load_weights(model: nn.Module, config: Config, path: str | Path, *, parts: tuple[str, ...] | None = None) -> None:
@@ -85,7 +86,7 @@ def load_run_config(run: str | Path) -> Config:
     return load_config(Path(run) / "config.yaml")
 
 
-def load_run(run: str | Path, device: torch.device | str = "cpu", *, weights: str = "model.safetensors") -> Detector:
+def load_run(run: str | Path, device: torch.device | str = "cpu", *, weights: str = "model.safetensors") -> Model:
     """The trained detector of a run folder, in evaluation mode.
 
     Args:
@@ -95,7 +96,7 @@ def load_run(run: str | Path, device: torch.device | str = "cpu", *, weights: st
         InputError: the folder holds no finished run, or its weights do not fit its configuration.
     """
     config = load_run_config(run)
-    model = Detector(config)
+    model = Model(config)
     load_weights(model, config, Path(run) / weights)
     try:
         return model.to(device).eval()
@@ -119,14 +120,15 @@ def read_model(
     state = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     if parts is not None:
         state = {key: value for key, value in state.items() if key.split(".")[0] in parts}
-    own = {key: value for key, value in model.state_dict().items() if parts is None or key.split(".")[0] in parts}
+    own = {name_in_file(key): value for key, value in model.state_dict().items()}
+    own = {key: value for key, value in own.items() if parts is None or key.split(".")[0] in parts}
     for key in sorted(own.keys() | state.keys()):
         if key not in own or key not in state or own[key].shape != state[key].shape:
             raise InputError(
                 f"{path}: does not fit this version of the model (at {key}). Train again, or use the version of "
                 "lidar_ebm that wrote it."
             )
-    model.load_state_dict(state, strict=False)
+    model.load_state_dict({name_in_model(key): value for key, value in state.items()}, strict=False)
 
 
 def _check_settings(path: str | Path, metadata: dict[str, str], config: Config, parts: tuple[str, ...] | None) -> None:
@@ -134,7 +136,11 @@ def _check_settings(path: str | Path, metadata: dict[str, str], config: Config, 
         raise InputError(f"{path}: was not written by lidar_ebm (no configuration in its header).")
     sections = MODEL_SETTINGS if parts is None else (*parts, "classes", "voxels")
     saved, wanted = (
-        {k: v for k, v in settings.items() if k.split(".")[0] in sections and not k.startswith(NOT_IN_WEIGHTS)}
+        {
+            k: v
+            for k, v in settings.items()
+            if k.split(".")[0] in sections and not k.startswith(NOT_IN_WEIGHTS) and not is_retired(k)
+        }
         # A setting that did not exist yet is what it is by default: that is how new ones come in.
         for settings in (model_settings(Config()) | json.loads(metadata["config"]), model_settings(config))
     )

@@ -15,6 +15,7 @@ from torch import nn
 
 from lidar_ebm.config.energy import UncertaintyConfig
 from lidar_ebm.errors import InputError
+from lidar_ebm.runs.model import name_in_file
 from lidar_ebm.system.files import atomic_write
 
 FILE_NAME = "temperature.json"
@@ -23,7 +24,7 @@ FINISHED_WEIGHTS = "model.safetensors"  # of a run, the ones that the file is of
 
 def weights_digest(model: nn.Module) -> str:
     """What tells a model's weights from others: 64 hexadecimal digits."""
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    weights = {name_in_file(name): value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     return hashlib.sha256(safetensors.torch.save(weights)).hexdigest()
 
 

@@ -9,9 +9,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import SIMULATED
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 from lidar_ebm.formats.kitti.label import Label
+from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import clip_to_image, project_boxes, project_to_image
 from lidar_ebm.simulation.scene import Actor, Scene
 from lidar_ebm.simulation.sensor import Echoes
@@ -28,16 +29,14 @@ def occlusion_level(blocked: float) -> int:
     return int(np.searchsorted(_OCCLUSION_LIMITS, blocked, side="right"))
 
 
-def make_labels(
-    scene: Scene, echoes: Echoes, points_per_actor: NDArray[np.int64], calibration: Calibration
-) -> list[Label]:
+def make_labels(scene: Scene, echoes: Echoes, points_per_actor: NDArray[np.int64], camera: Camera) -> list[Label]:
     """Labels of all actors that at least one ray within the image would meet if nothing else were there.
 
     Args:
         scene: with A actors.
         echoes: of the scene; its `alone` and `visible` give the occlusion.
         points_per_actor: [A] points that the frame has of each.
-        calibration: of the frame.
+        camera: of the frame.
 
     Returns:
         First the labels, then DontCare regions for what has no point, is beyond 80 m or almost outside the image.
@@ -45,11 +44,11 @@ def make_labels(
     seen = [index for index in range(len(scene.actors)) if echoes.alone[index] > 0]
     actors = [scene.actors[index] for index in seen]
     boxes = np.array([actor.box for actor in actors]).reshape(-1, 7)
-    plain = boxes_to_labels(boxes, calibration, types=[actor.type for actor in actors])
-    outlines = _outlines(actors, calibration)
+    plain = boxes_to_labels(boxes, SIMULATED, types=[actor.type for actor in actors], image_size=camera.image_size)
+    outlines = _outlines(actors, camera)
     labels, regions = [], []
     for index, actor, label, outline, rectangle in zip(
-        seen, actors, plain, outlines, clip_to_image(outlines), strict=True
+        seen, actors, plain, outlines, clip_to_image(outlines, camera.image_size), strict=True
     ):
         area = _area(rectangle)
         if area <= 0.0:
@@ -70,16 +69,16 @@ def dont_care(bbox: tuple[float, float, float, float]) -> Label:
     return Label("DontCare", -1, -1, -10, bbox, (-1, -1, -1), (-1000, -1000, -1000), -10)
 
 
-def _outlines(actors: Sequence[Actor], calibration: Calibration) -> NDArray[np.float64]:
+def _outlines(actors: Sequence[Actor], camera: Camera) -> NDArray[np.float64]:
     """[A, 4] x1, y1, x2, y2 of what the camera would see of each body in an endless image."""
     if not actors:
         return np.zeros((0, 4))
     starts = np.cumsum([0, *(len(actor.solid.corners) for actor in actors[:-1])])
     corners = np.concatenate([actor.solid.corners for actor in actors])
-    pixels, depth = project_to_image(corners, calibration)
+    pixels, depth = project_to_image(corners, camera)
     outlines = np.concatenate([np.minimum.reduceat(pixels, starts), np.maximum.reduceat(pixels, starts)], axis=1)
     near = np.minimum.reduceat(depth, starts) < _NEAR
-    outlines[near] = project_boxes(np.array([actor.box for actor in actors])[near], calibration)
+    outlines[near] = project_boxes(np.array([actor.box for actor in actors])[near], camera)
     return outlines
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import SIMULATED, SIMULATED_IMAGE_SIZE
 from lidar_ebm.geometry.projection import crop_to_camera_view
 from lidar_ebm.simulation.solids import Solid
 from lidar_ebm.simulation.street import Ground, ground_height, ground_surface
@@ -174,12 +174,12 @@ def receive(echoes: Echoes, grid: RayGrid, rng: np.random.Generator) -> Returns:
 
 
 def _rays_in_image(azimuths: Array, elevations: Array) -> NDArray[np.bool_]:
-    """[C, R] whether the point 20 m along each ray lies in KITTI's image."""
+    """[C, R] whether the point 20 m along each ray lies in the camera's image."""
     flat = 20.0 * np.cos(elevations)
     x = np.cos(azimuths)[:, None] * flat
     y = np.sin(azimuths)[:, None] * flat
     z = np.broadcast_to(20.0 * np.sin(elevations), x.shape)
-    inside = crop_to_camera_view(np.stack([x, y, z], axis=-1).reshape(-1, 3), Calibration.nominal())
+    inside = crop_to_camera_view(np.stack([x, y, z], axis=-1).reshape(-1, 3), SIMULATED.camera(SIMULATED_IMAGE_SIZE))
     return np.asarray(inside).reshape(x.shape)
 
 

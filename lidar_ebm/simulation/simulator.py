@@ -18,9 +18,10 @@ from typing import Final
 import numpy as np
 
 from lidar_ebm.errors import InputError, OutputError
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import SIMULATED, SIMULATED_IMAGE_SIZE
 from lidar_ebm.formats.kitti.files import write_calibration, write_labels, write_points, write_split
 from lidar_ebm.formats.kitti.label import Label
+from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import crop_to_camera_view
 from lidar_ebm.simulation.labels import make_labels
 from lidar_ebm.simulation.scene import Scene, make_scene
@@ -56,7 +57,7 @@ class SimulatedFrame:
 
     points: np.ndarray  # [N, 4] float32: x, y, z (m), reflectance 0..1
     labels: list[Label]
-    calibration: Calibration
+    camera: Camera
     scene: Scene
 
 
@@ -74,20 +75,20 @@ class SimulationSummary:
 def simulate_frame(settings: SimulationSettings, index: int) -> SimulatedFrame:
     """Make frame `index` in memory.
 
-    Points are those that project into the 1242 × 375 image, or all around with `settings.full`; labels are of what
-    stands in the image in both cases, as in KITTI.
+    Points are those that project into the camera's image, or all around with `settings.full`; labels are of what stands
+    in the image in both cases, as in KITTI.
     """
     rng = np.random.default_rng([settings.seed, index])
-    calibration = Calibration.nominal()
+    camera = SIMULATED.camera(SIMULATED_IMAGE_SIZE)
     scene = make_scene(rng)
     grid = full_grid() if settings.full else camera_grid()
     solid, owners = scene.solid()
     echoes = cast(solid, owners, scene.ground, grid, seed=int(rng.integers(2**63)))
     returns = receive(echoes, grid, rng)
-    in_image = np.asarray(crop_to_camera_view(returns.points, calibration))
+    in_image = np.asarray(crop_to_camera_view(returns.points, camera))
     counts = np.bincount(returns.actor[in_image & (returns.actor >= 0)], minlength=len(scene.actors))
-    labels = make_labels(scene, echoes, counts, calibration)
-    return SimulatedFrame(returns.points if settings.full else returns.points[in_image], labels, calibration, scene)
+    labels = make_labels(scene, echoes, counts, camera)
+    return SimulatedFrame(returns.points if settings.full else returns.points[in_image], labels, camera, scene)
 
 
 def simulate(
@@ -161,7 +162,7 @@ def write_frame(root: Path, settings: SimulationSettings, index: int) -> None:
     """
     frame = simulate_frame(settings, index)
     calib, velodyne, label = _paths(root, index)
-    write_calibration(calib, frame.calibration)
+    write_calibration(calib, SIMULATED)
     write_points(velodyne, frame.points)
     write_labels(label, frame.labels)
 

@@ -94,6 +94,38 @@ def _written_file(path: str | os.PathLike[str]) -> Path:
     return target.resolve() if target.is_symlink() else target
 
 
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The content of a file.
+
+    Raises:
+        InputError: it cannot be read, or is no regular file (reading a pipe or device may never end).
+    """
+    with open_regular(path) as file:
+        return file.read()
+
+
+@contextmanager
+def open_regular(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a file for reading bytes.
+
+    Raises:
+        InputError: it cannot be opened or read, or is no regular file.
+    """
+    # A pipe would be waited for until somebody writes to it.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path}: this is no regular file but a device, pipe or socket. Give a file's name.")
+            yield file
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        advice = "Check the name and that the data set is whole."
+        raise InputError(f"{path}: cannot be read ({reason}). {advice}") from error
+
+
 def file_kind(path: str | os.PathLike[str]) -> int | None:
     """What a path leads to, as the module `stat` tells it from `st_mode`; None where there is nothing.
 

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset, crop_to_range
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.datasets.samples import Samples, crop_to_range
 from lidar_ebm.errors import InputError
 from lidar_ebm.training.augmentation.augment import augment
 from lidar_ebm.training.augmentation.sampling import ObjectDatabase
@@ -50,7 +50,7 @@ class TrainingLoader:
 
     def __init__(
         self,
-        frames: KittiDataset,
+        frames: Samples,
         config: Config,
         *,
         batch_size: int,
@@ -161,9 +161,7 @@ class _Rows(Sampler[list[tuple[int, int]]]):
 class _AugmentedFrames(Dataset[Sample | InputError]):
     """The training frames as each epoch sees them."""
 
-    def __init__(
-        self, frames: KittiDataset, config: Config, seed: tuple[int, ...], database: ObjectDatabase | None
-    ) -> None:
+    def __init__(self, frames: Samples, config: Config, seed: tuple[int, ...], database: ObjectDatabase | None) -> None:
         self.frames, self.config, self.seed, self.database = frames, config, seed, database
 
     def __getitem__(self, key: tuple[int, int]) -> Sample | InputError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -14,10 +14,11 @@ from torch import Tensor
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.training import StageTrainingConfig
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
+from lidar_ebm.system.processes import Group
 from lidar_ebm.system.progress import ProgressBar, progress_bar
 from lidar_ebm.training.checkpoints import Checkpoints
 from lidar_ebm.training.failures import NonFinite, StepOnHand, memory_advice
@@ -29,7 +30,6 @@ from lidar_ebm.training.signals import StopSignals, end
 from lidar_ebm.training.stages import Stage
 from lidar_ebm.training.state import Position, TrainingState
 from lidar_ebm.training.step import Stepper, frame_seeds
-from lidar_ebm.training.validation import validation_ap
 from lidar_ebm.types import Batch
 
 
@@ -40,9 +40,9 @@ class Run:
     config: Config
     fabric: Fabric
     processes: Processes
-    detector: Detector
-    frames: KittiDataset  # of the training split
-    validation: KittiDataset | None
+    detector: Model
+    frames: Samples  # of the training split
+    validate: Callable[[Model, Group], tuple[float, float]] | None  # AP without and with refinement
     database: LabelDatabase | None
     checkpoints: Checkpoints
     log: MetricsLog | None  # in the process that writes
@@ -177,11 +177,11 @@ class StageRun:
 
     def _validate(self) -> tuple[float, float]:
         """AP without and with refinement, the same in all processes."""
-        assert self.run.validation is not None  # it is there where the configuration asks for validation
+        assert self.run.validate is not None  # it is there where the configuration asks for validation
         averaged = nullcontext() if self.stepper.ema is None else self.stepper.ema.taken_over()
         with averaged, self.run.signals.ending_at_once():
             group = self.run.processes.group(self.run.fabric.device)
-            found = validation_ap(self.run.detector, self.run.validation, group)
+            found = self.run.validate(self.run.detector, group)
         self.stepper.module.train()
         return found
 

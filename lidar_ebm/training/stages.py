@@ -7,61 +7,76 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from lidar_ebm.runs.model import Detector
-from lidar_ebm.types import Batch
+from lidar_ebm.detector.detector import OWN_COUNTS
+from lidar_ebm.runs.model import Model, name_in_file
+from lidar_ebm.types import Batch, LossCounts
 
 
 class Work:
-    """A batch and a seed for each of its frames, on the device.
+    """A batch, a seed for each of its frames, and what sums over it are divided by; on the device.
 
     No dataclass: Fabric would look into one, and make half-precision numbers of the points' positions.
     """
 
-    def __init__(self, batch: Batch, seeds: Sequence[int]) -> None:
-        self.batch, self.seeds = batch, seeds
+    def __init__(self, batch: Batch, seeds: Sequence[int], counts: LossCounts = OWN_COUNTS) -> None:
+        self.batch, self.seeds, self.counts = batch, seeds, counts
 
 
 class Stage(nn.Module):
     """Part of a detector in training; `forward` gives weighted losses by name."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
-        self.detector = detector
+        self.model = model
 
     def trains(self, name: str) -> bool:
         """Whether this stage changes the detector's parameter or buffer of that name."""
         raise NotImplementedError
 
+    def counts(self, work: Work) -> LossCounts:
+        """What the losses of this work are divided by where it is all of a step; it changes nothing."""
+        raise NotImplementedError
+
     def trained(self) -> Iterator[nn.Parameter]:
         """The parameters that this stage changes."""
-        return (parameter for name, parameter in self.detector.named_parameters() if self.trains(name))
+        return (parameter for name, parameter in self.model.named_parameters() if self.trains(name))
 
     def trained_state(self) -> dict[str, Tensor]:
         """What this stage changes, buffers too, by the names that the detector's weights have in files."""
-        return {name: value for name, value in self.detector.state_dict().items() if self.trains(name)}
+        state = self.model.state_dict()
+        return {name_in_file(name): value for name, value in state.items() if self.trains(name)}
 
 
 class DetectorStage(Stage):
     """Trains the detector and, in joint training, the energy head with it."""
 
-    def __init__(self, detector: Detector, joint: bool) -> None:
-        super().__init__(detector)
+    def __init__(self, model: Model, joint: bool) -> None:
+        super().__init__(model)
         self.joint = joint
-        for module in detector.modules():
+        for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.momentum = detector.config.training.norm_momentum
+                module.momentum = model.config.training.norm_momentum
 
     def trains(self, name: str) -> bool:
         """Everything but the energy head; that too in joint training."""
         return self.joint or not name.startswith("energy.")
 
+    @torch.no_grad()
+    def counts(self, work: Work) -> LossCounts:
+        """Of all losses. The part score's depends on what is proposed, so the network runs, as it will in `forward`."""
+        before = [buffer.clone() for buffer in self.buffers()]
+        counts = self.model.detector.loss_counts(work.batch, self.model.detector.encode(work.batch))
+        for buffer, old in zip(self.buffers(), before, strict=True):  # running statistics follow once a pass
+            buffer.copy_(old)
+        return counts
+
     def forward(self, work: Work) -> dict[str, Tensor]:
         """Weighted losses by name."""
-        features = self.detector.encode(work.batch)
-        losses = self.detector.detector_losses(work.batch, features)
+        features = self.model.detector.encode(work.batch)
+        losses = self.model.detector.losses(work.batch, features, work.counts)
         if self.joint:
-            weight = self.detector.config.training.energy_weight
-            losses["energy"] = weight * self.detector.energy.loss(work.batch, features.bev, seeds=work.seeds)
+            energy = self.model.energy.loss(work.batch, features.bev, seeds=work.seeds, count=work.counts.labels)
+            losses["energy"] = self.model.config.training.energy_weight * energy
         return losses
 
 
@@ -71,7 +86,7 @@ class EnergyStage(Stage):
     def train(self, mode: bool = True) -> EnergyStage:
         """Only the energy head ever enters training mode: a frozen BatchNorm must not go on moving its statistics."""
         super().train(False)
-        self.detector.energy.train(mode)
+        self.model.energy.train(mode)
         self.training = mode
         return self
 
@@ -79,10 +94,14 @@ class EnergyStage(Stage):
         """The energy head alone."""
         return name.startswith("energy.")
 
+    def counts(self, work: Work) -> LossCounts:
+        """Of the labels alone."""
+        return LossCounts(labels=len(work.batch.boxes.boxes))
+
     def forward(self, work: Work) -> dict[str, Tensor]:
         """The energy's loss."""
         bev = None
-        if self.detector.energy.needs_bev:
+        if self.model.energy.needs_bev:
             with torch.no_grad():
-                bev = self.detector.encode(work.batch).bev
-        return {"energy": self.detector.energy.loss(work.batch, bev, seeds=work.seeds)}
+                bev = self.model.detector.encode(work.batch).bev
+        return {"energy": self.model.energy.loss(work.batch, bev, seeds=work.seeds, count=work.counts.labels)}

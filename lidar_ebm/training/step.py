@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,15 +12,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, distributed
 
 from lidar_ebm.config.training import StageTrainingConfig
+from lidar_ebm.detector.detector import OWN_COUNTS
 from lidar_ebm.system.synchronised import synchronise_norms
 from lidar_ebm.training.ema import MovingAverage
 from lidar_ebm.training.processes import Processes
 from lidar_ebm.training.schedule import make_optimizer, make_schedule
 from lidar_ebm.training.stages import Stage, Work
 from lidar_ebm.training.state import Position, TrainingState, restore_optimizer
-from lidar_ebm.types import Batch, LabelBatch
-
-ENERGY = "energy"  # the loss that is a mean over labels
+from lidar_ebm.types import Batch, LabelBatch, LossCounts
 
 
 class Stepper:
@@ -107,30 +106,35 @@ class Stepper:
     def _backward(self, batch: Batch, seeds: Sequence[int]) -> Tensor:
         """Gradients of the whole batch, pass by pass; its losses [terms], float64."""
         parts = split_batch(batch, self.settings.accumulation)
-        label_shares = self._label_shares(parts)
+        counts = self._counts(parts)
         sums: Tensor | None = None
         first = 0  # the frame that a part begins with
         for number, part in enumerate(parts):
             with self.fabric.no_backward_sync(self.module, enabled=number + 1 < len(parts)):
-                work = Work(part.to(self.fabric.device), seeds[first : first + part.batch_size])
+                work = Work(part.to(self.fabric.device), seeds[first : first + part.batch_size], counts)
                 losses: dict[str, Tensor] = self.module(work)
                 self.terms = tuple(losses)
-                shares = [label_shares[number] if name == ENERGY else 1 / len(parts) for name in losses]
-                weighted = torch.stack([value * share for value, share in zip(losses.values(), shares, strict=True)])
-                self.fabric.backward(weighted.sum())
-            own = weighted.detach().double()
+                stacked = torch.stack(list(losses.values()))
+                self.fabric.backward(stacked.sum())
+            own = stacked.detach().double()
             sums = own if sums is None else sums + own
             first += part.batch_size
         assert sums is not None  # a batch has a part
         return sums
 
-    def _label_shares(self, parts: Sequence[Batch]) -> list[float]:
-        """Each part's share of the labels of all processes: a mean over a part's labels times it is its part of the
-        mean over all."""
+    def _counts(self, parts: Sequence[Batch]) -> LossCounts:
+        """What every pass divides its sums by, so that the passes' gradients add up to the whole batch's.
+
+        A single pass counts for itself while it runs; the work of several is counted before any of it is done.
+        """
         if len(parts) == 1:
-            return [1.0]
-        counts = self.processes.total([len(part.boxes.boxes) for part in parts])
-        return [count / max(sum(counts), 1) for count in counts]
+            return OWN_COUNTS
+        names = [field.name for field in fields(LossCounts)]
+        with self.fabric.autocast():
+            each = [self.stage.counts(Work(part.to(self.fabric.device), ())) for part in parts]
+        own = [sum(getattr(counts, name) or 0 for counts in each) for name in names]
+        shared = [max(total, 1.0) / self.processes.size for total in self.processes.total(own)]
+        return LossCounts(**dict(zip(names, shared, strict=True)))
 
     def _update(self, bad: Tensor) -> None:
         if self._fused:

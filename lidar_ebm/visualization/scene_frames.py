@@ -14,8 +14,9 @@ from lidar_ebm.datasets.kitti.frame_file import FrameFile, read_frame_file
 from lidar_ebm.datasets.kitti.layout import split_path
 from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import Calibration
-from lidar_ebm.formats.kitti.files import read_labels, read_split
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
+from lidar_ebm.formats.kitti.files import read_labels
+from lidar_ebm.formats.text_lists import read_names
 from lidar_ebm.visualization import palette
 
 KEPT = 8  # frames in memory
@@ -155,11 +156,10 @@ class SceneFrames(Sequence[SceneFrame]):
 
     def _detect(self, file: FrameFile) -> list[BoxSet]:
         """What the run finds before and after refinement, in what the camera sees where its calibration is known."""
-        climb = self._detector.climb(file.points_in_view())
-        names = self._detector.config.class_names
-        types, scores = tuple(names[k] for k in climb.found.labels.tolist()), climb.found.scores.numpy()
-        before = BoxSet(BEFORE, climb.boxes[0], types, self.theme.before, scores, climb.f[0])
-        after = BoxSet(AFTER, climb.boxes[-1], types, self.theme.after, scores, climb.f[-1], climb.boxes, climb.f)
+        path = self._detector.refinement_path(file.points_in_view())
+        types, scores = tuple(path.boxes.names.tolist()), path.boxes.scores
+        before = BoxSet(BEFORE, path.path[0], types, self.theme.before, scores, path.f[0])
+        after = BoxSet(AFTER, path.path[-1], types, self.theme.after, scores, path.f[-1], path.path, path.f)
         return [before, after]
 
 
@@ -194,7 +194,7 @@ def open_frames(
         raise InputError(f"{folders[0]}: give one folder, or point-cloud files alone.")
     if folders:
         points = folders[0] / "training" / "velodyne"
-        names = None if split is None else read_split(split_path(folders[0], split))
+        names = None if split is None else read_names(split_path(folders[0], split))
         files = sorted(points.glob("*.bin")) if names is None else [points / f"{name}.bin" for name in names]
     else:
         if split is not None:
@@ -235,7 +235,7 @@ def result_titles(folders: Sequence[Path]) -> list[str]:
 def _read_boxes(name: str, path: Path, calibration: Calibration | None, color: str, *, scored: bool) -> BoxSet:
     if not path.is_file():  # a result set may leave out empty frames
         return BoxSet(name, np.zeros((0, 7), np.float32), (), color)
-    known = Calibration.nominal() if calibration is None else calibration
+    known = FIXED_AXES if calibration is None else calibration
     labels, boxes = boxes_in_space(read_labels(path, require_score=scored), known, path)
     scores = np.array([label.score for label in labels], dtype=np.float64) if scored else None
     return BoxSet(name, boxes.astype(np.float32), tuple(label.type for label in labels), color, scores)

@@ -234,11 +234,15 @@ def _draw_difference(axes: Axes, row: int, item: PairedDifference) -> None:
 
 
 def _panel_title(panel: Panel) -> str:
-    return f"{metric_name(panel[0].metric)}, IoU > {overlap_text(panel[0].iou)}"
+    return f"{metric_name(panel[0].metric)}, {_limit_text(panel[0])}"
+
+
+def _limit_text(curve: Curve) -> str:
+    return f"{'≤' if curve.metric == 'center' else 'IoU >'} {overlap_text(curve.iou, curve.metric)}"
 
 
 def _row_name(item: PairedDifference) -> str:
-    return f"{item.class_name}, {metric_name(item.metric)} {overlap_text(item.iou)}, {item.difficulty}"
+    return f"{item.class_name}, {metric_name(item.metric)} {overlap_text(item.iou, item.metric)}, {item.difficulty}"
 
 
 def _shorten(name: str, length: int = 100) -> str:

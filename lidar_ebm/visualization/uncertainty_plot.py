@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from numpy.typing import ArrayLike
 
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.geometry.boxes import corners_bev
-from lidar_ebm.types import Detections
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import (
     KITTI_VIEW,
@@ -37,7 +37,7 @@ _CIRCLE = np.stack([f(np.linspace(0, 2 * np.pi, 49)) for f in (np.cos, np.sin)])
 def plot_uncertainty(
     points: ArrayLike,
     before: ArrayLike,
-    found: Detections,
+    found: Boxes,
     path: str | os.PathLike[str],
     *,
     view: View = KITTI_VIEW,

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich import box, console
 from rich.table import Table
 
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.ebm.calibration import LEVELS, TEMPERATURES, Calibration
 from lidar_ebm.errors import InputError
 from lidar_ebm.inference.box_calibration import BoxCalibration, calibrate
@@ -65,7 +65,7 @@ def calibrate_run(
             f"split {split!r}: the temperature would be reported on the frames that it was fitted to. Name two splits."
         )
     detector = load_run(run, device, weights=weights)
-    fitted_to, reported_on = (KittiDataset(data, name, detector.config) for name in (fit_split, split))
+    fitted_to, reported_on = (open_samples(data, name, detector.config) for name in (fit_split, split))
     found = calibrate(detector, fitted_to, reported_on, most_frames=frames, steps=steps, iou=iou)
     facts = {
         "weights": weights,

@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.kitti.frame_file import check_names, read_frame_file
+from lidar_ebm.boxes import Boxes
+from lidar_ebm.datasets.kitti.frame_file import FrameFile, check_names, read_frame_file
 from lidar_ebm.energy.box_space import BOX_NAMES
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.errors import InputError
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 from lidar_ebm.formats.kitti.files import write_labels
-from lidar_ebm.formats.kitti.label import Label
+from lidar_ebm.formats.point_clouds import (
+    PointsReport,
+    ReflectanceScale,
+    choose_reflectance_scale,
+    describe_points,
+    read_point_cloud,
+)
 from lidar_ebm.inference.detection import LoadedDetector, load_detector
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar
-from lidar_ebm.types import Detections
 from lidar_ebm.visualization.bev_plot import after_layer, before_layer, plot_bev
 from lidar_ebm.visualization.uncertainty_plot import plot_uncertainty
+
+SAMPLED_FILES = 8  # that the full scale of the reflectance is decided by
+
+Told = Callable[[str], None]
+"""Called with a line to be shown."""
+
+
+@dataclass(frozen=True)
+class DetectedFiles:
+    """Result files that were written, and the files for which there is none."""
+
+    written: tuple[Path, ...]
+    failed: tuple[str, ...]  # why, each beginning with the file's name
 
 
 def detect_files(
@@ -31,75 +51,119 @@ def detect_files(
     calibration: str | Path | None = None,
     steps: int | None = None,
     uncertainty: bool | None = None,
+    columns: str | None = None,
+    dtype: str | None = None,
+    full_scale: float | None = None,
     device: str = "cpu",
-) -> list[Path]:
+    tell: Told | None = None,
+) -> DetectedFiles:
     """Detect in point-cloud files; write NAME.txt (a KITTI result file) and NAME.png (a bird's-eye view) into `out`.
 
     With uncertainty also NAME.json: for each line of NAME.txt the box in the LiDAR frame with its covariance, expected
     IoU, and the probability that its yaw is flipped (null where the energy cannot know); the picture then shows it.
 
     Where a frame's calibration is known, only what the camera sees is looked at, as in KITTI's labels (the image's size
-    is that of ../image_2/NAME.png where it is there). Without one the
-    whole cloud is, positions are written with KITTI's nominal calibration, and the 2-D box (-1) and alpha (-10) say
-    "unknown".
+    is that of the image in ../image_2 where it is there, or that which P2 tells). Without one the whole cloud is,
+    positions are written in the fixed axes of label files without calibrations, and the 2-D box (-1) and alpha (-10)
+    say "unknown". A damaged file costs its own result alone.
 
     Args:
-        paths: .bin, .npy, .pcd or .ply files.
+        paths: .bin, .npy, .npz, .pcd, .ply, .las or .laz files.
         calibration: a KITTI calibration file for all of them, or a folder with NAME.txt for each; where None,
             ../calib/NAME.txt beside a file's folder is used if it is there.
         uncertainty: as configured where None.
-
-    Returns:
-        The result files.
+        columns: names of the columns of .bin and .npy files that are not x, y, z, reflectance, separated by commas.
+        dtype: of the numbers in .bin files, float32 (None) or float64.
+        full_scale: the files' reflectance that is 1.0; where None, one for all files is decided by some of them.
+        tell: called with a line for each file: how many points are in range and view, and what looks wrong.
 
     Raises:
-        InputError: a file, the calibration or the run cannot be used.
+        InputError: the run or the calibration cannot be used, or no file at all can.
         OutputError: a result cannot be written.
     """
     check_names(paths)
     detector = load_detector(run, device)
-    low_x, low_y, _, high_x, high_y, _ = detector.config.voxels.range
-    written = []
+    scale = _decide_scale(paths, columns, dtype) if full_scale is None else ReflectanceScale(full_scale)
+    written, failed = [], []
     with progress_bar("Detecting", len(paths)) as bar:
         for path in paths:
-            frame = read_frame_file(path, calibration=calibration)
-            name = frame.name
-            points = frame.points_in_view()
-            before, after = detector.detect_before_after(points, steps=steps, uncertainty=uncertainty)
-            result = Path(out) / f"{name}.txt"
-            write_labels(result, _result_labels(after, detector.config, frame.calibration, frame.image_size()))
-            picture, title = result.with_suffix(".png"), f"{name}: {len(after.boxes)} detections"
-            view = (low_x, low_y, high_x, high_y)
-            if after.covariance is None:
-                layers = [before_layer(before.boxes), after_layer(after.boxes, after.scores)]
-                plot_bev(points, picture, layers=layers, view=view, title=title)
-            else:
-                _write_uncertainty(result.with_suffix(".json"), after, detector)
-                plot_uncertainty(points, before.boxes, after, picture, view=view, title=title)
-            written.append(result)
+            try:
+                frame = read_frame_file(path, calibration=calibration, scale=scale, columns=columns, dtype=dtype)
+                report = _describe(frame, detector, scale)
+            except InputError as error:
+                failed.append(str(error))
+                warnings.warn(f"{error} Left out; the others go on.", stacklevel=2)
+                bar.advance()
+                continue
+            if tell is not None:
+                tell(f"{path}: {report}")
+            written.append(_detect_frame(detector, frame, Path(out), steps, uncertainty))
             bar.advance()
-    return written
+    if failed and not written:
+        raise InputError("\n".join(failed))
+    return DetectedFiles(tuple(written), tuple(failed))
 
 
-def _result_labels(
-    detections: Detections, config: Config, calibration: Calibration | None, image_size: tuple[int, int]
-) -> list[Label]:
-    types = [config.class_names[k] for k in detections.labels.tolist()]
-    nominal = Calibration.nominal() if calibration is None else calibration
-    labels = boxes_to_labels(detections.boxes, nominal, types=types, scores=detections.scores, image_size=image_size)
-    if calibration is None:
-        labels = [replace(label, bbox=(-1.0, -1.0, -1.0, -1.0), alpha=-10.0) for label in labels]
-    return labels
+def _decide_scale(paths: Sequence[str | Path], columns: str | None, dtype: str | None) -> ReflectanceScale:
+    """One full scale of the reflectance for all files, by some of them taken evenly."""
+    clouds = []
+    for path in paths[:: max(len(paths) // SAMPLED_FILES, 1)][:SAMPLED_FILES]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # said where the file is read
+                clouds.append(read_point_cloud(path, columns=columns, dtype=dtype))
+        except InputError:
+            continue  # likewise
+    return choose_reflectance_scale(clouds)
 
 
-def _write_uncertainty(path: Path, found: Detections, detector: LoadedDetector) -> None:
-    """Write what is known of the boxes as JSON: numbers in m and rad, LiDAR frame, rows in the order of `found`."""
+def _describe(frame: FrameFile, detector: LoadedDetector, scale: ReflectanceScale) -> PointsReport:
+    return describe_points(
+        frame.points,
+        detector.config.voxels.range,
+        in_view=frame.in_view(),
+        reflectance=f"reflectance divided by {scale}"
+        if scale.full_scale != 1
+        else f"reflectance as it is ({scale.source})",
+    )
+
+
+def _detect_frame(
+    detector: LoadedDetector, frame: FrameFile, out: Path, steps: int | None, uncertainty: bool | None
+) -> Path:
+    """Detect in one frame, write what there is to write, and return the result file."""
+    low_x, low_y, _, high_x, high_y, _ = detector.config.voxels.range
+    points = frame.points_in_view()
+    before, after = detector.detect_before_after(points, steps=steps, uncertainty=uncertainty)
+    result = out / f"{frame.name}.txt"
+    camera = frame.camera()
+    labels = boxes_to_labels(
+        after.boxes,
+        FIXED_AXES if frame.calibration is None else frame.calibration,
+        types=after.names.tolist(),
+        scores=after.scores,
+        image_size=None if camera is None else camera.image_size,
+    )
+    write_labels(result, labels)
+    picture, title = result.with_suffix(".png"), f"{frame.name}: {len(after)} detections"
+    view = (low_x, low_y, high_x, high_y)
+    if after.covariance is None:
+        layers = [before_layer(before.boxes), after_layer(after.boxes, after.scores)]
+        plot_bev(points, picture, layers=layers, view=view, title=title)
+    else:
+        _write_uncertainty(result.with_suffix(".json"), after, detector)
+        plot_uncertainty(points, before.boxes, after, picture, view=view, title=title)
+    return result
+
+
+def _write_uncertainty(path: Path, boxes: Boxes, detector: LoadedDetector) -> None:
+    """Write the boxes and their uncertainty as JSON: numbers in m and rad, LiDAR frame, rows in the boxes' order."""
+    columns = boxes.columns()
     rows: list[dict[str, Any]] = [
-        {"type": detector.config.class_names[k], "score": score, "box": box}
-        for k, score, box in zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
+        {"type": str(row["name"]), "score": float(row["scores"]), "box": row["box"].tolist()} for row in boxes.rows()
     ]
     for name in ("covariance", "flip_probability", "expected_iou", "effective_samples"):
-        values = getattr(found, name)
+        values = columns.get(name)
         for row, value in zip(rows, [None] * len(rows) if values is None else values.tolist(), strict=True):
             row[name] = value
     content = {"dimensions": BOX_NAMES, "temperature": detector.temperature, "detections": rows}

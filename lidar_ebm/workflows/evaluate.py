@@ -6,15 +6,18 @@ import csv
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from rich import console
 
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.data_set import DataSet
+from lidar_ebm.datasets.frames import Frames
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.evaluation.curves import (
     REFINEMENT_OVERLAPS,
     Comparison,
@@ -22,21 +25,17 @@ from lidar_ebm.evaluation.curves import (
     comparison_table,
     write_comparison_csv,
 )
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
-from lidar_ebm.evaluation.kitti.objects import Objects
-from lidar_ebm.evaluation.kitti.rules import OFFICIAL_OVERLAPS
 from lidar_ebm.evaluation.result import Evaluation
 from lidar_ebm.evaluation.table import score_table, write_csv, write_json, write_json_records
-from lidar_ebm.inference.predict import Predictions, labels_to_score, predict, write_results
+from lidar_ebm.inference.predict import Predictions, predict
 from lidar_ebm.runs.run import load_run
 from lidar_ebm.runs.temperature import weights_digest
 from lidar_ebm.system.environment import describe_environment
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.processes import Group
+from lidar_ebm.workflows.scoring import SplitScoring
 
-OTHER_OVERLAP = 0.5  # that a match exceeds in classes for which KITTI has no rule
-
-_AgainstSteps = tuple[int, float, float]  # T, IoU, moderate 3-D AP of the first class
+_AgainstSteps = tuple[int, float, float]  # T, IoU, 3-D AP of the first class at the headline difficulty
 _Figures = tuple[Evaluation, tuple[Comparison, ...], tuple[_AgainstSteps, ...]]
 
 
@@ -46,7 +45,7 @@ class RunEvaluation:
 
     steps: int  # refinement steps T of `after` and of the comparisons
     predictions: Predictions
-    after: Evaluation  # at KITTI's own overlaps
+    after: Evaluation  # at the protocol's own overlaps
     comparisons: tuple[Comparison, ...]  # before → after refinement, one a class
     against_steps: tuple[_AgainstSteps, ...]
     recall: str  # of the tables
@@ -62,6 +61,7 @@ def evaluate_run(
     run: str | Path,
     data: str | Path,
     *,
+    data_set: DataSet | None = None,
     split: str = "val",
     steps: int | None = None,
     ious: Sequence[float] = REFINEMENT_OVERLAPS,
@@ -74,14 +74,15 @@ def evaluate_run(
 ) -> RunEvaluation:
     """Evaluate a run without and with refinement, and write what was found to RUN/evaluation/SPLIT.
 
-    That folder then holds results_before/ and results_after/ (KITTI result files), ap.json and ap.csv (every figure
-    after refinement), refinement.csv (before → after), ap_against_steps.csv, and about.json: of what data, with what
-    weights, when, how long and with what it was found. Until then, what was found so far
-    stands in its partial/: the same call after an interruption goes on from there, to the same figures.
+    That folder then holds results_before/ and results_after/ (in the data set's own format), ap.json and ap.csv (every
+    figure after refinement), refinement.csv (before → after), ap_against_steps.csv, and about.json: of what data, with
+    what weights, when and how long. Until then finished batches stand in its partial/: the same call after an
+    interruption goes on from there, to the same figures.
 
     Args:
         run: folder of a finished run.
-        data: folder in KITTI's layout.
+        data: folder of the data set.
+        data_set: the same, open already; None to open it.
         steps: refinement steps T; the run's configuration where None.
         ious: overlaps of the comparison of before and after.
         recall: "R40", "R11" or "mean41", of the tables and of ap_against_steps.csv; ap.json has all three.
@@ -99,20 +100,22 @@ def evaluate_run(
     began, group = time.perf_counter(), Group() if group is None else group
     detector = load_run(run, device, weights=weights)
     config = detector.config
-    frames = KittiDataset(data, split, config)
+    samples = open_samples(data_set if data_set is not None else data, split, config)
+    frames = samples.frames
+    assert isinstance(frames, Frames)
     chosen = config.refinement.steps if steps is None else steps
     all_steps = sorted({0, chosen, *curve_steps})
     folder = Path(run) / "evaluation" / split
     partial = folder / "partial"
-    predictions = predict(detector, frames, steps=all_steps, group=group, parts=partial)
+    predictions = predict(detector, samples, steps=all_steps, group=group, parts=partial)
 
     figures = None
     if group.is_first:
-        labels = labels_to_score(predictions, frames)
+        scoring = SplitScoring.of(frames, config.class_names)
         named = name or "+".join(config.energy.features)
-        figures = _score(predictions, labels, frames.lidar_only, config, chosen, ious, recall, named)
-        write_results(predictions, 0, folder / "results_before")
-        write_results(predictions, chosen, folder / "results_after")
+        figures = _score(predictions, scoring, config, chosen, ious, recall, named)
+        write_results(frames, predictions.by_name(0), folder / "results_before")
+        write_results(frames, predictions.by_name(chosen), folder / "results_after")
         _write_figures(folder, *figures)
         about = {
             "data": str(Path(data).resolve()),
@@ -135,8 +138,7 @@ def evaluate_run(
 
 def _score(
     predictions: Predictions,
-    labels: Objects,
-    lidar_only: bool,
+    scoring: SplitScoring,
     config: Config,
     chosen: int,
     ious: Sequence[float],
@@ -145,19 +147,30 @@ def _score(
 ) -> _Figures:
     names = config.class_names
     scored = {
-        count: evaluate(labels, found, classes=names, iou=tuple(ious), metrics=("3d", "bev"), lidar_only=lidar_only)
-        for count, found in predictions.results.items()
+        count: scoring.score(predictions.by_name(count), iou=tuple(ious), metrics=("3d", "bev"))
+        for count in predictions.results
     }
     comparisons = tuple(
         compare(scored[0], scored[chosen], name=name, class_name=item, ious=ious, recall=recall) for item in names
     )
     against_steps = []
     for count, evaluation in scored.items():
-        found = [(iou, evaluation.ap(names[0], "3d", "moderate", iou, recall)) for iou in ious]
-        against_steps += [(count, iou, 0.0 if math.isnan(ap) else ap) for iou, ap in found]  # nothing found is 0
-    overlaps = {item: OFFICIAL_OVERLAPS.get(item, OTHER_OVERLAP) for item in names}
-    after = evaluate(labels, predictions.results[chosen], classes=names, iou=overlaps, lidar_only=lidar_only)
+        values = [(iou, evaluation.ap(names[0], "3d", scoring.facts.headline, iou, recall)) for iou in ious]
+        against_steps += [(count, iou, 0.0 if math.isnan(ap) else ap) for iou, ap in values]  # no detection is 0
+    after = scoring.score(predictions.by_name(chosen), iou=scoring.required_overlaps(names))
     return after, comparisons, tuple(against_steps)
+
+
+def write_results(frames: Frames, results: Mapping[str, Boxes], folder: Path) -> None:
+    """Write the detections of a split into FOLDER/data in the data set's own format, and only these.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    for old in (folder / "data").glob("*"):
+        if old.is_file() and old.stem not in results:  # of another data set: it would be scored with these
+            old.unlink()
+    frames.data_set.write_results(folder, results)
 
 
 def _write_figures(

@@ -11,7 +11,7 @@ from lidar_ebm.datasets.kitti.frame_file import read_frame_file
 from lidar_ebm.datasets.kitti.layout import input_path
 from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES
 from lidar_ebm.formats.kitti.files import read_labels
 from lidar_ebm.inference.detection import load_detector
 from lidar_ebm.inference.landscape import landscapes
@@ -93,5 +93,5 @@ def read_frame(path: Path, labels: str | Path | None = None) -> tuple[np.ndarray
     labels = frame.labels if labels is None else labels
     if labels is None:
         return frame.points_in_view(), None
-    calibration = Calibration.nominal() if frame.calibration is None else frame.calibration
+    calibration = FIXED_AXES if frame.calibration is None else frame.calibration
     return frame.points_in_view(), boxes_in_space(read_labels(labels), calibration, labels)[1]

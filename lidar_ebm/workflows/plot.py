@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_labels
@@ -74,7 +74,7 @@ def _plot_evaluation(evaluation: Path, folder: Path) -> list[Path]:
 def _plot_frames(run: Path, config: Config, data: Path, split: str, count: int, folder: Path) -> list[Path]:
     """Bird's-eye views of frames with labels, before and after refinement."""
     low_x, low_y, _, high_x, high_y, _ = config.voxels.range
-    dataset = KittiDataset(data, split, config)
+    dataset = open_samples(data, split, config)
     results = [run / "evaluation" / split / part / "data" for part in ("results_before", "results_after")]
     if not all(path.is_dir() for path in results):
         command = f"lidar-ebm evaluate {run} --data {data} --split {split}"

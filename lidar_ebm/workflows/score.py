@@ -5,36 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
-from lidar_ebm.evaluation.kitti.sources import PathLike
+from lidar_ebm.evaluation.options import PathLike, ScoringOptions
 from lidar_ebm.evaluation.result import Evaluation
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.evaluation.table import write_csv, write_json
 
 
 def score(
     labels: PathLike,
     results: PathLike,
+    options: ScoringOptions | None = None,
     *,
     json: PathLike | None = None,
     csv: PathLike | None = None,
     plots: PathLike | None = None,
-    **options: Any,
+    **keywords: Any,
 ) -> Evaluation:
-    """Score a folder of result files against a folder of label files and write the figures where asked to.
+    """Score result files against label files and write the figures where asked to.
 
     Args:
-        labels: KITTI's `label_2`.
-        results: folder with FRAME.txt, or with `data/FRAME.txt`.
+        labels: file or folder of any format, for KITTI's protocol the folder of its label files.
+        results: likewise; a folder with FRAME.txt, or with `data/FRAME.txt`.
+        options: of the scoring.
         json: file to write all figures to.
         csv: likewise, as a table.
         plots: folder for precision-recall and orientation curves, as PNG.
-        options: as in `evaluate`.
+        keywords: options in place of `options`, as in `evaluate`.
 
     Raises:
         InputError: something given cannot be used; see `evaluate`.
         OutputError: a file cannot be written.
     """
-    evaluation = evaluate(labels, results, **options)
+    evaluation = evaluate(labels, results, options, **keywords)
     if json is not None:
         write_json(json, evaluation)
     if csv is not None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
-from lidar_ebm.datasets.kitti.layout import prepared_folder
+from lidar_ebm.datasets.data_set import DataSet
+from lidar_ebm.datasets.opening import open_data_set, open_samples
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_label_database
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import describe_difference, flat_settings, load_run_config, load_weights, save_weights
 from lidar_ebm.training.checkpoints import Checkpoints
 from lidar_ebm.training.failures import NonFinite
@@ -23,6 +24,7 @@ from lidar_ebm.training.signals import StopSignals
 from lidar_ebm.training.stage_run import Run, StageRun
 from lidar_ebm.training.stages import DetectorStage, EnergyStage
 from lidar_ebm.training.state import Position, TrainingState
+from lidar_ebm.workflows.validate import Validation
 
 DETECTOR_PARTS = ("backbone", "bev", "point_head", "anchor_head", "part_score")
 # Settings that a resumed run may have otherwise: they change nothing that is learnt.
@@ -40,8 +42,9 @@ def train(
     devices: int | None = None,
     num_nodes: int | None = None,
     skip_nonfinite: bool = False,
+    prepared: str | Path | None = None,
 ) -> None:
-    """Train a detector and its energy head on a KITTI-layout data set's `train` split.
+    """Train a detector and its energy head on a data set's `train` split.
 
     The run folder then holds config.yaml, model.safetensors, metrics.csv and TensorBoard's logs: all that evaluation
     and detection need; and in checkpoints/ the newest few and, by validation, the best. A finished run is left as it is
@@ -54,6 +57,7 @@ def train(
         accelerator: Lightning Fabric's name of what to train on.
         devices: processes on each machine; None for torchrun's, or one.
         num_nodes: machines; None for torchrun's, or one.
+        prepared: where `prepare` left its files; within the data set where None.
         skip_nonfinite: leave out steps in which a loss or the gradient is not finite, and count them.
 
     Raises:
@@ -73,13 +77,14 @@ def train(
         _check_folder(run, config, resume)
         _check_shares(config, processes)
         if resume and (run / "model.safetensors").exists():
-            load_weights(Detector(config), config, run / "model.safetensors")
+            load_weights(Model(config), config, run / "model.safetensors")
             return
         fabric.seed_everything(config.seed, verbose=False)
-        frames = KittiDataset(data, "train", config, cache=config.training.workers == 0, cropped=False)
-        validation = KittiDataset(data, "val", config) if config.training.validate_every else None
-        database = _label_database(data, config)
-        detector = Detector(config)
+        data_set = open_data_set(data, prepared)
+        frames = open_samples(data_set, "train", config, cache=config.training.workers == 0, cropped=False)
+        validate = Validation(open_samples(data_set, "val", config)) if config.training.validate_every else None
+        database = _label_database(data_set, config)
+        detector = Model(config)
         checkpoints = Checkpoints(run / "checkpoints", config)
         state = _starting_point(detector, checkpoints, frames, detector_run, processes) if resume else None
         if state is None:
@@ -99,7 +104,7 @@ def train(
             processes=processes,
             detector=detector,
             frames=frames,
-            validation=validation,
+            validate=validate,
             database=database,
             checkpoints=checkpoints,
             log=log,
@@ -153,17 +158,17 @@ def _check_shares(config: Config, processes: Processes) -> None:
             )
 
 
-def _label_database(data: str | Path, config: Config) -> LabelDatabase | None:
+def _label_database(data: DataSet, config: Config) -> LabelDatabase | None:
     """The objects that augmentation puts into frames; None where it puts in none."""
     sampling = config.augmentation.sampling
     wanted = sampling.enabled and any(sampling.counts.get(name, 0) for name in config.class_names)
-    return load_label_database(prepared_folder(Path(data))) if wanted else None
+    return load_label_database(data) if wanted else None
 
 
 def _starting_point(
-    detector: Detector,
+    detector: Model,
     checkpoints: Checkpoints,
-    frames: KittiDataset,
+    frames: Samples,
     detector_run: str | Path | None,
     processes: Processes,
 ) -> TrainingState | None:
@@ -186,9 +191,9 @@ def _starting_point(
     return state
 
 
-def _beginning(detector: Detector, frames: KittiDataset, detector_run: str | Path | None) -> TrainingState:
+def _beginning(detector: Model, frames: Samples, detector_run: str | Path | None) -> TrainingState:
     if detector_run is None:
         return TrainingState(Position(frames=len(frames)))
-    parts = tuple(part for part in DETECTOR_PARTS if getattr(detector, part) is not None)
+    parts = tuple(part for part in DETECTOR_PARTS if getattr(detector.detector, part) is not None)
     load_weights(detector, detector.config, Path(detector_run) / "model.safetensors", parts=parts)
     return TrainingState(Position(stage="energy", frames=len(frames)))

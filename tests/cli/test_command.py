@@ -20,6 +20,7 @@ VERBS = (
     "evaluate",
     "calibrate",
     "detect",
+    "convert",
     "score",
     "compare",
     "submit",

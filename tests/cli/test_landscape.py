@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 from lidar_ebm.cli.landscape import landscape
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.files import read_split, write_split
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.formats.kitti.files import write_split
+from lidar_ebm.formats.text_lists import read_names
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import save_weights
 from lidar_ebm.workflows.landscape import find_points, read_frame
 from tests.visualization.test_bev_plot import read_picture
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*how sure the energy is")
 def trained(eager_config: Config, tmp_path: Path) -> Path:
     """A run that has learnt nothing but proposes boxes all the same."""
     save_config(eager_config, tmp_path / "run" / "config.yaml")
-    save_weights(Detector(eager_config), eager_config, tmp_path / "run" / "model.safetensors")
+    save_weights(Model(eager_config), eager_config, tmp_path / "run" / "model.safetensors")
     return tmp_path / "run"
 
 
@@ -41,7 +42,7 @@ def call(*arguments: object) -> list[str]:
 
 
 def a_frame(simulated: Path) -> str:
-    return read_split(simulated / "ImageSets" / "val.txt")[0]
+    return read_names(simulated / "ImageSets" / "val.txt")[0]
 
 
 def test_a_frame_of_a_data_set_and_its_file_make_the_same_picture(
@@ -60,7 +61,7 @@ def test_a_frame_of_a_data_set_and_its_file_make_the_same_picture(
 
 
 def test_the_frame_is_the_one_that_training_sees(simulated: Path, tiny_config: Config) -> None:
-    whole = KittiDataset(simulated, "val", tiny_config, cropped=False)
+    whole = open_samples(simulated, "val", tiny_config, cropped=False)
     for index in range(len(whole)):
         points, labels = read_frame(find_points(whole.frame_id(index), simulated))
         np.testing.assert_array_equal(points, whole[index].points)

@@ -7,13 +7,14 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lidar_ebm.cli import options, scoring
+from lidar_ebm.cli import options
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation import evaluate
-from lidar_ebm.evaluation.kitti.sources import CLASSES
+from lidar_ebm.evaluation.options import ScoringOptions
 from lidar_ebm.formats.kitti.files import read_labels, write_labels, write_split
 from tests.cli.test_command import run
 from tests.evaluation.kitti.random_frames import random_frames
@@ -178,7 +179,7 @@ def test_submit_lists_what_is_wrong_and_writes_the_zip(tmp_path: Path, capsys: p
         (["score", "LABELS", "NOWHERE"], ["NOWHERE", "no such folder"]),
         (["score", "NOWHERE", "RESULTS"], ["NOWHERE", "label"]),
         (["score", "LABELS", "EMPTY"], ["EMPTY", "empty"]),
-        (["score", "LABELS", "RESULTS", "--classes", "Buss"], ["Buss", "Known are Car"]),
+        (["score", "LABELS", "RESULTS", "--classes", "Buss"], ["Buss", "There are"]),
         (["score", "LABELS", "RESULTS", "--classes", ","], ["--classes"]),
         (["score", "LABELS", "RESULTS", "--distance", "5"], ["distances", "rising"]),
         (["score", "LABELS", "RESULTS", "--iou", "1.5"], ["overlaps", "between 0 and 1"]),
@@ -223,7 +224,7 @@ def test_bad_input_ends_in_one_message(
         ("Car -1 -1 0 1 2 3 4 1 1 1 1 1 1 0 nan", "'nan'"),
         ("Car -1 -1 0 1 2 3 4 1 1 1 1 1 1 0 inf", "'inf'"),
         ("Car -1 -1 0 1 2 3 4 1 1 1 1 1 1 left 0.5", "rotation_y"),
-        ("Cat -1 -1 0 1 2 3 4 1 1 1 1 1 1 0 0.5", "unknown class 'Cat'"),
+        ("7 -1 -1 0 1 2 3 4 1 1 1 1 1 1 0 0.5", "the class is '7'"),
         ("Car 1 2", "3 fields"),
     ],
 )
@@ -267,14 +268,17 @@ def test_limits_without_sense_are_refused(limits: str, words: str) -> None:
         options.read_difficulty(f"a={limits}")
 
 
-def test_the_classes_are_those_that_kitti_evaluates() -> None:
-    assert scoring.DEFAULT_CLASSES.split(",") == list(CLASSES)
-
-
 def test_difficulties_are_read() -> None:
     read = options.read_difficulty("near=occluded:1,truncated:0.3,height:25,distance:30,points:20")
     assert (read.max_occluded, read.max_truncated, read.min_height) == (1.0, 0.3, 25.0)
     assert (read.name, read.max_distance, read.min_points) == ("near", 30.0, 20)
     with pytest.raises(InputError, match="near: given twice"):
-        options.read_rules("Car", None, ["near=points:1", "near=points:2"])
-    assert options.read_rules("car, Cyclist,Forklift,CAR", None, None)["classes"] == ["Car", "Cyclist", "Forklift"]
+        read_options(classes="Car", difficulties=["near=points:1", "near=points:2"])
+    assert read_options(classes="car, Cyclist,Forklift,CAR").classes == ("Car", "Cyclist", "Forklift")
+    assert read_options(classes="car,Forklift", protocol="distance").classes == ("car", "Forklift")
+    assert read_options().classes is None
+
+
+def read_options(**given: Any) -> ScoringOptions:
+    texts = dict.fromkeys(("protocol", "classes", "iou", "center", "difficulties", "split", "calib", "velodyne"))
+    return options.read_scoring_options(**{**texts, "project": False, "lidar_only": False, **given})

@@ -30,7 +30,7 @@ def test_resolved_configurations_read_back(path: Path, tmp_path: Path) -> None:
 
 def test_every_line_has_its_meaning() -> None:
     text = resolved_yaml(None)
-    assert "max_voxels: 20000  # a frame\n" in text
+    assert "max_voxels: 20000  # a frame, in training alone\n" in text
     assert "# How points become voxels.\nvoxels:\n" in text
     assert "# Share of a new batch in the running statistics of BatchNorm." in text  # above the setting in the source
     assert "  - name: Car  # one of KITTI's types" in text
@@ -100,8 +100,7 @@ def published() -> dict[str, Any]:
             "anchor_yaws": (0.0, 2 * quarter_turn), "positive_iou": 0.6, "negative_iou": 0.45,
         },),
         "voxels": {
-            "range": (0, -40, -3, 70.4, 40, 1), "size": (0.05, 0.05, 0.1), "max_points_per_voxel": 5,
-            "max_voxels": 20000,
+            "range": (0, -40, -3, 70.4, 40, 1), "size": (0.05, 0.05, 0.1), "max_voxels": 20000,
         },
         "backbone": {
             "stem_channels": 16, "stem_layers": 2, "stages": ({**stage, "channels": 32, "layers": 2}, stage, stage),

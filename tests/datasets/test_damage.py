@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.datasets.preparation.label_database import load_label_database
 from lidar_ebm.datasets.preparation.prepare import PrepareReport, prepare
 from lidar_ebm.datasets.sample import Sample
@@ -38,7 +38,7 @@ def read_all(root: Path, split: str) -> list[Sample] | InputError:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         try:
-            frames = KittiDataset(root, split, CONFIG)
+            frames = open_samples(root, split, CONFIG)
             return [frames[index] for index in range(len(frames))]
         except InputError as error:
             return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +11,20 @@ import torch
 from torch import Tensor
 
 from lidar_ebm.config.detector import VoxelConfig
-from lidar_ebm.detector.voxelize import voxelize
+from lidar_ebm.detector.voxelize import _said, voxelize
 from lidar_ebm.errors import InputError
 
-CONFIG = VoxelConfig(range=(0, -2, -1, 4, 2, 1), size=(0.5, 0.25, 0.5), max_points_per_voxel=3, max_voxels=40)
+CONFIG = VoxelConfig(range=(0, -2, -1, 4, 2, 1), size=(0.5, 0.25, 0.5), max_voxels=40)
 
 
 def loop_over_points(points: Tensor, batch_index: Tensor, config: VoxelConfig) -> dict[tuple[int, ...], Tensor]:
-    """Mean of each voxel's first points, of each frame's first voxels."""
+    """Mean of each voxel's points."""
     members: dict[tuple[int, ...], list[Tensor]] = {}
     low, size, (depth, height, width) = config.range[:3], config.size, config.grid_shape
     for point, frame in zip(points, batch_index.tolist(), strict=True):
         x, y, z = (int(np.floor((float(point[a]) - low[a]) / size[a])) for a in range(3))
-        if not (0 <= x < width and 0 <= y < height and 0 <= z < depth):
-            continue
-        cell = (frame, z, y, x)
-        if cell not in members:
-            if sum(other[0] == frame for other in members) == config.max_voxels:
-                continue
-            members[cell] = []
-        if len(members[cell]) < config.max_points_per_voxel:
-            members[cell].append(point)
+        if 0 <= x < width and 0 <= y < height and 0 <= z < depth:
+            members.setdefault((frame, z, y, x), []).append(point)
     return {cell: torch.stack(rows).mean(0) for cell, rows in members.items()}
 
 
@@ -41,12 +35,12 @@ def random_points(count: int, batch_size: int) -> tuple[Tensor, Tensor]:
     return points, torch.where(frames == 1, 0, frames)
 
 
-@pytest.mark.parametrize("max_voxels", [40, 20_000])
-@pytest.mark.parametrize("max_points", [1, 3, 100])
-def test_agrees_with_a_loop(max_points: int, max_voxels: int) -> None:
-    config = CONFIG.model_copy(update={"max_points_per_voxel": max_points, "max_voxels": max_voxels})
+@pytest.mark.parametrize("limited", [False, True])
+def test_agrees_with_a_loop(limited: bool) -> None:
+    """A limit that does not bind changes nothing, and without training none does."""
+    config = CONFIG.model_copy(update={"max_voxels": 20_000 if limited else 1})
     points, frames = random_points(1500, 4)
-    voxels = voxelize(points, frames, 4, config)
+    voxels = voxelize(points, frames, 4, config, limited=limited)
     expected = loop_over_points(points, frames, config)
     cells = [tuple(row) for row in voxels.indices.tolist()]
     assert cells == sorted(expected)  # ordered, and the same ones
@@ -55,25 +49,48 @@ def test_agrees_with_a_loop(max_points: int, max_voxels: int) -> None:
     assert (voxels.spatial_shape, voxels.batch_size) == (config.grid_shape, 4)
 
 
-def test_the_order_of_the_points_decides_what_the_limits_keep() -> None:
-    config = CONFIG.model_copy(update={"max_points_per_voxel": 2, "max_voxels": 1})
-    near, far = [0.1, 0.1, 0.1, 0.0], [3.1, 0.1, 0.1, 0.0]
-    points = torch.tensor([far, near, far, far])
-    points[:, 3] = torch.tensor([0.1, 0.2, 0.3, 0.9])
-    voxels = voxelize(points, torch.zeros(4, dtype=torch.int64), 1, config)
-    assert voxels.indices.tolist() == [[0, 2, 8, 6]]
-    torch.testing.assert_close(voxels.features[0, 3], torch.tensor(0.2))  # of 0.1 and 0.3
+@pytest.mark.filterwarnings("ignore:.*are left out in training")
+@pytest.mark.parametrize("limited", [False, True])
+def test_the_order_of_the_points_changes_nothing(limited: bool) -> None:
+    points, frames = random_points(3000, 4)
+    first = voxelize(points, frames, 4, CONFIG, limited=limited)
+    for seed in range(5):
+        order = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
+        other = voxelize(points[order], frames[order], 4, CONFIG, limited=limited)
+        assert torch.equal(other.indices, first.indices)
+        torch.testing.assert_close(other.features, first.features, rtol=1e-6, atol=1e-6)
 
 
+def test_what_the_limit_of_training_keeps_is_spread_evenly_and_said_once() -> None:
+    config = CONFIG.model_copy(update={"max_voxels": 300})
+    points, frames = random_points(20_000, 3)
+    _said.clear()
+    with pytest.warns(UserWarning, match=r"\d\d% of the voxels .* voxels\.max_voxels=300"):
+        few = voxelize(points, frames, 3, config, limited=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        voxelize(points, frames, 3, config, limited=True)
+    every = voxelize(points, frames, 3, config)
+    own = {tuple(row): features for row, features in zip(every.indices.tolist(), every.features, strict=True)}
+    assert few.indices[:, 0].bincount(minlength=3).tolist() == [300, 0, 0]
+    for row, features in zip(few.indices.tolist(), few.features, strict=True):
+        torch.testing.assert_close(own[tuple(row)], features, rtol=1e-6, atol=1e-6)
+    for axis in (1, 2, 3):  # a quarter of the voxels along each axis holds about a quarter of those kept
+        middle = every.indices[:, axis].float().quantile(0.5)
+        share = (few.indices[:, axis] < middle).float().mean() / (every.indices[:, axis] < middle).float().mean()
+        assert 0.8 < float(share) < 1.2
+
+
+@pytest.mark.filterwarnings("ignore:.*are left out in training")
 def test_frames_do_not_depend_on_each_other() -> None:
     points, frames = random_points(800, 4)
-    together = voxelize(points, frames, 4, CONFIG)
+    together = voxelize(points, frames, 4, CONFIG, limited=True)
     for frame in range(4):
         mine = frames == frame
-        alone = voxelize(points[mine], torch.zeros_like(frames[mine]), 1, CONFIG)
+        alone = voxelize(points[mine], torch.zeros_like(frames[mine]), 1, CONFIG, limited=True)
         rows = together.indices[:, 0] == frame
         assert torch.equal(together.indices[rows, 1:], alone.indices[:, 1:])
-        torch.testing.assert_close(together.features[rows], alone.features)
+        torch.testing.assert_close(together.features[rows], alone.features, rtol=1e-6, atol=1e-6)
 
 
 def test_points_out_of_range_and_not_finite_are_left_out() -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.energy.energy_head import EnergyHead
+from lidar_ebm.runs.model import make_energy
 from lidar_ebm.types import Batch, BevFeatures, BevGrid, LabelBatch
 
 
@@ -18,7 +19,7 @@ def make_config(kinds: tuple[str, ...] = ("points",), *overrides: str) -> Config
 
 def make_head(config: Config) -> EnergyHead:
     """With last layers that are not small, so that f is far from flat."""
-    head = EnergyHead(config)
+    head = make_energy(config)
     for energy in (head.bev, head.points):
         if energy is not None:
             torch.nn.init.normal_(energy.head[-1].weight)

@@ -1,9 +1,12 @@
-"""Climbs that are recorded once and replayed on padded sizes, with a recorder that runs on the CPU."""
+"""Refinements that are recorded once and replayed on padded sizes, with a recorder that runs on the CPU."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -12,7 +15,7 @@ from torch import Tensor
 
 from lidar_ebm.energy import captured_refinement
 from lidar_ebm.energy.box_features import BoxContext
-from lidar_ebm.energy.captured_refinement import CapturedClimb, pad
+from lidar_ebm.energy.captured_refinement import CapturedRefinement, pad
 from lidar_ebm.energy.energy_head import EnergyHead
 from lidar_ebm.types import to_device
 from tests.cuda_ops.devices import DEVICES, needs_native
@@ -58,7 +61,9 @@ class Recorder:
         return replay, outputs
 
 
-def make_climb(kinds: tuple[str, ...], device: str = "cpu", *settings: str) -> tuple[EnergyHead, BoxContext, Tensor]:
+def make_refinement(
+    kinds: tuple[str, ...], device: str = "cpu", *settings: str
+) -> tuple[EnergyHead, BoxContext, Tensor]:
     head = make_head(make_config(kinds, "refinement.step_length=1e-3", "refinement.steps=4", *settings)).to(device)
     boxes = BOXES[:3].to(device)
     batch = make_batch(BOXES[:3], [300, 0, 9]).to(device)
@@ -67,11 +72,11 @@ def make_climb(kinds: tuple[str, ...], device: str = "cpu", *settings: str) -> t
 
 
 @pytest.mark.parametrize("kinds", KINDS)
-def test_a_replay_is_the_climb_itself(kinds: tuple[str, ...]) -> None:
+def test_a_replay_is_the_refinement_itself(kinds: tuple[str, ...]) -> None:
     """Other boxes of the same padded size are replayed, a larger number is recorded anew."""
-    head, context, boxes = make_climb(kinds)
+    head, context, boxes = make_refinement(kinds)
     recorder = Recorder()
-    captured = CapturedClimb(recorder)
+    captured = CapturedRefinement(recorder)
     for start in (boxes, boxes + 0.05, boxes - 0.1):
         expected = head.refine(context, start)
         result = captured(lambda c, y: head.refine(c, y), context, start, key=4)
@@ -85,14 +90,14 @@ def test_a_replay_is_the_climb_itself(kinds: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("rule", ["halving", "momentum", "adam"])
-def test_a_replay_climbs_from_every_start(rule: str) -> None:
-    head, context, boxes = make_climb(("bev", "points"), "cpu", *SEVERAL, f"refinement.rule={rule}")
+def test_a_replay_refines_from_every_start(rule: str) -> None:
+    head, context, boxes = make_refinement(("bev", "points"), "cpu", *SEVERAL, f"refinement.rule={rule}")
     recorder = Recorder()
-    captured = CapturedClimb(recorder)
+    captured = CapturedRefinement(recorder)
     for first in (boxes, boxes + 0.05):
         starts = torch.cat([first.unsqueeze(1), first.unsqueeze(1) + head.start_offsets], dim=1)  # [N, 3, 7]
         expected = head.refine(context, first)
-        result = captured(lambda c, y: head._climb(c, y, 4, False), context, starts, key=0)
+        result = captured(lambda c, y: head._ascend(c, y, 4, False), context, starts, key=0)
         torch.testing.assert_close(result.y, expected.y)
         torch.testing.assert_close(result.f, expected.f)
         torch.testing.assert_close(result.f0, expected.f0)
@@ -100,9 +105,9 @@ def test_a_replay_climbs_from_every_start(rule: str) -> None:
 
 
 def test_another_grid_is_recorded_anew() -> None:
-    head, context, boxes = make_climb(("bev",))
+    head, context, boxes = make_refinement(("bev",))
     recorder = Recorder()
-    captured = CapturedClimb(recorder)
+    captured = CapturedRefinement(recorder)
     assert context.bev is not None
     moved = replace(context, bev=replace(context.bev, grid=replace(context.bev.grid, origin=(0.4, -3.6))))
     for own in (context, moved):
@@ -113,11 +118,11 @@ def test_another_grid_is_recorded_anew() -> None:
 
 @needs_native
 def test_a_map_with_a_history_is_not_held() -> None:
-    """Nor is its gradient made: a climb asks for that of the boxes alone."""
-    head, context, boxes = make_climb(("bev",))
+    """Nor is its gradient made: a refinement asks for that of the boxes alone."""
+    head, context, boxes = make_refinement(("bev",))
     assert context.bev is not None
     live = replace(context, bev=replace(context.bev, shared=context.bev.shared.clone().requires_grad_() * 2))
-    captured = CapturedClimb(Recorder())
+    captured = CapturedRefinement(Recorder())
     captured(lambda c, y: head.refine(c, y), live, boxes, key=0)
     ((held, _, _),) = captured._recordings.values()
     assert not any(tensor.requires_grad for tensor in held)
@@ -128,8 +133,8 @@ def test_a_map_with_a_history_is_not_held() -> None:
 
 
 def test_a_result_outlives_the_next_replay() -> None:
-    head, context, boxes = make_climb(("points",))
-    captured = CapturedClimb(Recorder())
+    head, context, boxes = make_refinement(("points",))
+    captured = CapturedRefinement(Recorder())
     first = captured(lambda c, y: head.refine(c, y), context, boxes, key=0)
     before = first.y.clone()
     captured(lambda c, y: head.refine(c, y), context, boxes + 1, key=0)
@@ -152,18 +157,68 @@ def test_padding_has_room_and_changes_nothing(count: int) -> None:
 
 
 def test_old_recordings_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(captured_refinement, "MOST_RECORDINGS", 2)
-    head, context, boxes = make_climb(("points",))
+    monkeypatch.setattr(captured_refinement, "MAXIMUM_RECORDINGS", 2)
+    head, context, boxes = make_refinement(("points",))
     recorder = Recorder()
-    captured = CapturedClimb(recorder)
+    captured = CapturedRefinement(recorder)
     for key in (1, 2, 1, 3, 1, 2):  # 3 drives out 2, then 2 drives out 3
         captured(lambda c, y: head.refine(c, y), context, boxes, key=key)
     assert recorder.recorded == 4
 
 
+def test_threads_get_their_own_results() -> None:
+    """Of one recording, whose memory they share; each result is copied out before the next boxes are copied in."""
+    head, context, boxes = make_refinement(("points",))
+
+    class Slow(Recorder):
+        def __call__(
+            self, function: Callable[[], tuple[Tensor, ...]]
+        ) -> tuple[Callable[[], object], tuple[Tensor, ...]]:
+            replay, outputs = super().__call__(function)
+
+            def slow() -> None:
+                time.sleep(0.02)
+                replay()
+                time.sleep(0.02)
+
+            return slow, outputs
+
+    recorder = Slow()
+    captured = CapturedRefinement(recorder)
+    starts = [boxes + 0.03 * number for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda start: captured(lambda c, y: head.refine(c, y), context, start, key=0), starts))
+    assert recorder.recorded == 1
+    for start, result in zip(starts, results, strict=True):
+        torch.testing.assert_close(result.y, head.refine(context, start).y)
+
+
+def test_recording_copies_and_replays_stand_between_what_the_caller_launches() -> None:
+    """On a GPU the caller's stream waits for them, and they for it."""
+    head, context, boxes = make_refinement(("points",))
+    events: list[str] = []
+
+    @contextmanager
+    def between(device: torch.device) -> Iterator[Callable[[Tensor], Tensor]]:
+        events.append("side waits")
+        yield lambda tensor: (events.append("handed over"), tensor)[1]
+        events.append("caller waits")
+
+    def record(function: Callable[[], tuple[Tensor, ...]]) -> tuple[Callable[[], object], tuple[Tensor, ...]]:
+        events.append("recorded")
+        replay, outputs = Recorder()(function)
+        return lambda: (events.append("replayed"), replay()), outputs
+
+    captured = CapturedRefinement(record, between)
+    for _ in range(2):
+        captured(lambda c, y: head.refine(c, y), context, boxes, key=0)
+    once = ["replayed", *["handed over"] * 3, "caller waits"]
+    assert events == ["side waits", "recorded", *once, "side waits", *once]
+
+
 def test_copies_start_without_recordings() -> None:
-    head, context, boxes = make_climb(("points",))
-    head.captured = CapturedClimb(Recorder())
+    head, context, boxes = make_refinement(("points",))
+    head.captured = CapturedRefinement(Recorder())
     head.captured(lambda c, y: head.refine(c, y), context, boxes, key=0)
     other = copy.deepcopy(head)
     torch.testing.assert_close(other.refine(context, boxes).y, head.refine(context, boxes).y)
@@ -173,10 +228,10 @@ def test_copies_start_without_recordings() -> None:
 @pytest.mark.parametrize("settings", [(), (*SEVERAL, "refinement.rule=adam")])
 @pytest.mark.parametrize("kinds", KINDS)
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_climb_never_waits_and_its_memory_does_not_grow(
+def test_refinement_never_waits_and_its_memory_does_not_grow(
     kinds: tuple[str, ...], device: str, settings: tuple[str, ...]
 ) -> None:
-    head, context, boxes = make_climb(kinds, device, *settings)
+    head, context, boxes = make_refinement(kinds, device, *settings)
     most = []
     for steps in (3, 12):
         with Watch() as watch:
@@ -190,10 +245,10 @@ def test_the_climb_never_waits_and_its_memory_does_not_grow(
 @pytest.mark.parametrize("device", DEVICES[1:])
 @pytest.mark.parametrize("kinds", KINDS)
 @pytest.mark.parametrize("settings", [(), SEVERAL, (*SEVERAL, "refinement.rule=adam")])
-def test_a_cuda_graph_climbs_as_separate_kernels_do(
+def test_a_cuda_graph_refines_as_separate_kernels_do(
     kinds: tuple[str, ...], device: str, settings: tuple[str, ...]
 ) -> None:
-    head, context, boxes = make_climb(kinds, device, *settings)
+    head, context, boxes = make_refinement(kinds, device, *settings)
     expected = head.refine(context, boxes, record=True)  # a recorded trajectory is never captured
     for _ in range(3):
         result = head.refine(context, boxes)

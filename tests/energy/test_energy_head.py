@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lidar_ebm.config.loading import load_config
-from lidar_ebm.energy.energy_head import EnergyHead
 from lidar_ebm.geometry.boxes import wrap_angle
+from lidar_ebm.runs.model import make_energy
 from lidar_ebm.types import Batch, BevFeatures, LabelBatch
 from tests.energy.energy_scenes import car_points, make_batch, make_config, make_head, make_maps
 
@@ -168,7 +168,7 @@ class TestPointEnergy:
     def test_learns_to_refine(self) -> None:
         """Trained on one kind of car, it brings boxes that are off back towards it."""
         config = make_config(("points",), "energy.samples=32", "refinement.step_length=5e-4", "refinement.steps=20")
-        head = EnergyHead(config)
+        head = make_energy(config)
         optimizer = torch.optim.Adam(head.parameters(), lr=5e-3)
         for step in range(150):
             boxes = CAR + torch.randn(8, 7) * torch.tensor([3.0, 3.0, 0.1, 0.3, 0.1, 0.1, 1.0])
@@ -197,7 +197,7 @@ def test_says_which_inputs_it_needs() -> None:
 
 
 def test_published_head_has_the_published_layers() -> None:
-    head = EnergyHead(load_config()).bev
+    head = make_energy(load_config()).bev
     assert head is not None
     assert head.map_layer.in_features + head.shape_layer.in_features == 7200
     sizes = [(layer.in_features, layer.out_features) for layer in (head.map_layer, *head.head[1::2])]

@@ -17,6 +17,7 @@ from lidar_ebm.ebm.noise import GaussianMixtureNoise
 from lidar_ebm.energy.energy_head import EnergyHead
 from lidar_ebm.energy.losses import make_noise
 from lidar_ebm.errors import InputError
+from lidar_ebm.runs.model import make_energy
 from lidar_ebm.types import Batch, BevFeatures, LabelBatch
 from tests.cuda_ops.devices import needs_native
 from tests.energy.energy_scenes import make_batch, make_config, make_head, make_maps
@@ -33,7 +34,7 @@ SMOOTH = ("sm", "dsm")
 def head_for(method: str, kinds: tuple[str, ...], *overrides: str) -> EnergyHead:
     smooth = ["energy.activation=silu"] if method in SMOOTH else []
     settings = [f"energy.training.method={method}", "energy.samples=16", "energy.training.langevin_steps=4"]
-    return EnergyHead(make_config(kinds, *settings, *smooth, "refinement.step_length=1e-3", *overrides))
+    return make_energy(make_config(kinds, *settings, *smooth, "refinement.step_length=1e-3", *overrides))
 
 
 def scene(frames: int = 6) -> tuple[Batch, BevFeatures]:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from cuda_ops.box_overlap.reference import box_iou_3d
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.energy.uncertainty import estimate_uncertainty, knows_flips
-from lidar_ebm.types import Detections
 
 BOXES = torch.tensor([[20.0, -6.0, -0.9, 3.9, 1.6, 1.5, 0.4], [35.0, 9.0, -1.0, 4.3, 1.7, 1.6, 3.1]])
 
@@ -104,14 +104,15 @@ def test_plain_importance_sampling_says_that_it_found_little() -> None:
     assert float(found.effective_samples.max()) < 60
 
 
-def test_no_boxes_are_no_trouble_and_rows_find_their_frame() -> None:
+def test_no_boxes_are_no_trouble() -> None:
     none = estimate_uncertainty(lambda y: y.sum(-1), BOXES[:0], settings(), temperature=1.0)
     assert none.covariance.shape == (0, 7, 7)
     assert none.samples.shape[::2] == (0, 7)
     assert none.expected_iou.shape == (0,)
+
+
+def test_columns_are_what_boxes_take() -> None:
     found = estimate_uncertainty(gaussian_energy, BOXES, settings("uncertainty.rounds=1"), temperature=1.0)
-    plain = Detections(BOXES[1:], torch.ones(1), torch.zeros(1, dtype=torch.int64), torch.ones(1))
-    frame = found.attach(plain, torch.tensor([1]))
-    assert frame.covariance is not None
-    assert torch.equal(frame.covariance, found.covariance[1:])
-    assert frame.flip_probability is None
+    boxes = Boxes(BOXES, ["Car"] * len(BOXES), **found.columns())
+    assert boxes.flip_probability is None
+    assert boxes.select([1]).covariance == pytest.approx(found.covariance[1:].numpy())

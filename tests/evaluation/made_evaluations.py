@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lidar_ebm.evaluation.kitti.matching import recall_thresholds
+from lidar_ebm.evaluation.kitti.protocol import KITTI
 from lidar_ebm.evaluation.paired_result import PairedComparison, PairedDifference
 from lidar_ebm.evaluation.result import RECALLS, Curve, Evaluation, OperatingPoint
 
@@ -40,6 +41,8 @@ def made_evaluation(
         frame_count=3769,
         bands=tuple(made_curve(generator, *key, distance=band) for key in keys for band in bands),
         notes=notes,
+        protocol=KITTI.facts,
+        difficulties=tuple(difficulties),
     )
 
 
@@ -94,6 +97,7 @@ def made_curve(
         label_count=label_count,
         best=_best(thresholds, counts, label_count, generator),
         distance=distance,
+        headline=difficulty == "moderate",
     )
 
 

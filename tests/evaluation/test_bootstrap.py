@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from lidar_ebm.evaluation.bootstrap import draw_frames, frame_counts, resampled_ap
-from lidar_ebm.evaluation.kitti.average_precision import CLASSES, evaluate
 from lidar_ebm.evaluation.kitti.objects import pack_objects
 from lidar_ebm.evaluation.kitti.passes import run_passes
 from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, METRICS
+from lidar_ebm.evaluation.kitti.sources import CLASSES
 from lidar_ebm.evaluation.result import RECALLS
+from lidar_ebm.evaluation.scoring import evaluate
 from tests.evaluation.kitti.random_frames import random_frames
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
-from lidar_ebm.evaluation.kitti.rules import Difficulty
+from lidar_ebm.evaluation.limits import Difficulty
 from lidar_ebm.evaluation.paired import compare_results
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.formats.kitti.files import write_labels
 from lidar_ebm.formats.kitti.label import Label
 from tests.evaluation.kitti.random_frames import random_frames

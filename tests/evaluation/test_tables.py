@@ -325,7 +325,7 @@ def test_scoring_folders_writes_the_figures_asked_for(tmp_path: Path) -> None:
 def test_comparison_shows_before_and_after_with_the_mean_gain(tmp_path: Path) -> None:
     labels, _ = random_frames(60, 23, empty_share=0.0)
     before, after, same = refined(labels, 0.2), refined(labels, 0.05), refined(labels, 0.05)
-    comparison = compare(before, after, name="points")
+    comparison = compare(before, after, class_name="Car", name="points")
     gains = [
         after.ap("Car", metric, difficulty, iou) - before.ap("Car", metric, difficulty, iou)
         for metric in ("3d", "bev")
@@ -336,9 +336,9 @@ def test_comparison_shows_before_and_after_with_the_mean_gain(tmp_path: Path) ->
     assert comparison.mean_gain() == pytest.approx(np.mean(gains))
     assert comparison.mean_gain("3d", "moderate") == pytest.approx(np.mean(gains[1:12:3]))
     assert comparison.mean_gain("3d") > 5.0
-    assert compare(after, same).mean_gain() == 0.0
+    assert compare(after, same, class_name="Car").mean_gain() == 0.0
 
-    text = text_of(comparison_table(comparison, compare(before, same, name="bev")))
+    text = text_of(comparison_table(comparison, compare(before, same, class_name="Car", name="bev")))
     change = comparison.select("3d", "moderate", 0.8)[0]
     assert f"{change.before:.2f} → {change.after:.2f}" in text
     assert f"{comparison.mean_gain('3d', 'moderate'):+.2f}" in text
@@ -356,13 +356,13 @@ def test_comparison_shows_before_and_after_with_the_mean_gain(tmp_path: Path) ->
 def test_comparison_counts_a_class_without_detections_as_zero() -> None:
     labels, _ = random_frames(10, 24, empty_share=0.0)
     nothing = evaluate(labels, [[] for _ in labels], iou=REFINEMENT_OVERLAPS, classes=("Car",))
-    assert all(change.before == 0.0 for change in compare(nothing, refined(labels, 0.0)).changes)
+    assert all(change.before == 0.0 for change in compare(nothing, refined(labels, 0.0), class_name="Car").changes)
 
 
 def test_comparison_of_what_cannot_be_compared_is_refused() -> None:
     labels, _ = random_frames(10, 25, empty_share=0.0)
     evaluation = refined(labels, 0.0)
     with pytest.raises(InputError, match="10 frames before and 9 after"):
-        compare(evaluation, refined(labels[:9], 0.0))
+        compare(evaluation, refined(labels[:9], 0.0), class_name="Car")
     with pytest.raises(InputError, match=r"not evaluated in 3d at overlap 0\.9"):
-        compare(evaluation, evaluation, ious=(0.9,))
+        compare(evaluation, evaluation, class_name="Car", ious=(0.9,))

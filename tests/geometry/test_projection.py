@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.image_size import read_image_size
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels, labels_to_boxes
-from lidar_ebm.formats.kitti.files import read_calibration, read_image_size, read_labels, read_points
+from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points
 from lidar_ebm.formats.kitti.label import Label
 from lidar_ebm.geometry.boxes import corners_3d, points_in_boxes
 from lidar_ebm.geometry.projection import (

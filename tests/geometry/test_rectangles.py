@@ -60,12 +60,12 @@ def test_those_chosen_stand_apart_and_those_left_out_had_to_be(seed: int) -> Non
 @pytest.mark.parametrize("seed", range(4))
 def test_the_first_move_without_a_collision_is_chosen(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    rectangles = random_rectangles(rng, 25)
+    rectangles, fixed = random_rectangles(rng, 25), random_rectangles(rng, 3)
     moves = np.concatenate((rng.normal(0, 1, (25, 6, 2)), rng.uniform(-math.pi / 4, math.pi / 4, (25, 6, 1))), axis=2)
-    chosen = choose_moves(rectangles, moves)
+    chosen = choose_moves(rectangles, moves, fixed)
     places = rectangles.copy()
     for i in range(25):
-        others = [polygon(place) for j, place in enumerate(places) if j != i]
+        others = [polygon(place) for place in (*places[:i], *places[i + 1 :], *fixed)]
         expected = -1
         for attempt, (dx, dy, turn) in enumerate(moves[i]):
             place = rectangles[i] + np.array([dx, dy, 0.0, 0.0, turn])
@@ -79,5 +79,5 @@ def test_the_first_move_without_a_collision_is_chosen(seed: int) -> None:
 def test_no_rectangles_no_choices() -> None:
     none = np.zeros((0, 5))
     assert choose_apart(none, none).shape == (0,)
-    assert choose_moves(none, np.zeros((0, 3, 3))).shape == (0,)
+    assert choose_moves(none, np.zeros((0, 3, 3)), none).shape == (0,)
     assert choose_apart(none, np.array([[0.0, 0.0, 1.0, 1.0, 0.0]])).tolist() == [True]

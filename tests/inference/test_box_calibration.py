@@ -12,12 +12,12 @@ from torch import Tensor
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.inference import box_calibration
 from lidar_ebm.inference.box_calibration import calibrate
 from lidar_ebm.inference.box_matching import MatchedBoxes, match_boxes
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import save_weights
 from lidar_ebm.runs.temperature import read_temperature, temperature_of, write_temperature
 from lidar_ebm.types import Batch, Proposals
@@ -38,7 +38,7 @@ def run(small_config: Config, tmp_path: Path) -> Path:
     """A run that has learnt nothing but proposes boxes all the same."""
     folder = tmp_path / "run"
     save_config(small_config, folder / "config.yaml")
-    save_weights(Detector(small_config), small_config, folder / "model.safetensors")
+    save_weights(Model(small_config), small_config, folder / "model.safetensors")
     return folder
 
 
@@ -46,7 +46,7 @@ def labels_of_temperature(temperature: float, flip_share: float = 0.0) -> Callab
     """In place of `match_boxes`: labels come from a Gaussian, and exp(f) is one of variances as many times smaller."""
     generator = torch.Generator().manual_seed(5)
 
-    def match(detector: Detector, batch: Batch, **_: object) -> MatchedBoxes:
+    def match(detector: Model, batch: Batch, **_: object) -> MatchedBoxes:
         count = 400
         boxes = torch.tensor([20.0, -6.0, -0.9, 3.9, 1.6, 1.5, 3.13]).repeat(count, 1)
         mean = boxes + STDS * torch.randn(count, 7, generator=generator) * 0.5
@@ -69,8 +69,8 @@ def labels_of_temperature(temperature: float, flip_share: float = 0.0) -> Callab
     return match
 
 
-def splits(root: Path, config: Config) -> tuple[Detector, KittiDataset, KittiDataset]:
-    return Detector(config).eval(), KittiDataset(root, "train", config), KittiDataset(root, "val", config)
+def splits(root: Path, config: Config) -> tuple[Model, open_samples, open_samples]:
+    return Model(config).eval(), open_samples(root, "train", config), open_samples(root, "val", config)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
@@ -110,7 +110,7 @@ def test_probabilities_of_flips_are_compared_with_flips(
 def test_matches_are_of_one_class_one_to_one_and_turned_to_the_nearer_heading(
     small_config: Config, simulated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frames = KittiDataset(simulated, "train", small_config)
+    frames = open_samples(simulated, "train", small_config)
     batch = collate([frames[i] for i in range(len(frames))])
     labels, count = batch.boxes, len(batch.boxes.boxes)
     assert count > 2
@@ -124,7 +124,7 @@ def test_matches_are_of_one_class_one_to_one_and_turned_to_the_nearer_heading(
         labels.batch_index.repeat(2),
         batch.batch_size,
     )
-    detector = Detector(small_config).eval()
+    detector = Model(small_config).eval()
     monkeypatch.setattr(detector, "propose", lambda features: proposals)
     found = match_boxes(detector, batch, steps=0)
     # Each label goes to the box of the higher score, and is turned to its heading.
@@ -171,7 +171,7 @@ def test_the_verb_writes_figures_table_picture_and_temperature(
 def test_another_checkpoint_leaves_the_temperature_of_the_finished_weights(
     run: Path, simulated: Path, small_config: Config
 ) -> None:
-    save_weights(Detector(small_config), small_config, run / "checkpoints" / "other.safetensors")
+    save_weights(Model(small_config), small_config, run / "checkpoints" / "other.safetensors")
     found = calibrate_run(run, simulated, iou=0.02, steps=0, frames=3, weights="checkpoints/other.safetensors")
     assert found.frames <= 3
     assert (run / "calibration" / "val" / "calibration.json").is_file()
@@ -204,7 +204,7 @@ def test_bad_input_ends_in_one_message_and_writes_nothing(
 
 
 def test_a_temperature_is_of_its_weights(run: Path, small_config: Config) -> None:
-    model, other = Detector(small_config), Detector(small_config)
+    model, other = Model(small_config), Model(small_config)
     assert read_temperature(run, model) is None
     write_temperature(run, model, 2.5, {"weights": "model.safetensors"})
     assert read_temperature(run, model) == 2.5

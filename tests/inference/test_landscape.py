@@ -9,8 +9,8 @@ import torch
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import crop_to_range
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.datasets.samples import crop_to_range
 from lidar_ebm.energy.box_space import BOX_NAMES
 from lidar_ebm.errors import InputError
 from lidar_ebm.inference.detection import LoadedDetector
@@ -25,7 +25,7 @@ from lidar_ebm.inference.landscape import (
     landscapes,
     unwrapped,
 )
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*how sure the energy is")
 
@@ -38,7 +38,7 @@ def some_points(count: int = 1500) -> np.ndarray:
 @pytest.fixture
 def detector(eager_config: Config, tmp_path: Path) -> LoadedDetector:
     """One that has learnt nothing but proposes boxes all the same."""
-    return LoadedDetector(Detector(eager_config), tmp_path)
+    return LoadedDetector(Model(eager_config), tmp_path)
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def test_values_are_those_of_the_energy_at_the_same_boxes(detector: LoadedDetect
     frame = Sample("a", some_points(), np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
     batch = collate([crop_to_range(frame, detector.config.voxels.range)])
     with torch.no_grad():
-        features = model.encode(batch)
-        proposals = model.propose(features)
+        features = model.detector.encode(batch)
+        proposals = model.detector.propose(features)
         context = model.energy.context(batch, features.bev, proposals.boxes, proposals.batch_index)
         for each in found:
             for piece in slices_of(each):
@@ -208,7 +208,7 @@ def test_a_frame_without_detections_has_no_landscape(tiny_config: Config, tmp_pa
     config = tiny_config.model_copy(
         update={"detection": tiny_config.detection.model_copy(update={"score_threshold": 1.0})}
     )
-    detector = LoadedDetector(Detector(config), tmp_path)
+    detector = LoadedDetector(Model(config), tmp_path)
     assert landscapes(detector, np.zeros((0, 4), np.float32)) == []
     with pytest.raises(InputError, match="nothing was detected"):
         landscape(detector, some_points(10))

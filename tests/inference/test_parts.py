@@ -9,7 +9,7 @@ import torch
 from lidar_ebm.config.config import Config
 from lidar_ebm.errors import OutputError
 from lidar_ebm.inference.parts import Parts
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.types import Batch, LabelBatch
 
 
@@ -24,11 +24,11 @@ def batch() -> Batch:
 
 
 @pytest.fixture
-def detector(tiny_config: Config) -> Detector:
-    return Detector(tiny_config)
+def detector(tiny_config: Config) -> Model:
+    return Model(tiny_config)
 
 
-def test_what_was_written_is_read_bit_by_bit(detector: Detector, batch: Batch, tmp_path: Path) -> None:
+def test_what_was_written_is_read_bit_by_bit(detector: Model, batch: Batch, tmp_path: Path) -> None:
     found = {
         "boxes": torch.randn(3, 7, 4).transpose(1, 2) / 3,  # not contiguous
         "labels": torch.tensor([1, 0, 2]),
@@ -46,7 +46,7 @@ def test_what_was_written_is_read_bit_by_bit(detector: Detector, batch: Batch, t
         torch.testing.assert_close(again[name], tensor, rtol=0, atol=0, equal_nan=True)
 
 
-def test_other_points_and_another_model_have_other_parts(detector: Detector, batch: Batch, tmp_path: Path) -> None:
+def test_other_points_and_another_model_have_other_parts(detector: Model, batch: Batch, tmp_path: Path) -> None:
     parts = Parts(tmp_path, detector, (0, 2))
     parts.write(batch, {"labels": torch.zeros(1)})
     moved = replace(batch, points=batch.points + torch.eye(5, 4) * 1e-6)
@@ -71,7 +71,7 @@ def replace_detection(config: Config, nms_iou: float) -> Config:
     return config.model_copy(update={"detection": config.detection.model_copy(update={"nms_iou": nms_iou})})
 
 
-def test_a_damaged_part_counts_as_none(detector: Detector, batch: Batch, tmp_path: Path) -> None:
+def test_a_damaged_part_counts_as_none(detector: Model, batch: Batch, tmp_path: Path) -> None:
     parts = Parts(tmp_path, detector, (0,))
     parts.write(batch, {"labels": torch.arange(100)})
     (path,) = tmp_path.iterdir()
@@ -81,7 +81,7 @@ def test_a_damaged_part_counts_as_none(detector: Detector, batch: Batch, tmp_pat
         assert parts.read(batch) is None
 
 
-def test_a_part_that_cannot_be_written_says_where(detector: Detector, batch: Batch, tmp_path: Path) -> None:
+def test_a_part_that_cannot_be_written_says_where(detector: Model, batch: Batch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=str(tmp_path / "file")):
         Parts(tmp_path / "file" / "partial", detector, (0,)).write(batch, {"labels": torch.zeros(1)})

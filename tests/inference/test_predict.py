@@ -7,34 +7,36 @@ import numpy as np
 import pytest
 import torch
 
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_labels, write_split
 from lidar_ebm.inference import predict as module
+from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.inference.predict import Predictions, predict, write_results
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.system.processes import Group
 from lidar_ebm.types import Batch, FrameFeatures
 from tests.process_group import run_together
 
 
 @pytest.fixture
-def detector(eager_config: Config) -> Detector:
-    return Detector(eager_config).eval()
+def detector(eager_config: Config) -> Model:
+    return Model(eager_config).eval()
 
 
-def test_one_climb_serves_every_number_of_steps(detector: Detector, simulated: Path, tmp_path: Path) -> None:
-    frames = KittiDataset(simulated, "val", detector.config)
+def test_one_climb_serves_every_number_of_steps(detector: Model, simulated: Path, tmp_path: Path) -> None:
+    frames = open_samples(simulated, "val", detector.config)
     predictions = predict(detector, frames, steps=(0, 1, 3), batch_size=2)
     assert predictions.frame_ids == tuple(frames.frame_id(i) for i in range(len(frames)))
     for steps in (0, 1, 3):
         for index, results in enumerate(predictions.results[steps]):
-            alone = detector.detect(collate([frames[index]]), steps)[0]
+            alone = detect_batch(detector, collate([frames[index]]), steps).after()[0]
             boxes = labels_to_boxes(results, frames.calibration(index))
-            np.testing.assert_allclose(boxes, alone.boxes.numpy().astype(np.float64), atol=1e-3)
+            np.testing.assert_allclose(boxes, alone.boxes, atol=1e-3)
             assert [label.score for label in results] == pytest.approx(alone.scores.tolist(), abs=1e-5)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "999999.txt").write_text("")
@@ -46,30 +48,30 @@ def test_one_climb_serves_every_number_of_steps(detector: Detector, simulated: P
 
 
 @pytest.mark.parametrize("steps", [(), (0, -1)])
-def test_impossible_steps_are_refused(detector: Detector, simulated: Path, steps: tuple[int, ...]) -> None:
+def test_impossible_steps_are_refused(detector: Model, simulated: Path, steps: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="steps"):
-        predict(detector, KittiDataset(simulated, "val", detector.config), steps=steps)
+        predict(detector, open_samples(simulated, "val", detector.config), steps=steps)
 
 
-def test_gradients_are_off(detector: Detector, simulated: Path) -> None:
-    predict(detector, KittiDataset(simulated, "val", detector.config), steps=(1,))
+def test_gradients_are_off(detector: Model, simulated: Path) -> None:
+    predict(detector, open_samples(simulated, "val", detector.config), steps=(1,))
     assert all(parameter.grad is None for parameter in detector.parameters())
     assert torch.is_grad_enabled()
 
 
 @pytest.fixture
-def six(simulated: Path, tmp_path: Path, tiny_config: Config) -> KittiDataset:
+def six(simulated: Path, tmp_path: Path, tiny_config: Config) -> Samples:
     """All six frames in one split."""
     shutil.copytree(simulated, tmp_path / "six")
     write_split(tmp_path / "six" / "ImageSets" / "six.txt", [f"{index:06d}" for index in range(6)])
-    return KittiDataset(tmp_path / "six", "six", tiny_config)
+    return open_samples(tmp_path / "six", "six", tiny_config)
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
 @pytest.mark.parametrize(("batch_size", "between"), [(1, 1), (1, 2), (2, 1), (2, 8), (4, 8)])
 def test_processes_share_the_work_and_find_the_same(
-    detector: Detector,
-    six: KittiDataset,
+    detector: Model,
+    six: Samples,
     size: int,
     batch_size: int,
     between: int,
@@ -78,19 +80,19 @@ def test_processes_share_the_work_and_find_the_same(
     monkeypatch.setattr(module, "BATCHES_BETWEEN_EXCHANGES", between)
     alone = predict(detector, six, steps=(0, 2), batch_size=batch_size)
     seen: list[tuple[str, ...]] = []
-    encode = detector.encode
+    encode = detector.detector.encode
 
     def work(group: Group) -> Predictions:
         return predict(detector, six, steps=(0, 2), batch_size=batch_size, group=group)
 
-    monkeypatch.setattr(detector, "encode", lambda batch: (seen.append(batch.frame_ids), encode(batch))[1])
+    monkeypatch.setattr(detector.detector, "encode", lambda batch: (seen.append(batch.frame_ids), encode(batch))[1])
     for found in run_together(size, work):
         assert found == alone  # every digit
     assert sorted(seen) == [alone.frame_ids[i : i + batch_size] for i in range(0, 6, batch_size)]  # each batch once
 
 
 def test_a_broken_file_in_one_share_ends_all(
-    detector: Detector, six: KittiDataset, monkeypatch: pytest.MonkeyPatch
+    detector: Model, six: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image_size = six.image_size
 
@@ -107,10 +109,10 @@ def test_a_broken_file_in_one_share_ends_all(
 
 
 def test_an_interrupted_call_goes_on_where_it_was(
-    detector: Detector, six: KittiDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    detector: Model, six: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = predict(detector, six, steps=(0, 2), batch_size=2)
-    encode, seen, parts = detector.encode, [], tmp_path / "partial"
+    encode, seen, parts = detector.detector.encode, [], tmp_path / "partial"
 
     def interrupted(batch: Batch) -> FrameFeatures:
         if len(seen) == 2:
@@ -118,12 +120,12 @@ def test_an_interrupted_call_goes_on_where_it_was(
         seen.append(batch.frame_ids)
         return encode(batch)
 
-    monkeypatch.setattr(detector, "encode", interrupted)
+    monkeypatch.setattr(detector.detector, "encode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict(detector, six, steps=(0, 2), batch_size=2, parts=parts)
     assert len(list(parts.iterdir())) == 2
 
     again: list[tuple[str, ...]] = []
-    monkeypatch.setattr(detector, "encode", lambda batch: (again.append(batch.frame_ids), encode(batch))[1])
+    monkeypatch.setattr(detector.detector, "encode", lambda batch: (again.append(batch.frame_ids), encode(batch))[1])
     assert predict(detector, six, steps=(0, 2), batch_size=2, parts=parts) == undisturbed  # every digit
     assert seen + again == [undisturbed.frame_ids[i : i + 2] for i in range(0, 6, 2)]

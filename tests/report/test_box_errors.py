@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.files import write_labels
 from lidar_ebm.report.box_errors import BoxErrors, find_errors
 
 
-def write_moved(frames: KittiDataset, folder: Path, forward: float) -> Path:
+def write_moved(frames: Samples, folder: Path, forward: float) -> Path:
     """Result files that hold the labels, moved along the camera's axis; the nearest label is not found."""
     for index in range(len(frames)):
         cars = [label for label in frames.labels(index) if label.type == "Car"]
@@ -30,7 +31,7 @@ def write_moved(frames: KittiDataset, folder: Path, forward: float) -> Path:
 
 
 def test_labels_meet_their_own_detections(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
-    frames = KittiDataset(simulated, "train", tiny_config)
+    frames = open_samples(simulated, "train", tiny_config)
     before = write_moved(frames, tmp_path / "before", 0.4)
     after = write_moved(frames, tmp_path / "after", 0.0)
     found = find_errors(frames, before, after, class_names=["Car"], most=100)
@@ -47,14 +48,14 @@ def test_labels_meet_their_own_detections(simulated: Path, tiny_config: Config, 
 
 
 def test_some_frames_stand_for_all(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
-    frames = KittiDataset(simulated, "train", tiny_config)
+    frames = open_samples(simulated, "train", tiny_config)
     folder = write_moved(frames, tmp_path / "found", 0.0)
     found = find_errors(frames, folder, folder, class_names=["Car"], most=2)
     assert set(found.frame) <= {0, len(frames) - 1}
 
 
 def test_other_detections_are_refused(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
-    frames = KittiDataset(simulated, "train", tiny_config)
+    frames = open_samples(simulated, "train", tiny_config)
     before = write_moved(frames, tmp_path / "before", 0.0)
     after = Path(shutil.copytree(before, tmp_path / "after"))
     crowded = max(after.glob("*.txt"), key=lambda path: len(path.read_text()))

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.report.contents import gather
 from lidar_ebm.report.frames import spread
@@ -49,7 +49,7 @@ def test_the_page_names_no_other_place(page: Path) -> None:
 
 
 def test_the_frames_are_those_of_the_data_set(page: Path, evaluated: Path, simulated: Path) -> None:
-    frames = KittiDataset(simulated, "val", load_run_config(evaluated))
+    frames = open_samples(simulated, "val", load_run_config(evaluated))
     found = re.findall(r'<script type="application/json" class="frame">(.*?)</script>', page.read_text())
     assert len(found) == len(frames) == 2
     for index, text in enumerate(found):

@@ -10,7 +10,8 @@ import pytest
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels, labels_to_boxes
-from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points, read_split
+from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points
+from lidar_ebm.formats.text_lists import read_names
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.geometry.projection import crop_to_camera_view
 from lidar_ebm.simulation.simulator import SimulationSettings, simulate, simulate_frame, split_frames
@@ -29,9 +30,9 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_layout_and_splits(data_set: Path) -> None:
-    assert read_split(data_set / "ImageSets/train.txt") == ["000000", "000001", "000003", "000004"]
-    assert read_split(data_set / "ImageSets/val.txt") == ["000002", "000005"]
-    assert read_split(data_set / "ImageSets/trainval.txt") == [f"{index:06d}" for index in range(6)]
+    assert read_names(data_set / "ImageSets/train.txt") == ["000000", "000001", "000003", "000004"]
+    assert read_names(data_set / "ImageSets/val.txt") == ["000002", "000005"]
+    assert read_names(data_set / "ImageSets/trainval.txt") == [f"{index:06d}" for index in range(6)]
     for folder, suffix in (("velodyne", "bin"), ("calib", "txt"), ("label_2", "txt")):
         found = sorted(path.name for path in (data_set / "training" / folder).iterdir())
         assert found == [f"{index:06d}.{suffix}" for index in range(6)]

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.detector.sparse_backbone import RowNorm
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.system.synchronised import SynchronisedNorm, process_count, shared_count, synchronise_norms
 from lidar_ebm.types import Batch, LabelBatch
 
@@ -76,14 +76,14 @@ def with_method(config: Config, method: str) -> Config:
 def train(config: Config, batch: Batch, dtype: torch.dtype, steps: int) -> dict[str, Any]:
     """Some steps of plain gradient descent on all losses: mean losses and gradients of each, and the last state."""
     torch.manual_seed(0)
-    detector = synchronise_norms(Detector(config).to(dtype))
+    detector = synchronise_norms(Model(config).to(dtype))
     rank, size = (dist.get_rank(), process_count()) if process_count() > 1 else (0, 1)
     share = batch.batch_size // size
     batch = part_of(in_precision(batch, dtype), rank, size)
     losses, gradients = [], []
     for _ in range(steps):
-        features = detector.encode(batch)
-        terms = detector.detector_losses(batch, features)
+        features = detector.detector.encode(batch)
+        terms = detector.detector.losses(batch, features)
         terms["energy"] = detector.energy.loss(batch, features.bev, seeds=SEEDS[rank * share :][:share])
         detector.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
@@ -174,11 +174,11 @@ def work(rank: int, folder: Path, config: Config, batches: dict[str, Batch]) -> 
 
 def restored(config: Config) -> bool:
     """Whether a synchronised detector takes another's state, copies, and keeps its parameters and their names."""
-    plain = Detector(config)
+    plain = Model(config)
     parameters = list(plain.parameters())
     names = list(plain.state_dict())
     other = copy.deepcopy(synchronise_norms(plain))
-    other.load_state_dict(Detector(config).state_dict())
+    other.load_state_dict(Model(config).state_dict())
     kinds = {type(module) for module in other.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
     same = all(a is b for a, b in zip(parameters, plain.parameters(), strict=True))
     return same and names == list(other.state_dict()) and kinds == {SynchronisedNorm}
@@ -186,7 +186,7 @@ def restored(config: Config) -> bool:
 
 @pytest.fixture(scope="module")
 def batches(simulated: Path, tiny_config: Config) -> dict[str, Batch]:
-    frames = KittiDataset(simulated, "trainval", tiny_config)
+    frames = open_samples(simulated, "trainval", tiny_config)
     usual = collate([frames[index] for index in range(4)])
     return dict(zip(BATCH_CASES, (usual, blank(usual, (2, 3)), blank(usual, (0, 1, 2, 3))), strict=True))
 

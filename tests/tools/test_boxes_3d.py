@@ -5,22 +5,25 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "studies"))
 
 from boxes_3d import GROUPS, Head, Place, RememberingDetector
-from voxel_energy import BEYOND, VoxelAndPointDetector, VoxelDetector, dense, places, sample
+from voxel_energy import BEYOND, dense, places, sample, voxel_model
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.geometry.boxes import corners_3d
+from lidar_ebm.inference.detection import detect_batch
+from lidar_ebm.runs.model import Model
 from lidar_ebm.types import SparseFeatures
 
-KEEPING = ["detection.score_threshold=0", "part_score.score_threshold=0", "detection.max_proposals=8"]
+KEEPING = ["detection.score_threshold=0", "part_score.score_threshold=0", "detection.max_candidates=8"]
 
 
 def test_every_line_is_a_configuration_of_its_own(tmp_path: Path) -> None:
@@ -62,29 +65,29 @@ def test_a_stage_is_read_at_the_places_given() -> None:
     torch.testing.assert_close(found, (where * slope[frame][:, None, None]).sum(dim=-1), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [VoxelDetector, VoxelAndPointDetector])
-def test_a_detector_climbs_on_voxels(simulated: Path, kind: type[VoxelDetector]) -> None:
+@pytest.mark.parametrize("with_points", [False, True])
+def test_boxes_are_refined_on_voxels(simulated: Path, with_points: bool) -> None:
     config = load_config("demo", KEEPING)
-    frames = KittiDataset(simulated, "train", config)
+    frames = open_samples(simulated, "train", config)
     torch.manual_seed(0)
-    detector = kind(config).eval()
+    detector = voxel_model(config, with_points=with_points).eval()
     torch.nn.init.normal_(detector.energy.voxels[-1].weight)
-    before, after = detector.detect_before_after(collate([frames[0], frames[1]]), steps=3)
-    for start, end in zip(before, after, strict=True):
+    detected = detect_batch(detector, collate([frames[0], frames[1]]), steps=3)
+    for start, end in zip(detected.before(), detected.after(), strict=True):
         assert len(start.boxes) > 0 and (end.f >= start.f).all()
-        assert not torch.equal(start.boxes, end.boxes)
+        assert not np.array_equal(start.boxes, end.boxes)
 
 
 def test_what_was_looked_at_is_remembered(simulated: Path) -> None:
     config = load_config("demo", KEEPING)
-    frames = KittiDataset(simulated, "train", config)
+    frames = open_samples(simulated, "train", config)
     torch.manual_seed(0)
-    detector = RememberingDetector(config).eval()
+    detector = Model(config, detector=RememberingDetector(config.detector_settings)).eval()
     batches = [collate([frames[0]]), collate([frames[1]])]
-    first = [detector.detect(batch)[0] for batch in batches]
+    first = [detect_batch(detector, batch).after()[0] for batch in batches]
     known = dict(RememberingDetector.looked_at)
-    again = [detector.detect(batch)[0] for batch in batches]
+    again = [detect_batch(detector, batch).after()[0] for batch in batches]
     assert RememberingDetector.looked_at == known and len(known) == 2
     for one, other in zip(first, again, strict=True):
-        torch.testing.assert_close(one.boxes, other.boxes, atol=0, rtol=0)
+        np.testing.assert_array_equal(one.boxes, other.boxes)
     RememberingDetector.looked_at.clear()

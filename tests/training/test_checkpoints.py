@@ -10,15 +10,15 @@ import torch
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.errors import InputError
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_weights, save_weights
 from lidar_ebm.training.checkpoints import Checkpoints
 from lidar_ebm.training.random_states import random_states, restore_random_states
 from lidar_ebm.training.state import Position, TrainingState, restore_optimizer
 
 
-def saved(checkpoints: Checkpoints, config: Config, steps: int, **options: bool) -> Detector:
-    model = Detector(config)
+def saved(checkpoints: Checkpoints, config: Config, steps: int, **options: bool) -> Model:
+    model = Model(config)
     checkpoints.save(model, TrainingState(Position("detector", steps, steps, frames=4)), **options)
     return model
 
@@ -28,7 +28,7 @@ def draws() -> list[float]:
 
 
 def test_everything_round_trips(tiny_config: Config, tmp_path: Path) -> None:
-    model = Detector(tiny_config)
+    model = Model(tiny_config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, betas=(0.8, 0.9))
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
@@ -40,7 +40,7 @@ def test_everything_round_trips(tiny_config: Config, tmp_path: Path) -> None:
     state = TrainingState(position, optimizer.state_dict(), averages, {"scale": 2.0}, (states, others))
     checkpoints = Checkpoints(tmp_path, tiny_config)
     checkpoints.save(model, state)
-    other = Detector(tiny_config)
+    other = Model(tiny_config)
     found = checkpoints.load_newest(other)
     assert found is not None
     assert found.position == position
@@ -70,9 +70,9 @@ def test_the_newest_few_and_the_best_stay(tiny_config: Config, tmp_path: Path) -
         "step_0000000003.safetensors",
         "step_0000000010.safetensors",
     ]
-    other = Detector(tiny_config)
+    other = Model(tiny_config)
     load_weights(other, tiny_config, tmp_path / "best.safetensors")
-    assert torch.equal(other.anchor_head.box.weight, best.anchor_head.box.weight)
+    assert torch.equal(other.detector.anchor_head.box.weight, best.detector.anchor_head.box.weight)
 
 
 def damage(path: Path, how: str) -> None:
@@ -92,12 +92,12 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(how: str, tiny_config
     model = saved(checkpoints, tiny_config, 1)
     saved(checkpoints, tiny_config, 2)
     damage(tmp_path / "step_0000000002.safetensors", how)
-    other = Detector(tiny_config)
+    other = Model(tiny_config)
     with pytest.warns(UserWarning, match=r"step_0000000002\.safetensors: is damaged.*Going on from the checkpoint"):
         state = checkpoints.load_newest(other)
     assert state is not None
     assert state.position.total_step == 1
-    assert torch.equal(other.anchor_head.box.weight, model.anchor_head.box.weight)
+    assert torch.equal(other.detector.anchor_head.box.weight, model.detector.anchor_head.box.weight)
     checkpoints.tidy(1)
     assert [path.name for path in tmp_path.glob("*")] == ["step_0000000001.safetensors"]
     damage(tmp_path / "step_0000000001.safetensors", how)
@@ -106,7 +106,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(how: str, tiny_config
 
 
 def test_files_of_other_kinds_are_refused(tiny_config: Config, tmp_path: Path) -> None:
-    checkpoints, model = Checkpoints(tmp_path, tiny_config), Detector(tiny_config)
+    checkpoints, model = Checkpoints(tmp_path, tiny_config), Model(tiny_config)
     assert checkpoints.load_newest(model) is None
     save_weights(model, tiny_config, tmp_path / "step_0000000001.safetensors")
     with pytest.raises(InputError, match="no state of training"):
@@ -114,11 +114,11 @@ def test_files_of_other_kinds_are_refused(tiny_config: Config, tmp_path: Path) -
 
 
 def test_averaged_weights_are_what_is_read_of_a_checkpoint(tiny_config: Config, tmp_path: Path) -> None:
-    checkpoints, model = Checkpoints(tmp_path, tiny_config), Detector(tiny_config)
-    weight = model.anchor_head.box.weight.detach()
+    checkpoints, model = Checkpoints(tmp_path, tiny_config), Model(tiny_config)
+    weight = model.detector.anchor_head.box.weight.detach()
     state = TrainingState(Position(), ema={"anchor_head.box.weight": weight + 1})
     checkpoints.save(model, replace(state, position=Position(total_step=3)))
-    other = Detector(tiny_config)
+    other = Model(tiny_config)
     load_weights(other, tiny_config, tmp_path / "step_0000000003.safetensors")
-    assert torch.equal(other.anchor_head.box.weight, weight + 1)
-    assert torch.equal(other.anchor_head.box.bias, model.anchor_head.box.bias)
+    assert torch.equal(other.detector.anchor_head.box.weight, weight + 1)
+    assert torch.equal(other.detector.anchor_head.box.bias, model.detector.anchor_head.box.bias)

@@ -9,8 +9,8 @@ import torch
 from safetensors import safe_open
 
 from lidar_ebm.config.config import Config
+from lidar_ebm.detector.detector import Detector
 from lidar_ebm.errors import InputError
-from lidar_ebm.runs.model import Detector
 from lidar_ebm.training.step import Stepper
 from lidar_ebm.workflows.train import train
 
@@ -18,7 +18,7 @@ from lidar_ebm.workflows.train import train
 @pytest.fixture
 def spoilt(monkeypatch: pytest.MonkeyPatch) -> None:
     """The box loss of every third step is no number."""
-    losses, calls = Detector.detector_losses, 0
+    losses, calls = Detector.losses, 0
 
     def spoil(*arguments: object) -> dict[str, torch.Tensor]:
         nonlocal calls
@@ -26,7 +26,7 @@ def spoilt(monkeypatch: pytest.MonkeyPatch) -> None:
         found = losses(*arguments)  # type: ignore[arg-type]
         return found | ({"anchor_box": found["anchor_box"] * float("nan")} if calls % 3 == 0 else {})
 
-    monkeypatch.setattr(Detector, "detector_losses", spoil)
+    monkeypatch.setattr(Detector, "losses", spoil)
 
 
 def with_stage(config: Config, **settings: object) -> Config:

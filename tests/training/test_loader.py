@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.training.loader import TrainingLoader
@@ -35,7 +35,7 @@ def make_loader(
     training = config.training.model_copy(update={"workers": workers})
     config = config.model_copy(update={"training": training})
     return TrainingLoader(
-        KittiDataset(folder, "train", config, cropped=False),
+        open_samples(folder, "train", config, cropped=False),
         config,
         batch_size=batch_size,
         stage="detector",

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.runs.model import Model
 from lidar_ebm.training.processes import Processes
 from lidar_ebm.training.schedule import make_optimizer
-from lidar_ebm.training.stages import DetectorStage, EnergyStage, Stage
+from lidar_ebm.training.stages import DetectorStage, EnergyStage, Stage, Work
 from lidar_ebm.training.state import Position, TrainingState
 from lidar_ebm.training.step import Stepper, frame_seeds, split_batch
 from lidar_ebm.types import Batch
@@ -24,23 +24,30 @@ SEEDS = [3, 1, 4, 1]
 
 @pytest.fixture
 def batch(simulated: Path, tiny_config: Config) -> Batch:
-    frames = KittiDataset(simulated, "train", tiny_config)
+    frames = open_samples(simulated, "train", tiny_config)
     return collate([frames[i] for i in range(4)])
 
 
 def stepper(
-    config: Config, make: Callable[[Detector], Stage], *, accumulation: int = 1, keep_buffers: bool = False
+    config: Config, make: Callable[[Model], Stage], *, accumulation: int = 1, keep_buffers: bool = False
 ) -> Stepper:
     torch.manual_seed(1)
     fabric = Fabric(accelerator="cpu", devices=1, precision=config.training.precision)
     settings = config.training.energy.model_copy(update={"batch_size": 4, "accumulation": accumulation})
     state = TrainingState(Position())
-    stage = make(Detector(config))
+    stage = make(Model(config))
     return Stepper(fabric, Processes(fabric), stage, settings, 10, state, ema_decay=0.0, keep_buffers=keep_buffers)
 
 
 def weights(taken: Stepper) -> dict[str, Tensor]:
-    return {key: value.clone() for key, value in taken.stage.detector.state_dict().items()}
+    return {key: value.clone() for key, value in taken.stage.model.state_dict().items()}
+
+
+def hold_norms(stage: Stage) -> None:
+    """Let batch normalisation use its running statistics."""
+    for module in stage.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 @pytest.mark.parametrize(("method", "accumulation"), [("nce", 2), ("nce", 4), ("dsm", 2), ("learned-nce", 4)])
@@ -60,19 +67,48 @@ def test_accumulated_passes_make_the_whole_batch_s_energy_step(
         torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_a_detector_s_passes_count_alike(tiny_config: Config, batch: Batch) -> None:
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("accumulation", [2, 4])
+def test_accumulated_passes_make_the_whole_batch_s_detector_step(
+    joint: bool, accumulation: int, tiny_config: Config, batch: Batch
+) -> None:
+    """Term by term, with the norms' statistics held: those of a training step are a pass' own."""
+    labels = torch.bincount(batch.boxes.batch_index, minlength=4)
+    assert len(set(labels.tolist())) > 1  # or a mean of means would do
+    weights = {"energy_weight": 1.0}
+    config = tiny_config.model_copy(update={"training": tiny_config.training.model_copy(update=weights)})
+    whole, parts = (
+        stepper(config, lambda detector: DetectorStage(detector, joint=joint), accumulation=count)
+        for count in (1, accumulation)
+    )
+    for each in (whole, parts):
+        hold_norms(each.stage)
+    figures = [each.take(batch, SEEDS) for each in (whole, parts)]
+    assert whole.terms == parts.terms
+    assert len(whole.terms) == 6 + joint
+    torch.testing.assert_close(figures[1], figures[0], rtol=1e-5, atol=1e-9)
+    for one, other in zip(whole.stage.trained(), parts.stage.trained(), strict=True):
+        if one.grad is not None or other.grad is not None:
+            assert one.grad is not None
+            assert other.grad is not None
+            torch.testing.assert_close(other.grad, one.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_counting_before_the_passes_changes_nothing(tiny_config: Config, batch: Batch) -> None:
     taken = stepper(tiny_config, lambda detector: DetectorStage(detector, joint=True), accumulation=2)
-    parts = split_batch(batch, 2)
-    other = stepper(tiny_config, lambda detector: DetectorStage(detector, joint=True))
-    figures = taken.take(batch, SEEDS)
-    for place, name in enumerate(taken.terms):
-        if name == "energy":
-            continue
-        separate = []
-        for part in parts:
-            losses = other.stage.detector.detector_losses(part, other.stage.detector.encode(part))
-            separate.append(losses[name].item())
-        assert float(figures[place]) == pytest.approx(sum(separate) / 2, rel=1e-5)
+    before = weights(taken)
+    counts = taken.stage.counts(Work(batch, SEEDS))
+    assert counts.labels == len(batch.boxes.boxes)
+    assert min(counts.anchors or 0, counts.points or 0, counts.part_boxes or 0) > 0
+    for key, value in weights(taken).items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_one_pass_counts_for_itself(tiny_config: Config, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain step costs no more than its passes."""
+    taken = stepper(tiny_config, lambda detector: DetectorStage(detector, joint=True))
+    monkeypatch.setattr(DetectorStage, "counts", None)
+    assert float(taken.take(batch, SEEDS)[-1]) == 0
 
 
 def test_a_split_batch_is_the_batch(batch: Batch) -> None:

@@ -8,26 +8,25 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from lidar_ebm.types import Detections
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import draw_bev
 from lidar_ebm.visualization.uncertainty_plot import draw_uncertainty, plot_uncertainty
 from tests.visualization.test_bev_plot import NO_POINTS, has_color, random_boxes, random_points, read_picture
 
 
-def detections(count: int) -> Detections:
+def detections(count: int) -> Boxes:
     boxes = torch.from_numpy(random_boxes(count)).float()
     stds = torch.tensor([0.5, 0.3, 0.1, 0.4, 0.1, 0.1, 0.05])
-    return Detections(
+    return Boxes(
         boxes,
+        ["Car"] * count,
         torch.linspace(0, 1, count),
-        torch.zeros(count, dtype=torch.int64),
-        torch.zeros(count),
-        torch.diag(stds**2).expand(count, 7, 7),
-        None,
-        torch.linspace(0.4, 0.9, count),
-        boxes.unsqueeze(1) + stds * torch.randn(count, 8, 7),
-        torch.full((count,), 100.0),
+        f=torch.zeros(count),
+        covariance=torch.diag(stds**2).expand(count, 7, 7),
+        expected_iou=torch.linspace(0.4, 0.9, count),
+        samples=boxes.unsqueeze(1) + stds * torch.randn(count, 8, 7),
+        effective_samples=torch.full((count,), 100.0),
     )
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,16 @@ import torch
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
+from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
-from lidar_ebm.formats.kitti.files import read_split, write_split
+from lidar_ebm.evaluation.scoring import evaluate
+from lidar_ebm.formats.kitti.files import read_labels, read_split, write_labels, write_split
+from lidar_ebm.inference.predict import predicted_labels
 from lidar_ebm.runs.model import Detector
 from lidar_ebm.runs.run import load_run, save_weights
 from lidar_ebm.runs.temperature import weights_digest
+from lidar_ebm.system.processes import Group
+from lidar_ebm.training.validation import validation_ap
 from lidar_ebm.workflows.evaluate import evaluate_run
 from lidar_ebm.workflows.plot import plot_run
 
@@ -29,7 +34,7 @@ METRICS = "step,epoch,stage,loss,anchor_box\n10,0,detector,2.0,1.0\n20,1,detecto
 def make_run(config: Config, folder: Path) -> Path:
     """A run that has learnt nothing."""
     save_config(config, folder / "config.yaml")
-    save_weights(Detector(config), config, folder / "model.safetensors")
+    save_weights(Model(config), config, folder / "model.safetensors")
     (folder / "metrics.csv").write_text(METRICS)
     return folder
 
@@ -39,7 +44,7 @@ def hollow(simulated: Path, tmp_path: Path) -> Path:
     """A data set whose last validation frame has no points and no labels."""
     data = tmp_path / "hollow"
     shutil.copytree(simulated, data)
-    name = read_split(data / "ImageSets" / "val.txt")[-1]
+    name = read_names(data / "ImageSets" / "val.txt")[-1]
     (data / "training" / "velodyne" / f"{name}.bin").write_bytes(b"")
     (data / "training" / "label_2" / f"{name}.txt").write_text("")
     return data
@@ -67,6 +72,25 @@ def test_a_detector_that_finds_nothing_is_zero_everywhere(tiny_config: Config, h
     assert all(path.exists() for path in plot_run(run, data=hollow))
 
 
+def test_labels_without_2d_boxes_are_scored_by_distance_and_points(
+    tiny_config: Config, simulated: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "flat"
+    shutil.copytree(simulated, data)
+    for path in (data / "training" / "label_2").glob("*.txt"):
+        write_labels(path, [replace(item, bbox=(0.0, 0.0, 0.0, 0.0)) for item in read_labels(path)])
+    run = make_run(tiny_config, tmp_path / "run")
+    found = evaluate_run(run, data, steps=1)
+    assert "labels have no 2-D box, so difficulty is by distance and points" in found.after.notes[0]
+    labels = predicted_labels(found.predictions, KittiDataset(data, "val", tiny_config), tiny_config.class_names)
+    assert labels.labels.points is not None
+    assert labels.labels.points.max() > 5
+    with pytest.warns(UserWarning, match="validation: .* have no 2-D box"):
+        validation_ap(Detector(tiny_config), KittiDataset(data, "val", tiny_config), Group())
+    shown = evaluate_run(run, simulated, steps=1).after
+    assert not any("2-D box, so" in note for note in shown.notes)
+
+
 def test_pictures_of_a_split_that_was_not_evaluated_are_refused(
     tiny_config: Config, simulated: Path, tmp_path: Path
 ) -> None:
@@ -85,7 +109,9 @@ def every_file(folder: Path) -> dict[str, bytes]:
 KILLED = """
 import sys, threading
 from lidar_ebm.datasets.kitti.dataset import KittiDataset
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
+from lidar_ebm.evaluation.scoring import evaluate
+from lidar_ebm.system.processes import Group
+from lidar_ebm.training.validation import validation_ap
 from lidar_ebm.workflows.evaluate import evaluate_run
 
 read = KittiDataset.__getitem__
@@ -117,8 +143,8 @@ def test_a_killed_evaluation_goes_on_to_the_same_files(
     assert set(every_file(folder)) == {str(path.relative_to(folder)) for path in folder.glob("partial/*.safetensors")}
 
     seen: list[tuple[str, ...]] = []
-    encode = Detector.encode
-    monkeypatch.setattr(Detector, "encode", lambda self, batch: (seen.append(batch.frame_ids), encode(self, batch))[1])
+    encode = Model.encode
+    monkeypatch.setattr(Model, "encode", lambda self, batch: (seen.append(batch.frame_ids), encode(self, batch))[1])
     found = evaluate_run(run, data, split="six", steps=2)
     assert seen == [("000004", "000005")]  # the rest was there
     assert found.predictions == undisturbed.predictions  # every digit

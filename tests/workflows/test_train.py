@@ -13,9 +13,10 @@ from lidar_ebm.config.augmentation import ObjectNoiseConfig, SamplingConfig
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config, save_config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError, OutputError
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.inference.detection import detect_batch
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run
 from lidar_ebm.training import stage_run
 from lidar_ebm.training.stages import EnergyStage
@@ -48,8 +49,8 @@ def test_a_run_folder_is_all_that_is_needed(simulated: Path, tiny_config: Config
     assert all(float(row["seconds_per_step"]) > float(row["data_seconds"]) > 0 for row in rows)
     assert list((run / "tensorboard").glob("events*"))
     detector = load_run(run)
-    frames = KittiDataset(simulated, "val", tiny_config)
-    found = detector.detect(collate([frames[0], frames[1]]))
+    frames = open_samples(simulated, "val", tiny_config)
+    found = detect_batch(detector, collate([frames[0], frames[1]])).after()
     assert len(found) == 2
     with pytest.raises(InputError, match=r"run is there already.*--resume"):
         train(tiny_config, simulated, run)
@@ -68,8 +69,8 @@ def test_the_energy_stage_changes_the_energy_alone(simulated: Path, tiny_config:
 
 
 def test_frozen_batch_norms_stay_in_evaluation_mode(tiny_config: Config) -> None:
-    stage = EnergyStage(Detector(tiny_config)).train()
-    assert stage.detector.energy.training
+    stage = EnergyStage(Model(tiny_config)).train()
+    assert stage.model.energy.training
     norms = [m for m in stage.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
     assert norms
     assert not any(norm.training for norm in norms)
@@ -196,7 +197,7 @@ def test_validation_is_logged_and_chooses_the_best(
     assert all(torch.equal(best[f"model.{key}"], value) for key, value in load_run(run).state_dict().items())
     assert last.keys() <= best.keys()
     detector = load_run(run, weights="checkpoints/best.safetensors")
-    assert torch.equal(detector.anchor_head.box.weight, last["model.anchor_head.box.weight"])
+    assert torch.equal(detector.detector.anchor_head.box.weight, last["model.anchor_head.box.weight"])
 
 
 def test_validation_measures_both_and_changes_nothing(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from lidar_ebm.evaluation.kitti.average_precision import evaluate, evaluate_objects
 from lidar_ebm.evaluation.kitti.objects import pack_objects
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.formats.kitti.files import read_labels
 from lidar_ebm.formats.kitti.label import Label
 from lidar_ebm.system.files import atomic_write
@@ -303,12 +303,12 @@ def reference_curves(labels: Sequence[Sequence[Label]], results: Sequence[Sequen
 
 
 def measure_library(folder: Path, frames: int, runs: int, part: int) -> list[list[str]]:
-    """`evaluate_objects` and `evaluate` in this process, and the other side."""
+    """`evaluate` of packed objects and of labels in this process, and the other side."""
     labels = [read_labels(folder / "label_2" / f"{index:06d}.txt") for index in range(frames)]
     results = [read_labels(folder / "a" / "data" / f"{index:06d}.txt") for index in range(frames)]
     packed = pack_objects(labels, need_scores=False), pack_objects(results, need_scores=True)
-    evaluate_objects(*packed)  # compiles
-    arrays = median_seconds(lambda: evaluate_objects(*packed), runs)
+    evaluate(*packed)  # compiles
+    arrays = median_seconds(lambda: evaluate(*packed), runs)
     objects = median_seconds(lambda: evaluate(labels, results), runs)
 
     few = labels[:part], results[:part]

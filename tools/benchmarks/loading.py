@@ -16,7 +16,7 @@ import torch
 from training_data import add_arguments, prepared_data
 
 from lidar_ebm.config.loading import load_config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase
 from lidar_ebm.training.loader import TrainingLoader
 
@@ -42,7 +42,7 @@ def main() -> None:
 def measure(folder: Path, database: LabelDatabase, name: str, overrides: list[str], epochs: int) -> None:
     """One row of the table for each epoch."""
     config = load_config(name, overrides)
-    frames = KittiDataset(folder, "train", config, cropped=False)
+    frames = open_samples(folder, "train", config, cropped=False)
     batch_size = config.training.detector.batch_size
     loader = TrainingLoader(frames, config, batch_size=batch_size, stage="detector", database=database)
     if config.training.workers == 0:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from cuda_ops.box_sampling.reference import box_grid
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.energy.energy_head import BevEnergy, EnergyHead
+from lidar_ebm.runs.model import make_energy
 from lidar_ebm.types import BevGrid
 
 GRID = BevGrid(origin=(0.2, -39.8), cell_size=(0.4, 0.4), shape=(200, 176))
@@ -17,7 +18,7 @@ CAR = (3.9, 1.6, 1.56)  # m
 
 def published_head(device: torch.device) -> EnergyHead:
     """The energy head at its published size, 7200-1024-1024-1, with an f that is not flat."""
-    head = EnergyHead(load_config("sassd_ebm_car", ["energy.features=[bev]"])).to(device)
+    head = make_energy(load_config("sassd_ebm_car", ["energy.features=[bev]"])).to(device)
     assert head.bev is not None
     last = head.bev.head[-1]
     assert isinstance(last, nn.Linear)

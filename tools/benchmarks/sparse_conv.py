@@ -173,7 +173,7 @@ def measure(settings: Settings) -> list[Comparison]:
     frame = torch.zeros(len(points), dtype=torch.int64)
     voxels = voxelize(torch.from_numpy(points), frame, 1, config.voxels)
     voxels = replace(voxels, features=voxels.features.to(device), indices=voxels.indices.to(device))
-    backbone = SparseBackbone(config).to(device)
+    backbone = SparseBackbone(config.detector_settings).to(device)
     own: Planner = partial(plan_sparse_conv, backend="builtin")
     forward_work, step_work = f"sparse backbone, {name}: forward", f"sparse backbone, {name}: forward and backward"
     rows = []

@@ -25,10 +25,11 @@ from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.config.training import StageTrainingConfig
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset, crop_to_range
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase
+from lidar_ebm.datasets.samples import crop_to_range
 from lidar_ebm.detector.voxelize import voxelize
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.training.augmentation.augment import augment
 from lidar_ebm.training.schedule import make_optimizer
 from lidar_ebm.training.stages import DetectorStage, EnergyStage, Stage
@@ -76,9 +77,9 @@ class Steps:
     def __init__(self, name: str, config: Config, folder: Path, database: LabelDatabase, device: torch.device) -> None:
         self.config, self.database, self.device = config, database, device
         self.settings: StageTrainingConfig = getattr(config.training, name)
-        self.frames = KittiDataset(folder, "train", config, cropped=False)
+        self.frames = open_samples(folder, "train", config, cropped=False)
         torch.manual_seed(config.seed)
-        detector = Detector(config).to(device)
+        detector = Model(config).to(device)
         joint = config.training.mode == "joint"
         self.stage: Stage = DetectorStage(detector, joint) if name == "detector" else EnergyStage(detector)
         self.with_detector, self.with_energy = name == "detector", name == "energy" or joint
@@ -122,19 +123,19 @@ class Steps:
 
     def _losses(self, batch: Batch, watch: Watch) -> dict[str, Tensor]:
         """What the stage's `forward` computes, part by part."""
-        detector, losses = self.stage.detector, {}
+        detector, losses = self.stage.model, {}
         bev = None
         if self.with_detector or detector.energy.needs_bev:
             with nullcontext() if self.with_detector else torch.no_grad():
                 with watch("voxelize"):
                     voxels = voxelize(batch.points, batch.point_batch_index, batch.batch_size, self.config.voxels)
                 with watch("backbone"):
-                    volume = detector.backbone(voxels)
+                    volume = detector.detector.backbone(voxels)
                 with watch("map network"):
-                    bev = detector.bev(volume.dense, volume.occupied)
+                    bev = detector.detector.bev(volume.dense, volume.occupied)
             if self.with_detector:
                 with watch("heads"):
-                    losses = detector.detector_losses(batch, FrameFeatures(voxels, volume.stages, bev))
+                    losses = detector.detector.losses(batch, FrameFeatures(voxels, volume.stages, bev))
         if self.with_energy:
             with watch("energy"):
                 losses["energy"] = detector.energy.loss(batch, bev)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lidar_ebm.datasets.kitti.layout import prepared_folder
+from lidar_ebm.datasets.opening import open_data_set
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.simulation.simulator import simulate
@@ -34,6 +34,7 @@ def prepared_data(data: Path | None, frames: int) -> Iterator[tuple[Path, LabelD
             began = time.perf_counter()
             simulate(folder, frames=frames, val_fraction=0.0)
             print(f"{frames} frames simulated in {time.perf_counter() - began:.0f} s", flush=True)
-        report = prepare(folder)
+        data_set = open_data_set(folder)
+        report = prepare(data_set)
         print(f"{report.made} frames prepared, {report.kept} kept, in {report.seconds:.1f} s", flush=True)
-        yield folder, load_label_database(prepared_folder(folder))
+        yield folder, load_label_database(data_set)

@@ -25,17 +25,19 @@ from matplotlib.figure import Figure
 from study import Row, Study, parser
 from study import run as run_study
 from torch import nn
-from voxel_energy import VoxelAndPointDetector, VoxelDetector
+from voxel_energy import voxel_model
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.energy import NoiseConfig
 from lidar_ebm.config.loading import load_config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.frames import Frames
+from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.samples import Samples
+from lidar_ebm.detector.detector import Detector
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.inference.box_calibration import calibrate
-from lidar_ebm.inference.predict import labels_to_score, predict
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.inference.predict import predict
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run_config, load_weights, model_tensors
 from lidar_ebm.runs.tensor_file import read_tensors, write_tensors
 from lidar_ebm.training.loader import TrainingLoader
@@ -44,6 +46,7 @@ from lidar_ebm.training.stages import EnergyStage, Work
 from lidar_ebm.training.step import frame_seeds
 from lidar_ebm.types import Batch, FrameFeatures, Proposals
 from lidar_ebm.visualization.palette import CYCLE, LABEL_SIZE, new_figure, style_axes
+from lidar_ebm.workflows.scoring import SplitScoring
 from lidar_ebm.workflows.train import DETECTOR_PARTS
 
 OVERLAPS = (0.70, 0.75, 0.80, 0.85)
@@ -75,9 +78,10 @@ class Head:
         """All settings; `prediction` are further ones that training does not depend on."""
         return load_config(place.run / "config.yaml", [*self.overrides, *prediction, f"seed={self.seed}"])
 
-    def detector(self, config: Config, *, remembering: bool) -> Detector:
+    def detector(self, config: Config, *, remembering: bool) -> Model:
         """A detector with this head; one that remembers what it has seen will do for a head that sees no voxels."""
-        return RememberingDetector(config) if remembering else Detector(config)
+        detector = RememberingDetector(config.detector_settings) if remembering else None
+        return Model(config, detector=detector)
 
     def path(self, place: Place) -> Path:
         """Where its weights are kept."""
@@ -108,9 +112,9 @@ class VoxelHead(Head):
 
     kind = ("voxels",)
 
-    def detector(self, config: Config, *, remembering: bool) -> Detector:
+    def detector(self, config: Config, *, remembering: bool) -> Model:
         """A detector with this head; the voxels of many frames would not fit into memory."""
-        return VoxelDetector(config)
+        return voxel_model(config, with_points=False)
 
 
 @dataclass(frozen=True)
@@ -119,14 +123,14 @@ class VoxelAndPointHead(Head):
 
     kind = ("voxels and points",)
 
-    def detector(self, config: Config, *, remembering: bool) -> Detector:
+    def detector(self, config: Config, *, remembering: bool) -> Model:
         """A detector with this head."""
-        return VoxelAndPointDetector(config)
+        return voxel_model(config, with_points=True)
 
 
 @cache
-def _frames(data: Path, run: Path, split: str, *, cropped: bool = True) -> KittiDataset:
-    return KittiDataset(data, split, load_run_config(run), cache=True, cropped=cropped)
+def _frames(data: Path, run: Path, split: str, *, cropped: bool = True) -> Samples:
+    return open_samples(data, split, load_run_config(run), cache=True, cropped=cropped)
 
 
 def train_head(place: Place, head: Head) -> Row:
@@ -160,7 +164,7 @@ def train_head(place: Place, head: Head) -> Row:
             schedule.step()
             tick += 1
     loader.close()
-    weights = {key: value for key, value in model_tensors(stage.detector).items() if key.startswith("model.energy.")}
+    weights = {key: value for key, value in model_tensors(stage.model).items() if key.startswith("model.energy.")}
     write_tensors(head.path(place), weights, {})
     return {"steps": steps, "seconds": used, "loss": float(loss.detach())}
 
@@ -178,11 +182,13 @@ def judge(place: Place, head: Head, prediction: Sequence[str] = ()) -> Row:
     detector.load_state_dict({key.removeprefix("model."): value for key, value in weights.items()}, strict=False)
     frames = _frames(place.data, place.run, "val")
     found = predict(detector.eval(), frames, steps=STEPS, title="Judging")
-    labels, (name, *_) = labels_to_score(found, frames), config.class_names
+    name, *_ = config.class_names
+    assert isinstance(frames.frames, Frames)
+    scoring = SplitScoring.of(frames.frames, [name])
     ap = {}
     for steps in STEPS:
-        scored = evaluate(labels, found.results[steps], classes=[name], iou=OVERLAPS, metrics=["3d"])
-        figures = [scored.ap(name, "3d", "moderate", iou, "R40") for iou in OVERLAPS]
+        scored = scoring.score(found.by_name(steps), iou=OVERLAPS, metrics=("3d",))
+        figures = [scored.ap(name, "3d", scoring.facts.headline, iou, "R40") for iou in OVERLAPS]
         ap[str(steps)] = [float(np.nan_to_num(figure)) for figure in figures]  # nothing found is 0
     if prediction:
         return {"ap": ap}
@@ -193,7 +199,7 @@ def judge(place: Place, head: Head, prediction: Sequence[str] = ()) -> Row:
     return {"ap": ap, "calibration": found_out.as_dict()}
 
 
-def _with_detector(detector: Detector, place: Place) -> Detector:
+def _with_detector(detector: Model, place: Place) -> Model:
     parts = tuple(part for part in DETECTOR_PARTS if getattr(detector, part) is not None)
     load_weights(detector, detector.config, place.run / "model.safetensors", parts=parts)
     return detector

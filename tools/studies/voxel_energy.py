@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lidar_ebm.config.config import Config
+from lidar_ebm.detector.detector import Detector
 from lidar_ebm.energy.box_features import BoxContext
 from lidar_ebm.energy.energy_head import EnergyHead
 from lidar_ebm.energy.wide_linear import WideLinear
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model
 from lidar_ebm.types import Batch, BevFeatures, FrameFeatures, SparseFeatures
 
 GRID = (7, 4, 3)  # places along l, w and h
@@ -76,7 +76,8 @@ class VoxelEnergyHead(EnergyHead):
     """f(x, y) of the stages' features in and around the box, alone or with the raw points' energy added."""
 
     def __init__(self, config: Config, *, with_points: bool) -> None:
-        super().__init__(config)
+        sizes = [item.anchor_size for item in config.classes]
+        super().__init__(config.energy_settings, map_channels=config.bev.channels, sizes=sizes)
         self.with_points = with_points
         channels = sum(stage.channels for stage in config.backbone.stages)
         last = nn.Linear(HIDDEN, 1)
@@ -119,23 +120,17 @@ class VoxelEnergyHead(EnergyHead):
         return f + super().forward(context, boxes) if self.with_points else f
 
 
+def voxel_model(config: Config, *, with_points: bool) -> Model:
+    """A model whose energy is told of the stages."""
+    energy = VoxelEnergyHead(config, with_points=with_points)
+    return Model(config, detector=VoxelDetector(config.detector_settings), energy=energy)
+
+
 class VoxelDetector(Detector):
-    """A detector whose energy is told of the stages."""
-
-    with_points: ClassVar[bool] = False
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.energy = VoxelEnergyHead(config, with_points=self.with_points)
+    """A detector that hands on the stages with the maps."""
 
     def encode(self, batch: Batch) -> FrameFeatures:
         """Points → voxels → sparse features → maps, and the features with the maps."""
         features = super().encode(batch)
         maps = {field.name: getattr(features.bev, field.name) for field in fields(features.bev)}
         return replace(features, bev=VoxelBevFeatures(**maps, stages=features.stages))
-
-
-class VoxelAndPointDetector(VoxelDetector):
-    """The same, with the raw points' energy added."""
-
-    with_points = True

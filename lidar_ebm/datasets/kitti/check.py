@@ -11,14 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from lidar_ebm.datasets.kitti.difficulty import has_image_box
-from lidar_ebm.datasets.kitti.layout import INPUTS, Stamps, input_path, is_file, needed_inputs
+from lidar_ebm.datasets.kitti.layout import INPUTS, input_path, needed_inputs
 from lidar_ebm.datasets.kitti.raw_frame import format_triple, frame_calibration, frame_image_size, has_box, is_sane
 from lidar_ebm.datasets.preparation.findings import ERROR, WARNING, Finding
+from lidar_ebm.datasets.stamps import Stamps, is_file
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.image_size import find_image
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
 from lidar_ebm.formats.kitti.files import parse_labels, read_bytes, read_points
 from lidar_ebm.formats.kitti.label import Label
-from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE
+from lidar_ebm.formats.point_clouds.reflectance import ReflectanceScale
+from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import clip_to_image, project_boxes
 
 # What objects and clouds are within, with room to spare. What is beyond is said, and used all the same.
@@ -42,12 +45,14 @@ class FrameCheck:
     name: str
     inputs: Stamps
     lidar_only: bool
+    scale: ReflectanceScale
     findings: list[Finding] = field(default_factory=list)
     points: np.ndarray | None = None  # [N, 4] float32, finite ones
     points_read: int = 0
     points_checksum: int = 0  # of the file's bytes
     calibration: Calibration | None = None
-    image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE
+    camera: Camera | None = None
+    _image_size: tuple[int, int] | None = None
     labels: list[Label] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)  # of the labels
 
@@ -68,9 +73,13 @@ class FrameCheck:
                     "image_2": self._read_image,
                 }[folder]()
         if self.lidar_only:
-            self.calibration = Calibration.nominal()
+            self.calibration = FIXED_AXES
         elif self.calibration is not None:
             self._judge_calibration(self.calibration)
+            try:
+                self.camera = self.calibration.camera(self._image_size)
+            except InputError as error:
+                self._say(ERROR, "unusable calibrations", "calib", str(error))
 
     def check_kept(self, kept: np.ndarray) -> None:
         """Say where no point [N, 4] is left in the camera's view."""
@@ -96,9 +105,9 @@ class FrameCheck:
             return
         for row in (row for row, count in zip(rows, counts, strict=True) if count == 0):
             self._say_label(WARNING, "boxes without points", row, f"no point lies in this {self.labels[row].type}.")
-        if self.lidar_only or self.calibration is None or not rows:
+        if self.camera is None or not rows:
             return
-        shown = clip_to_image(np.nan_to_num(project_boxes(boxes, self.calibration)), self.image_size)
+        shown = clip_to_image(np.nan_to_num(project_boxes(boxes, self.camera)), self.camera.image_size)
         for row, rectangle in zip(rows, shown, strict=True):
             label = self.labels[row]
             if has_image_box(label) and 0 <= label.truncated <= _JUDGED_TRUNCATION:
@@ -136,9 +145,9 @@ class FrameCheck:
         if origin > _MOST_AT_ORIGIN * self.points_read:
             message = f"{origin} of {self.points_read} points are zeros: a gap in the file, or rays without an echo."
             self._say(WARNING, "points at the sensor itself", "velodyne", message)
-        low, high = (float(bound) for bound in (points[:, 3].min(initial=0), points[:, 3].max(initial=0)))
-        if low < 0 or high > 1:
-            message = f"reflectance from {low:g} to {high:g}; 0 to 1 is expected. Divide it by the sensor's full scale."
+        points[:, 3], clipped = self.scale.apply(points[:, 3])
+        if clipped:
+            message = f"{clipped} reflectances lie outside 0 to {self.scale.full_scale:g}, and are clipped."
             self._say(WARNING, "reflectance out of range", "velodyne", message)
 
     def _read_calibration(self) -> None:
@@ -166,25 +175,26 @@ class FrameCheck:
         focal = (p2[0, 0], p2[1, 1])
         if min(focal) <= 0 or max(focal) > 1.5 * min(focal) or np.abs(p2[2, :3] - (0, 0, 1)).max() > 1e-3:
             odd.append("P2 is not the projection of an upright, unskewed camera.")
-        if not (0 < p2[0, 2] < self.image_size[0] and 0 < p2[1, 2] < self.image_size[1]):
+        size = self._image_size
+        if size is not None and not (0 < p2[0, 2] < size[0] and 0 < p2[1, 2] < size[1]):
             odd.append(f"P2 has its centre at ({p2[0, 2]:g}, {p2[1, 2]:g}), outside of the image.")
         for message in odd:
             self._say(WARNING, "odd calibrations", "calib", message)
 
     def _read_image(self) -> None:
-        path = input_path(self.root, "image_2", self.name)
         try:
-            self.image_size = frame_image_size(self.root, self.name)
-            with path.open("rb") as file:
-                header = file.read(33)
-                file.seek(max(0, (self.inputs[INPUTS.index("image_2")] or (0, 0))[0] - len(_IMAGE_END)))
-                end = file.read()
+            self._image_size = frame_image_size(self.root, self.name)
         except InputError as error:
-            self._say(ERROR, "unreadable images", "image_2", _without_place(error, path))
+            path = find_image(self.root / "training" / "image_2", self.name)
+            self._say(ERROR, "unreadable images", "image_2", str(error).removeprefix(f"{path}: "))
             return
-        except OSError as error:
-            self._say(ERROR, "unreadable images", "image_2", f"cannot be read ({error.strerror}).")
+        path = input_path(self.root, "image_2", self.name)
+        if not path.is_file():  # of another kind, whose end is not looked at
             return
+        with path.open("rb") as file:
+            header = file.read(33)
+            file.seek(max(0, path.stat().st_size - len(_IMAGE_END)))
+            end = file.read()
         if zlib.crc32(header[12:29]).to_bytes(4, "big") != header[29:33]:
             message = "the image's size was damaged (wrong checksum). Copy the file again, or remove it."
             self._say(ERROR, "unreadable images", "image_2", message)
@@ -208,7 +218,7 @@ class FrameCheck:
             if not line.strip():
                 continue
             try:
-                (label,) = parse_labels(line, "line")
+                (label,) = parse_labels(line, "line", types=None)
             except InputError as error:
                 message = str(error).removeprefix("line:1: ")
                 self._say(ERROR, "malformed label lines", "label_2", message, number)
@@ -230,7 +240,8 @@ class FrameCheck:
 
     def _say(self, severity: str, kind: str, folder: str, message: str, line: int | None = None) -> None:
         place = input_path(self.root, folder, self.name).relative_to(self.root).as_posix()
-        self.findings.append(Finding(severity, kind, place if line is None else f"{place}:{line}", message))
+        where = place if line is None else f"{place}:{line}"
+        self.findings.append(Finding(severity, kind, where, message, of_labels=folder == "label_2"))
 
     def _say_label(self, severity: str, kind: str, row: int, message: str) -> None:
         self._say(severity, kind, "label_2", message, self.lines[row])

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import Calibration
-from lidar_ebm.formats.kitti.files import read_calibration, read_image_size
-from lidar_ebm.formats.point_files import read_point_file
-from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE
+from lidar_ebm.formats.image_size import find_image, read_image_size
+from lidar_ebm.formats.kitti.calibration import Calibration, image_size_of
+from lidar_ebm.formats.kitti.dialects import read_calibration_dialect
+from lidar_ebm.formats.point_clouds import ReflectanceScale, read_point_file
+from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import crop_to_camera_view
 
 
@@ -27,33 +28,54 @@ class FrameFile:
     image: Path | None
     labels: Path | None
 
-    def image_size(self) -> tuple[int, int]:
-        """Width and height of the image in pixels; most of KITTI's where there is none.
+    def camera(self) -> Camera | None:
+        """The camera, with the size of the image, or that which P2 tells; None without a calibration.
 
         Raises:
-            InputError: the image is damaged.
-        """
-        return DEFAULT_IMAGE_SIZE if self.image is None else read_image_size(self.image)
-
-    def points_in_view(self) -> np.ndarray:
-        """The points that the camera sees, as labels are of them alone; all where there is no calibration.
-
-        Raises:
-            InputError: the image is damaged.
+            InputError: the image is damaged, or P2 is of no camera.
         """
         if self.calibration is None:
-            return self.points
-        return self.points[np.asarray(crop_to_camera_view(self.points, self.calibration, self.image_size()))]
+            return None
+        return self.calibration.camera(None if self.image is None else read_image_size(self.image))
+
+    def in_view(self) -> np.ndarray | None:
+        """Mask [N] of the points that the camera sees, as labels are of them alone; None without a calibration.
+
+        Raises:
+            InputError: as `camera`.
+        """
+        camera = self.camera()
+        return None if camera is None else crop_to_camera_view(self.points, camera)
+
+    def points_in_view(self) -> np.ndarray:
+        """The points that the camera sees; all where there is no calibration.
+
+        Raises:
+            InputError: as `camera`.
+        """
+        seen = self.in_view()
+        return self.points if seen is None else self.points[seen]
 
 
-def read_frame_file(path: str | Path, *, calibration: str | Path | None = None) -> FrameFile:
+def read_frame_file(
+    path: str | Path,
+    *,
+    calibration: str | Path | None = None,
+    scale: ReflectanceScale | None = None,
+    columns: str | None = None,
+    dtype: str | None = None,
+) -> FrameFile:
     """Read FOLDER/velodyne/NAME.bin, or any other point-cloud file.
 
-    FOLDER/calib/NAME.txt, FOLDER/image_2/NAME.png and FOLDER/label_2/NAME.txt are taken where they are there.
+    FOLDER/calib/NAME.txt, FOLDER/label_2/NAME.txt and an image FOLDER/image_2/NAME of any kind are taken where they are
+    there.
 
     Args:
         path: a .bin, .npy, .pcd or .ply file.
         calibration: another calibration file, or a folder with NAME.txt.
+        scale: full scale of the reflectance; decided by this file alone where None.
+        columns: names of the columns of files that have none.
+        dtype: type of the numbers of a .bin file.
 
     Raises:
         InputError: the points or the calibration cannot be used, or the given calibration is not there.
@@ -68,11 +90,21 @@ def read_frame_file(path: str | Path, *, calibration: str | Path | None = None) 
         known = _existing(folder / "calib" / f"{name}.txt")
     return FrameFile(
         name,
-        read_point_file(path),
-        None if known is None else read_calibration(known, need_headings=True),
-        _existing(folder / "image_2" / f"{name}.png"),
+        read_point_file(path, scale=scale, columns=columns, dtype=dtype),
+        None if known is None else _read_calibration(known),
+        find_image(folder / "image_2", name),
         _existing(folder / "label_2" / f"{name}.txt"),
     )
+
+
+def _read_calibration(path: Path) -> Calibration:
+    calibration = read_calibration_dialect(path)
+    try:
+        _ = calibration.heading_to_lidar  # raises where headings say nothing
+        _ = image_size_of(calibration.p2)  # likewise where P2 is of no camera
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return calibration
 
 
 def check_names(paths: Sequence[str | Path]) -> None:

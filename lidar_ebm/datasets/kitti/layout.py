@@ -13,21 +13,12 @@ clouds are not cropped to a camera's view.
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Sequence
 from pathlib import Path
 
 from lidar_ebm.errors import InputError
 
 INPUTS = ("velodyne", "calib", "label_2", "image_2")
 SUFFIXES = {"velodyne": ".bin", "calib": ".txt", "label_2": ".txt", "image_2": ".png"}
-_NO_FILE = -1  # the size in the stamp of what is there but no file, such as a folder
-
-Stamp = tuple[int, int] | None
-"""Size in bytes and time of the last change in ns of a file; None where there is none."""
-Stamps = tuple[Stamp, ...]
-"""The stamps of a frame's files, in the order of `INPUTS`."""
 
 
 def input_path(root: Path, folder: str, name: str) -> Path:
@@ -38,11 +29,6 @@ def input_path(root: Path, folder: str, name: str) -> Path:
 def split_path(root: Path, split: str) -> Path:
     """The file that lists the frames of a split."""
     return root / "ImageSets" / f"{split}.txt"
-
-
-def prepared_folder(root: Path) -> Path:
-    """Where the prepared frames are."""
-    return root / "prepared"
 
 
 def is_lidar_only(root: Path) -> bool:
@@ -65,23 +51,3 @@ def is_lidar_only(root: Path) -> bool:
 def needed_inputs(lidar_only: bool, with_labels: bool) -> tuple[str, ...]:
     """The folders in which every frame has to have a file."""
     return ("velodyne", *(() if lidar_only else ("calib",)), *(("label_2",) if with_labels else ()))
-
-
-def is_file(found: Stamp) -> bool:
-    """Whether a stamp is that of a file."""
-    return found is not None and found[0] != _NO_FILE
-
-
-def stamp(path: str | os.PathLike[str]) -> Stamp:
-    """Size and time of the last change; the size is -1 for what is there but no file."""
-    try:
-        status = os.stat(path)  # noqa: PTH116  # a Path for each of some ten thousand files takes longer than the disk
-    except OSError:
-        return None
-    return (status.st_size if stat.S_ISREG(status.st_mode) else _NO_FILE), status.st_mtime_ns
-
-
-def stamp_inputs(root: Path, names: Sequence[str]) -> list[Stamps]:
-    """Stamps of the files of each frame."""
-    places = [(f"{root / 'training' / folder}{os.sep}", SUFFIXES[folder]) for folder in INPUTS]
-    return [tuple(stamp(f"{start}{name}{end}") for start, end in places) for name in names]

@@ -9,11 +9,13 @@ import numpy as np
 
 from lidar_ebm.datasets.kitti.layout import input_path
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.image_size import find_image, read_image_size
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
-from lidar_ebm.formats.kitti.files import PathLike, read_calibration, read_image_size
+from lidar_ebm.formats.kitti.dialects import read_calibration_dialect
+from lidar_ebm.formats.kitti.files import PathLike
 from lidar_ebm.formats.kitti.label import Label
-from lidar_ebm.geometry.camera import DEFAULT_IMAGE_SIZE
+from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import crop_to_camera_view
 
 # Beyond this, in m, a number is no place or size of an object but damage, and would overflow float32 later on.
@@ -21,41 +23,56 @@ LARGEST_NUMBER = 1e5
 
 
 def frame_calibration(root: Path, name: str, *, lidar_only: bool) -> Calibration:
-    """The frame's calibration; the nominal one in data without calibrations.
+    """The frame's calibration; the fixed axes of label files in data without calibrations.
 
     Raises:
-        InputError: as `read_calibration`.
+        InputError: as `read_calibration_dialect`; or the camera lies on its side, so that headings say nothing.
     """
     if lidar_only:
-        return Calibration.nominal()
-    return read_calibration(input_path(root, "calib", name), need_headings=True)
+        return FIXED_AXES
+    path = input_path(root, "calib", name)
+    calibration = read_calibration_dialect(path)
+    try:
+        _ = calibration.heading_to_lidar  # raises where there is none
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return calibration
 
 
-def frame_image_size(root: Path, name: str) -> tuple[int, int]:
-    """Width and height of the frame's image in pixels; most of KITTI's where there is no image file.
+def frame_camera(root: Path, name: str, *, lidar_only: bool) -> Camera | None:
+    """The frame's camera, with the size of its image file, or that which P2 tells; None in data without calibrations.
+
+    Raises:
+        InputError: the calibration or the image is damaged, or P2 is of no camera.
+    """
+    if lidar_only:
+        return None
+    calibration = frame_calibration(root, name, lidar_only=False)
+    try:
+        return calibration.camera(frame_image_size(root, name))
+    except InputError as error:
+        if str(error).startswith("P2"):
+            raise InputError(f"{input_path(root, 'calib', name)}: {error}") from error
+        raise
+
+
+def frame_image_size(root: Path, name: str) -> tuple[int, int] | None:
+    """Width and height in pixels of the frame's image, of any kind; None where there is no image file.
 
     Raises:
         InputError: the image is damaged.
     """
-    path = input_path(root, "image_2", name)
-    return read_image_size(path) if path.exists() else DEFAULT_IMAGE_SIZE
+    path = find_image(root / "training" / "image_2", name)
+    return None if path is None else read_image_size(path)
 
 
-def crop_to_view(
-    root: Path, name: str, points: np.ndarray, calibration: Calibration, *, lidar_only: bool
-) -> np.ndarray:
-    """The points [N, 4] that the camera sees; all of them in data without calibrations.
-
-    Raises:
-        InputError: the frame's image is damaged.
-    """
-    if lidar_only:
-        return points
-    return points[np.asarray(crop_to_camera_view(points, calibration, frame_image_size(root, name)))]
+def crop_to_view(points: np.ndarray, camera: Camera | None) -> np.ndarray:
+    """The points [N, 3 + C] that the camera sees; all of them without a camera."""
+    return points if camera is None else points[crop_to_camera_view(points, camera)]
 
 
 def has_box(label: Label) -> bool:
-    """Whether the label has a box in space; its sizes are the placeholder -1 otherwise."""
+    """Tell if the label has a box in space; its sizes are the placeholder -1 otherwise."""
     return min(label.dimensions) > 0
 
 
@@ -79,7 +96,7 @@ def boxes_in_space(labels: Sequence[Label], calibration: Calibration, path: Path
 
 
 def is_sane(label: Label) -> bool:
-    """Whether the numbers of a label's box can be computed with."""
+    """Tell if the numbers of a label's box can be computed with."""
     return max(map(abs, (*label.dimensions, *label.location, label.rotation_y))) <= LARGEST_NUMBER
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 from lidar_ebm.datasets.kitti.layout import split_path
 from lidar_ebm.datasets.preparation.findings import ERROR, WARNING, Finding
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.files import read_bytes
+from lidar_ebm.formats.text_lists import decode_text, is_name
+from lidar_ebm.system.files import read_bytes
 
 _APART = (("train", "val"), ("train", "test"), ("trainval", "test"))  # splits that should have no frame in common
 _SHOWN = 5
@@ -75,19 +75,16 @@ def _check_split(root: Path, split: str) -> tuple[tuple[str, ...], list[Finding]
     place = f"ImageSets/{split}.txt"
     path = split_path(root, split)
     try:
-        text = read_bytes(path).decode("utf-8-sig")
+        text = decode_text(read_bytes(path), path)
     except InputError as error:
         return (), [Finding(ERROR, "unreadable splits", place, str(error).removeprefix(f"{path}: "))]
-    except UnicodeDecodeError as error:
-        message = f"this is no text file (byte {error.start}). Copy it again."
-        return (), [Finding(ERROR, "unreadable splits", place, message)]
     findings = []
     lines: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         name = line.strip()
         if not name:
             continue
-        if not re.fullmatch(r"\w[\w.-]*", name):
+        if not is_name(name):
             message = f"{name!r} is not the name of a frame; give one a line, such as 000012."
             findings.append(Finding(ERROR, "malformed split lines", f"{place}:{number}", message))
         elif name in lines:

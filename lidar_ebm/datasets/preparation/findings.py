@@ -15,6 +15,7 @@ class Finding:
     kind: str  # what all findings of this sort have in common, as a heading
     place: str  # the file, with ":line" where there is one
     message: str
+    of_labels: bool = False  # it is about a label file, so that the frame can be used without labels
 
     @property
     def is_error(self) -> bool:

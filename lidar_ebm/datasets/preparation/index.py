@@ -9,50 +9,50 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lidar_ebm import __version__
-from lidar_ebm.datasets.kitti.layout import Stamps, prepared_folder
 from lidar_ebm.datasets.preparation.prepared_frame import FORMAT, FrameRecord
+from lidar_ebm.datasets.stamps import Stamps
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write
 
 
 @dataclass(frozen=True)
 class Index:
-    """What is known of every frame that was looked at, those that cannot be used among them."""
+    """Records of all frames that were checked, those that cannot be used among them."""
 
     version: str  # of lidar_ebm that wrote it
-    lidar_only: bool
+    kind: str  # of the data set
     frames: Mapping[str, FrameRecord]  # by name
 
 
-def index_path(root: Path) -> Path:
-    """Where the index is."""
-    return prepared_folder(root) / "index.json"
+def index_path(folder: Path) -> Path:
+    """The file that the index stands in."""
+    return folder / "index.json"
 
 
-def write_index(root: Path, lidar_only: bool, records: Sequence[FrameRecord]) -> None:
+def write_index(folder: Path, kind: str, records: Sequence[FrameRecord]) -> None:
     """Write the index; one that says the same is left as it is.
 
     Raises:
         OutputError: the file cannot be written.
     """
     lines = ",\n".join(f"{json.dumps(record.name)}: {json.dumps(record.to_json())}" for record in records)
-    about = f'"format": {FORMAT},\n"lidar_ebm": {json.dumps(__version__)},\n"lidar_only": {json.dumps(lidar_only)}'
-    write_if_changed(index_path(root), f'{{\n{about},\n"frames": {{\n{lines}\n}}\n}}\n')
+    about = f'"format": {FORMAT},\n"lidar_ebm": {json.dumps(__version__)},\n"kind": {json.dumps(kind)}'
+    write_if_changed(index_path(folder), f'{{\n{about},\n"frames": {{\n{lines}\n}}\n}}\n')
 
 
-def read_index(root: Path) -> Index:
-    """Read the index.
+def read_index(folder: Path, root: Path) -> Index:
+    """Read the index in a folder of prepared frames of the data set ROOT.
 
     Raises:
         InputError: it is missing, damaged, or of another format.
     """
-    path = index_path(root)
+    path = index_path(folder)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["format"] != FORMAT:
             raise ValueError(f"written by version {values.get('lidar_ebm')} in another format")
         frames = {str(name): FrameRecord.from_json(name, item) for name, item in values["frames"].items()}
-        return Index(str(values["lidar_ebm"]), bool(values["lidar_only"]), frames)
+        return Index(str(values["lidar_ebm"]), str(values["kind"]), frames)
     except OSError as error:
         reason = error.strerror or "no such file"
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
@@ -61,7 +61,7 @@ def read_index(root: Path) -> Index:
 
 
 def fingerprint(names: Sequence[str], inputs: Sequence[Stamps]) -> str:
-    """What changes as soon as the list of frames or one of their files does."""
+    """Digest that changes as soon as the list of frames or one of their files does."""
     content = json.dumps([FORMAT, *zip(names, inputs, strict=True)])
     return hashlib.sha256(content.encode()).hexdigest()
 

@@ -17,36 +17,37 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from lidar_ebm.datasets.kitti.layout import Stamps, prepared_folder
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.preparation.findings import Finding
+from lidar_ebm.datasets.stamps import Stamps
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.label import KITTI_TYPES
 from lidar_ebm.system.files import atomic_write
 
-FORMAT = 1  # to be raised whenever what a prepared file holds changes
-_READ = ("points", "boxes", "types")  # what a data set reads of a frame; the label database reads the rest
+FORMAT = 2  # to be raised whenever what a prepared file holds changes
+_READ = ("points", "boxes", "names")  # what a data set reads of a frame; the label database reads the rest
 _OBJECTS = ("difficulty", "object_counts", "object_points")
 
 
 @dataclass(frozen=True)
 class FrameRecord:
-    """What is known of a frame without its arrays."""
+    """Facts of a frame without its arrays."""
 
     name: str
     inputs: Stamps  # of the files that it was made of
     points_read: int  # points in its file, those that are not finite among them
-    points_kept: int  # finite ones in the camera's view
+    points_kept: int  # finite ones, in the camera's view if there is one
     points_checksum: int  # of the point cloud's bytes
-    objects: Mapping[str, int]  # labels by type
+    objects: Mapping[str, int]  # labels by class name
+    boxes: int  # labels that have a box in space
     findings: tuple[Finding, ...]
 
     @property
     def failed(self) -> bool:
-        """Whether the frame cannot be used as it is, so that nothing was prepared of it."""
+        """Tell if the frame cannot be used as it is, so that nothing was prepared of it."""
         return any(finding.is_error for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """As what JSON knows; the name is left out."""
+        """Values that JSON can hold; the name is left out."""
         values = asdict(self)
         del values["name"]
         return values
@@ -54,93 +55,124 @@ class FrameRecord:
     @classmethod
     def from_json(cls, name: str, values: Mapping[str, Any]) -> FrameRecord:
         """The inverse of `to_json`. KeyError, TypeError or ValueError where it is no such record."""
-        inputs = tuple(None if item is None else (int(item[0]), int(item[1])) for item in values["inputs"])
+        inputs = tuple(
+            None if item is None else (int(item[0]), int(item[1]), int(item[2])) for item in values["inputs"]
+        )
         findings = tuple(Finding(**item) for item in values["findings"])
         objects = {str(key): int(count) for key, count in values["objects"].items()}
-        read, kept, checksum = (int(values[key]) for key in ("points_read", "points_kept", "points_checksum"))
-        return cls(name, inputs, read, kept, checksum, objects, findings)
+        read, kept, checksum, boxes = (
+            int(values[key]) for key in ("points_read", "points_kept", "points_checksum", "boxes")
+        )
+        return cls(name, inputs, read, kept, checksum, objects, boxes, findings)
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedFrame:
     """A frame as it is prepared, with the boxes of all of its labels that have one in space."""
 
-    points: np.ndarray  # [N, 4] float32: x, y, z (m, LiDAR frame), reflectance; in the camera's view
+    points: np.ndarray  # [N, 3 + C] float32: x, y, z (m, LiDAR frame), channels; in the camera's view, if there is one
+    channels: tuple[str, ...]
     boxes: np.ndarray  # [M, 7] float64, LiDAR frame
-    types: np.ndarray  # [M] uint8, index into KITTI_TYPES
-    difficulty: np.ndarray  # [M] int8: 0 easy, 1 moderate, 2 hard, 3 beyond
+    names: np.ndarray  # [M] str, classes
+    difficulty: np.ndarray  # [M] str, the data set's words
     object_counts: np.ndarray  # [M] int64, points in each box
-    object_points: np.ndarray  # [sum of object_counts, 4] float32: the points of the first box, of the second, …
-
-    def type_names(self) -> list[str]:
-        """The M types by name."""
-        return [KITTI_TYPES[index] for index in self.types]
+    object_points: np.ndarray  # [sum of object_counts, 3 + C] float32: the points of the first box, of the second, …
 
 
-def prepared_path(root: Path, name: str) -> Path:
+def prepared_path(folder: Path, name: str) -> Path:
     """The prepared file of frame `name`."""
-    return prepared_folder(root) / "frames" / f"{name}.safetensors"
+    return folder / "frames" / f"{name}.safetensors"
 
 
-def write_prepared(root: Path, frame: PreparedFrame, record: FrameRecord) -> None:
+def write_prepared(folder: Path, frame: PreparedFrame, record: FrameRecord) -> None:
     """Write a frame's prepared file.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    arrays = {key: np.ascontiguousarray(getattr(frame, key)) for key in (*_READ, *_OBJECTS)}
+    names, name_index = np.unique(frame.names, return_inverse=True)
+    words, word_index = np.unique(frame.difficulty, return_inverse=True)
+    arrays = {
+        "points": frame.points,
+        "boxes": frame.boxes,
+        "names": name_index.astype(np.uint16),
+        "difficulty": word_index.astype(np.uint8),
+        "object_counts": frame.object_counts,
+        "object_points": frame.object_points,
+    }
+    arrays = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
     about = {
         "record": record.to_json(),
+        "channels": list(frame.channels),
+        "names": names.tolist(),
+        "difficulties": words.tolist(),
         "checksum": checksum_of([arrays[key] for key in _READ]),
         "objects_checksum": checksum_of([arrays[key] for key in _OBJECTS]),
     }
-    with atomic_write(prepared_path(root, record.name)) as file:
+    with atomic_write(prepared_path(folder, record.name)) as file:
         file.write(pack_arrays(arrays, about))
 
 
-def read_prepared(root: Path, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, Stamps]:
-    """Points, boxes and types of a frame (as in `PreparedFrame`), and the stamps of what they were made of.
+def read_prepared(folder: Path, name: str) -> tuple[np.ndarray, tuple[str, ...], Boxes, Stamps]:
+    """Points [N, 3 + C] and their channels, boxes of a frame, and the stamps of what they were made of.
 
     Raises:
         InputError: the file is missing, damaged, or of another format.
     """
-    (points, boxes, types), record = _read(root, name, _READ, "checksum")
-    return points, boxes, types, record.inputs
+    (points, boxes, name_index), about, record = _read(folder, name, _READ, "checksum")
+    try:
+        return points, tuple(about["channels"]), Boxes(boxes, _words(about["names"], name_index)), record.inputs
+    except (KeyError, IndexError, TypeError) as error:
+        raise _unusable(folder, name, error) from error
 
 
-def read_objects(root: Path, name: str) -> PreparedFrame:
+def read_objects(folder: Path, name: str) -> PreparedFrame:
     """All arrays of a frame.
 
     Raises:
         InputError: as `read_prepared`.
     """
-    seen, _ = _read(root, name, _READ, "checksum")
-    objects, _ = _read(root, name, _OBJECTS, "objects_checksum")
-    return PreparedFrame(*seen, *objects)
-
-
-def read_record(root: Path, name: str) -> FrameRecord | None:
-    """What is known of a frame from its prepared file, all of which is checked; None if it is missing or damaged."""
+    points, channels, boxes, _ = read_prepared(folder, name)
+    (word_index, counts, object_points), about, _ = _read(folder, name, _OBJECTS, "objects_checksum")
     try:
-        _read(root, name, _OBJECTS, "objects_checksum")
-        return _read(root, name, _READ, "checksum")[1]
+        words = _words(about["difficulties"], word_index)
+    except (KeyError, IndexError, TypeError) as error:
+        raise _unusable(folder, name, error) from error
+    return PreparedFrame(points, channels, boxes.boxes, boxes.names, words, counts, object_points)
+
+
+def read_record(folder: Path, name: str) -> FrameRecord | None:
+    """A frame's record from its prepared file, all of which is checked; None if it is missing or damaged."""
+    try:
+        _read(folder, name, _OBJECTS, "objects_checksum")
+        return _read(folder, name, _READ, "checksum")[2]
     except InputError:
         return None
 
 
-def _read(root: Path, name: str, keys: Sequence[str], checksum: str) -> tuple[list[np.ndarray], FrameRecord]:
-    path = prepared_path(root, name)
+def _words(words: Sequence[str], index: np.ndarray) -> np.ndarray:
+    return np.array(words, dtype=np.str_)[index] if len(index) else np.zeros(0, np.str_)
+
+
+def _unusable(folder: Path, name: str, error: Exception) -> InputError:
+    return InputError(
+        f"{prepared_path(folder, name)}: this prepared frame cannot be used ({error}). Run `lidar-ebm prepare` to make "
+        "it anew."
+    )
+
+
+def _read(
+    folder: Path, name: str, keys: Sequence[str], checksum: str
+) -> tuple[list[np.ndarray], dict[str, Any], FrameRecord]:
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(prepared_path(folder, name), framework="numpy") as file:
             about = unpack_about(file.metadata())
             arrays = [file.get_tensor(key) for key in keys]
         if checksum_of(arrays) != about[checksum]:
             raise ValueError("its content was changed")
-        return arrays, FrameRecord.from_json(name, about["record"])
+        return arrays, about, FrameRecord.from_json(name, about["record"])
     except (AttributeError, OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: this prepared frame cannot be used ({error}). Run `lidar-ebm prepare {root}` to make it anew."
-        ) from error
+        raise _unusable(folder, name, error) from error
 
 
 def pack_arrays(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> bytes:

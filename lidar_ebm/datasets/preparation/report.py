@@ -11,7 +11,6 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from lidar_ebm.datasets.kitti.difficulty import DIFFICULTY_NAMES
 from lidar_ebm.datasets.preparation.findings import Finding
 
 SHOWN = 5  # findings of a kind in a terminal; the file has all of them
@@ -22,17 +21,19 @@ class PrepareReport:
     """What is in a data set, what is wrong with it, and what was done."""
 
     root: Path
+    prepared: Path  # where the prepared frames are
     version: str  # of lidar_ebm
-    lidar_only: bool
+    kind: str  # of the data set
     splits: Mapping[str, int]  # frames by split
     made: int  # frames prepared by this call
     kept: int  # frames that were prepared already
     failed: int  # frames with errors, which cannot be prepared
     points_read: int  # of the prepared frames
     points_kept: int  # of these: in the camera's view
-    objects: Mapping[str, int]  # labels by type, of the prepared frames
-    without_objects: int  # prepared frames with no label but DontCare
-    database: Mapping[str, tuple[int, ...]]  # objects in the label database: type → how many of each difficulty
+    objects: Mapping[str, int]  # labels by class name, of the prepared frames
+    without_objects: int  # prepared frames without a labelled box in space
+    difficulties: tuple[str, ...]  # the data set's words
+    database: Mapping[str, tuple[int, ...]]  # objects in the label database by class: how many of each difficulty
     findings: tuple[Finding, ...]
     seconds: float
 
@@ -79,7 +80,7 @@ def report_table(report: PrepareReport, shown: int = SHOWN) -> Group:
         parts.append(Text(f"{kind} ({len(found)})", style="red" if found[0].is_error else "yellow"))
         parts += [Text(f"  {finding}") for finding in found[:shown]]
         if len(found) > shown:
-            parts.append(Text(f"  … and {len(found) - shown} more in {report.root / 'prepared' / 'report.txt'}"))
+            parts.append(Text(f"  … and {len(found) - shown} more in {report.prepared / 'report.txt'}"))
     parts += [*([Text()] if report.findings else []), Text(_verdict(report), style="red" if report.errors else "green")]
     return Group(*parts)
 
@@ -88,8 +89,7 @@ def _facts(report: PrepareReport) -> Iterator[tuple[str, str]]:
     ready = report.frames - report.failed
     yield "data set", str(report.root)
     yield "checked by", f"lidar-ebm {report.version}"
-    kind = "LiDAR-only: nominal calibration, point clouds not cropped" if report.lidar_only else "LiDAR and camera"
-    yield "kind", kind
+    yield "kind", report.kind
     yield "splits", ", ".join(f"{name} {count:,}" for name, count in report.splits.items()) or "none"
     yield "frames", f"{report.frames:,}, {ready:,} of them prepared, {report.failed:,} with errors"
     if ready:
@@ -98,7 +98,7 @@ def _facts(report: PrepareReport) -> Iterator[tuple[str, str]]:
         yield "labels", ", ".join(f"{name} {count:,}" for name, count in report.objects.items()) or "none"
         yield "frames without objects", f"{report.without_objects:,}"
     for name, counts in report.database.items():
-        levels = ", ".join(f"{level} {count:,}" for level, count in zip(DIFFICULTY_NAMES, counts, strict=True))
+        levels = ", ".join(f"{level} {count:,}" for level, count in zip(report.difficulties, counts, strict=True))
         yield f"label database: {name}", f"{sum(counts):,} ({levels})"
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lidar_ebm.config.config import Config
+from lidar_ebm.config.detector import DetectorSettings
 from lidar_ebm.detector.heads.anchors import (
     IGNORED,
     POSITIVE,
@@ -50,7 +50,7 @@ class AnchorHead(nn.Module):
     anchor_boxes: Tensor
     anchor_labels: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: DetectorSettings) -> None:
         super().__init__()
         self.config = config
         count = anchors_per_cell(config)
@@ -78,19 +78,30 @@ class AnchorHead(nn.Module):
             covered=covered_anchors(bev.occupied, self.config),
         )
 
-    def loss(self, predictions: AnchorPredictions, boxes: LabelBatch) -> dict[str, Tensor]:
+    def count(self, predictions: AnchorPredictions, boxes: LabelBatch) -> int:
+        """Positive anchors of a batch: the count that `loss` divides by."""
+        return len(assign_targets(self.anchors, boxes, predictions.covered, self.config).anchor_index)
+
+    def loss(
+        self, predictions: AnchorPredictions, boxes: LabelBatch, *, count: float | None = None
+    ) -> dict[str, Tensor]:
         """Focal loss of the classes, smooth-L1 of the residuals, cross-entropy of the directions.
 
         Anchors that cover nothing and those between the two IoU thresholds do not count; residuals and directions are
         those of the positives. A batch without a label has a loss too: all of its anchors are background.
 
+        Args:
+            predictions: of the batch.
+            boxes: its labels.
+            count: what the sums are divided by; None for this batch's positives, shared by all processes.
+
         Returns:
-            `anchor_class`, `anchor_box` and `anchor_direction`, each a sum over the batch, divided by the batch's
-            positives (`shared_count`) and weighted by the configuration.
+            `anchor_class`, `anchor_box` and `anchor_direction`, each a sum over the batch, divided by the count and
+            weighted by the configuration.
         """
         settings = self.config.anchor_head
         targets = assign_targets(self.anchors, boxes, predictions.covered, self.config)
-        positives = shared_count(len(targets.anchor_index))
+        positives = shared_count(len(targets.anchor_index)) if count is None else count
         counted = targets.state != IGNORED  # [B, A]
         rows = targets.batch_index, targets.anchor_index
         classes = sigmoid_focal_loss(
@@ -108,10 +119,10 @@ class AnchorHead(nn.Module):
         }
 
     @torch.no_grad()
-    def decode(self, predictions: AnchorPredictions, score_threshold: float, max_proposals: int) -> Proposals:
-        """Boxes of each frame's best anchors: at most `max_proposals`, those that score above `score_threshold`."""
+    def decode(self, predictions: AnchorPredictions, score_threshold: float, count: int) -> Proposals:
+        """Boxes of the best anchors: of each frame and class at most `count`, those that score above the threshold."""
         scores = predictions.logits.float().sigmoid().masked_fill(~predictions.covered, 0.0)  # [B, A]
-        best, index = scores.topk(min(max_proposals, scores.shape[1]), dim=1)  # [B, k]
+        best, index = self._best_of_classes(scores, count)  # [B, k]
         batch_index, rank = torch.nonzero(best > score_threshold, as_tuple=True)  # [N]
         anchor_index = index[batch_index, rank]
         residuals = predictions.residuals[batch_index, anchor_index].float()  # [N, 7]
@@ -126,6 +137,24 @@ class AnchorHead(nn.Module):
             batch_index=batch_index,
             batch_size=len(scores),
         )
+
+    def _best_of_classes(self, scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Of each frame and class the `count` highest of scores [B, A], falling: scores and anchors, [B, k] each."""
+        classes = self.config.classes
+        per_cell = anchors_per_cell(self.config)
+        cells = scores.view(len(scores), -1, per_cell)  # [B, H * W, R]
+        found, first = [], 0
+        for item in classes:
+            yaws = len(item.anchor_yaws)
+            own = cells[:, :, first : first + yaws].flatten(1)
+            best, index = own.topk(min(count, own.shape[1]), dim=1)
+            found.append((best, index // yaws * per_cell + first + index % yaws))
+            first += yaws
+        best, anchors = (torch.cat(column, dim=1) for column in zip(*found, strict=True))
+        if len(classes) > 1:
+            best, order = best.sort(dim=1, descending=True, stable=True)
+            anchors = anchors.gather(1, order)
+        return best, anchors
 
 
 def _per_anchor(output: Tensor, values: int) -> Tensor:

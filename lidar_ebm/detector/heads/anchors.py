@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lidar_ebm.config.config import Config
+from lidar_ebm.config.detector import DetectorSettings
 from lidar_ebm.geometry.boxes import encode_boxes, nearest_axis_aligned_iou, wrap_angle
 from lidar_ebm.types import BevGrid, LabelBatch
 
@@ -40,12 +40,12 @@ class AnchorTargets:
     directions: Tensor  # [P] int64, direction bin of the label
 
 
-def anchors_per_cell(config: Config) -> int:
+def anchors_per_cell(config: DetectorSettings) -> int:
     """How many anchors stand on one cell: the yaws of all classes together."""
     return sum(len(item.anchor_yaws) for item in config.classes)
 
 
-def make_anchors(config: Config) -> Anchors:
+def make_anchors(config: DetectorSettings) -> Anchors:
     """One anchor for every cell of the bird's-eye-view grid, class and yaw of that class.
 
     Returns:
@@ -64,7 +64,7 @@ def make_anchors(config: Config) -> Anchors:
     return Anchors(boxes.view(-1, 7), classes.repeat(height * width))
 
 
-def covered_anchors(occupied: Tensor, config: Config) -> Tensor:
+def covered_anchors(occupied: Tensor, config: DetectorSettings) -> Tensor:
     """Which anchors stand over something: those whose footprint holds the centre of an occupied cell.
 
     The footprint is turned to the nearest axis, as in the IoU that assigns targets. The rest is empty air: such anchors
@@ -110,7 +110,7 @@ def resolve_direction(yaw: Tensor, direction: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def assign_targets(anchors: Anchors, boxes: LabelBatch, covered: Tensor, config: Config) -> AnchorTargets:
+def assign_targets(anchors: Anchors, boxes: LabelBatch, covered: Tensor, config: DetectorSettings) -> AnchorTargets:
     """Compare anchors with the labels of their class by nearest axis-aligned bird's-eye-view IoU.
 
     An anchor is positive from its class's `positive_iou` on, for the label that it overlaps most; background below
@@ -172,7 +172,7 @@ def _match(iou: Tensor, positive_iou: float, negative_iou: float) -> tuple[Tenso
     return label, positive, (best >= negative_iou) & ~positive
 
 
-def _anchors_near(boxes: Tensor, label: int, config: Config) -> Tensor:
+def _anchors_near(boxes: Tensor, label: int, config: DetectorSettings) -> Tensor:
     """Indices of the anchors of one class that can overlap any of `boxes` [m, 7], so that few pairs are compared."""
     x, y = (axis.to(boxes) for axis in _cell_centers(config.bev_grid))
     size = config.classes[label].anchor_size

@@ -11,7 +11,8 @@ import numpy as np
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.objects import Objects, check_objects, objects_from_numbers
 from lidar_ebm.evaluation.kitti.rules import UNKNOWN_ANGLE
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES, Calibration
+from lidar_ebm.formats.kitti.conversion import boxes_to_camera
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,9 +46,7 @@ def pack_frame_boxes(frames: Sequence[FrameBoxes], *, need_scores: bool) -> Obje
         InputError: fields of one frame differ in length or have another shape, a number is NaN or infinite, results
             lack a score, or points are given for some frames only.
     """
-    from lidar_ebm.formats.kitti.conversion import boxes_to_camera  # needs torch, which scoring files does not
-
-    nominal = Calibration.nominal()
+    nominal = FIXED_AXES
     columns = []
     for index, frame in enumerate(frames):
         count = len(frame.types)

@@ -26,7 +26,9 @@ _COLUMNS: dict[str, int | slice] = {
 }
 
 
-def read_objects(paths: Sequence[Path | None], *, need_scores: bool, types: Sequence[str] = KITTI_TYPES) -> Objects:
+def read_objects(
+    paths: Sequence[Path | None], *, need_scores: bool, types: Sequence[str] = KITTI_TYPES, others: bool = False
+) -> Objects:
     """Read one label or result file a frame: what `read_labels` and `pack_objects` give, without an object a line.
 
     Args:
@@ -34,15 +36,18 @@ def read_objects(paths: Sequence[Path | None], *, need_scores: bool, types: Sequ
         need_scores: these are results, each line of which ends with a score. Otherwise scores are read where there are
             any and are NaN elsewhere.
         types: the classes that are known, compared without case.
+        others: other classes may stand there too.
 
     Raises:
         InputError: a file is missing or a line of it malformed, as `read_labels` says it; of several the first.
     """
-    names = tuple(dict.fromkeys(name.lower() for name in types))
+    names = list(dict.fromkeys(name.lower() for name in types))  # grows where other classes are met
     counts, kinds = [], []
     fields: dict[str, list[np.ndarray]] = {field: [] for field in _COLUMNS}
     for chunk, contents in _read_chunks(paths):
-        chunk_counts, chunk_kinds, numbers = _parse_chunk(chunk, contents, names, need_scores, types)
+        chunk_counts, chunk_kinds, numbers = _parse_chunk(
+            chunk, contents, names, need_scores, None if others else types
+        )
         counts.append(chunk_counts)
         kinds.append(chunk_kinds)
         for field, columns in _COLUMNS.items():
@@ -96,11 +101,14 @@ def _read_file(path: Path) -> bytes | None:
 def _parse_chunk(
     paths: Sequence[Path | None],
     contents: Sequence[bytes | None],
-    names: Sequence[str],
+    names: list[str],
     need_scores: bool,
-    types: Sequence[str],
+    types: Sequence[str] | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Objects of each file `[F]`, and of all these objects the index into `names` [N] and the numbers [N, 15]."""
+    """Objects of each file `[F]`, and of all these objects the index into `names` [N] and the numbers [N, 15].
+
+    Where any class may stand there (`types` is None), new ones are added to `names`, for the files that follow.
+    """
     text = b"".join(part for content in contents for part in (content or b"", b"\n"))
     codes = [name.encode() for name in names]
     counts, kinds, numbers, later = parse_files(
@@ -119,6 +127,7 @@ def _parse_chunk(
     odd_paths = [path for path, is_odd in zip(paths, odd, strict=True) if is_odd and path is not None]
     labels = [read_labels(path, require_score=need_scores, types=types) for path in odd_paths]
     others = pack_objects(labels, need_scores=need_scores, names=[str(path) for path in odd_paths])
+    names += [name for name in others.type_names if name not in names]
     counts[odd] = np.diff(others.offsets)
     from_others = np.repeat(odd, counts)  # [N]
     all_kinds = np.empty(len(from_others), dtype=np.int32)

@@ -23,17 +23,7 @@ def best_operating_point(labels: Objects, detections: Objects, passes: Passes) -
     f1 = 2 * true / np.maximum(2 * true + false + misses, 1)
     whole = np.append(scores[1:] < scores[:-1], True)  # a threshold takes all detections of one score or none
     best = int(np.where(whole, f1, -1.0).argmax())
-    *_, taken = second_pass(
-        labels,
-        detections,
-        passes.rows,
-        passes.label_state,
-        passes.detection_state,
-        passes.excused,
-        passes.pairs,
-        passes.iou,
-        lowest=float(scores[best]),
-    )
+    taken = _taken(labels, detections, passes, float(scores[best]))
     matched = np.flatnonzero((passes.label_state == VALID) & (taken >= 0))
     matched = matched[passes.detection_state[taken[matched]] == VALID]
     return OperatingPoint(
@@ -46,8 +36,28 @@ def best_operating_point(labels: Objects, detections: Objects, passes: Passes) -
     )
 
 
+def _taken(labels: Objects, detections: Objects, passes: Passes, lowest: float) -> np.ndarray:
+    """The detection of each label [L] int64 where those scored below `lowest` do not come in; -1 for none."""
+    if passes.taken is not None:
+        return np.where((passes.taken >= 0) & (detections.scores[passes.taken] >= lowest), passes.taken, -1)
+    *_, taken = second_pass(
+        labels,
+        detections,
+        passes.rows,
+        passes.label_state,
+        passes.detection_state,
+        passes.excused,
+        passes.pairs,
+        passes.iou,
+        lowest=lowest,
+    )
+    return taken
+
+
 def _mean_overlap(passes: Passes, label_rows: np.ndarray, detection_rows: np.ndarray) -> float:
-    """Mean IoU of the pairs (label_rows[k], detection_rows[k])."""
+    """Mean IoU of the pairs (label_rows[k], detection_rows[k]); NaN where matches are not made by it."""
+    if passes.metrics == ("center",):
+        return float("nan")  # its pairs say how far apart centres are
     pairs = passes.pairs
     wanted = np.full(len(passes.label_state), -1, dtype=np.int64)
     wanted[label_rows] = detection_rows

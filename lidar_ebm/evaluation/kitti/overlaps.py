@@ -8,12 +8,12 @@ a rectangle on the ground about itself, as in KITTI's program: to it a DontCare 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
+from lidar_ebm.boxes.overlap import rectangle_intersection
 from lidar_ebm.evaluation.kitti.objects import Objects
 
 IMAGE, GROUND, VOLUME = 0, 1, 2
@@ -69,66 +69,9 @@ def dont_care_shares(labels: Objects, detections: Objects, geometry: int) -> np.
 
 @njit(cache=True, nogil=True)
 def shared_ground_area(a: np.ndarray, b: np.ndarray) -> float:
-    """Area that two boxes (x, y, z, h, w, l, rotation_y) share on the ground.
-
-    In b's frame, where b is [-L, L] x [-W, W], Green's theorem gives the area as the integral of clamp(y, -W, W) along
-    a's boundary over the x within [-L, L]: piecewise linear on each edge, so exact with three trapezoids. No decision
-    between inside and outside is taken, which makes identical and touching boxes ordinary cases.
-    """
-    length_a, width_a, length_b, width_b = abs(a[5]), abs(a[4]), abs(b[5]), abs(b[4])
-    if length_a == 0.0 or width_a == 0.0 or length_b == 0.0 or width_b == 0.0:
-        return 0.0
+    """Area that two boxes (x, y, z, h, w, l, rotation_y) share on the ground."""
     # rotation_y turns x towards -z: with v = -z the plane (x, v) has counter-clockwise angles.
-    offset_x, offset_v = a[0] - b[0], b[2] - a[2]
-    reach = 0.5 * (math.hypot(length_a, width_a) + math.hypot(length_b, width_b))
-    if offset_x * offset_x + offset_v * offset_v > reach * reach:
-        return 0.0
-    cos_b, sin_b = math.cos(b[6]), math.sin(b[6])
-    center_x = cos_b * offset_x + sin_b * offset_v
-    center_y = cos_b * offset_v - sin_b * offset_x
-    cos, sin = math.cos(a[6] - b[6]), math.sin(a[6] - b[6])
-    length_x, length_y = 0.5 * length_a * cos, 0.5 * length_a * sin  # half the length, as a vector
-    width_x, width_y = -0.5 * width_a * sin, 0.5 * width_a * cos  # half the width, as a vector
-    half_length, half_width = 0.5 * length_b, 0.5 * width_b
-    area = 0.0
-    along, across = 1.0, 1.0
-    for _ in range(4):  # corners counter-clockwise: (+, +), (-, +), (-, -), (+, -)
-        x0 = center_x + along * length_x + across * width_x
-        y0 = center_y + along * length_y + across * width_y
-        along, across = -across, along
-        x1 = center_x + along * length_x + across * width_x
-        y1 = center_y + along * length_y + across * width_y
-        area -= _strip_integral(x0, y0, x1, y1, half_length, half_width)
-    smaller = min(length_a * width_a, length_b * width_b)
-    return min(max(area, 0.0), smaller)
-
-
-@njit(cache=True, nogil=True)
-def _strip_integral(x0: float, y0: float, x1: float, y1: float, half_length: float, half_width: float) -> float:
-    """Integral of clamp(y, -W, W) dx along the edge from (x0, y0) to (x1, y1), for x within [-L, L]."""
-    dx, dy = x1 - x0, y1 - y0
-    if dx == 0.0:
-        return 0.0
-    t0 = min(max((-half_length - x0) / dx, 0.0), 1.0)
-    t1 = min(max((half_length - x0) / dx, 0.0), 1.0)
-    if t0 > t1:
-        t0, t1 = t1, t0
-    if t0 == t1:
-        return 0.0
-    from_y, to_y = y0 + t0 * dy, y0 + t1 * dy
-    change = to_y - from_y
-    s0 = s1 = 0.0
-    if change != 0.0:
-        s0 = min(max((-half_width - from_y) / change, 0.0), 1.0)
-        s1 = min(max((half_width - from_y) / change, 0.0), 1.0)
-        if s0 > s1:
-            s0, s1 = s1, s0
-    a = min(max(from_y, -half_width), half_width)
-    b = min(max(from_y + s0 * change, -half_width), half_width)
-    c = min(max(from_y + s1 * change, -half_width), half_width)
-    d = min(max(to_y, -half_width), half_width)
-    mean = 0.5 * (s0 * (a + b) + (s1 - s0) * (b + c) + (1.0 - s1) * (c + d))
-    return mean * (t1 - t0) * dx
+    return rectangle_intersection(a[0] - b[0], b[2] - a[2], abs(a[5]), abs(a[4]), a[6], abs(b[5]), abs(b[4]), b[6])
 
 
 @njit(cache=True, nogil=True)

@@ -15,7 +15,8 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti import matching, rules
 from lidar_ebm.evaluation.kitti.objects import Objects
 from lidar_ebm.evaluation.kitti.overlaps import GEOMETRIES, Pairs, dont_care_shares, find_pairs
-from lidar_ebm.evaluation.kitti.rules import METRICS, Difficulty, Overlaps, required_overlaps
+from lidar_ebm.evaluation.kitti.rules import METRICS, required_overlaps
+from lidar_ebm.evaluation.limits import Difficulty, Overlaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,7 @@ class Passes:
     false_change: np.ndarray  # [E] int8, the false positives
     miss_change: np.ndarray  # [E] int8, the misses
     similarity_change: np.ndarray  # [E] float64, the orientation similarity summed over the true positives
+    taken: np.ndarray | None = None  # [L] int64, where it is the same at every threshold: each label's detection, or -1
 
     @property
     def label_count(self) -> int:
@@ -90,20 +92,40 @@ def _run_geometry(
             detection_state = rules.detection_states(detections, name, difficulty)
             beyond = rules.is_beyond(detections, difficulty)
             for iou in sorted({value for values in overlaps.values() for value in values}):
-                matched = (label_state, detection_state, (dont_care > iou) | beyond, pairs)
-                found = matching.first_pass(
-                    *matched[:2], detections.scores, pairs.offsets, pairs.detection, pairs.overlap, iou
-                )
-                *changes, _ = second_pass(labels, detections, order, *matched, iou)
-                yield Passes(
+                yield match_pairs(
+                    labels,
+                    detections,
+                    order,
                     name,
                     tuple(metric for metric, values in overlaps.items() if iou in values),
                     iou,
                     difficulty,
-                    *matched,
-                    found[np.argsort(-detections.scores[found], kind="stable")],
-                    *changes,
+                    label_state,
+                    detection_state,
+                    (dont_care > iou) | beyond,
+                    pairs,
                 )
+
+
+def match_pairs(
+    labels: Objects,
+    detections: Objects,
+    order: np.ndarray,
+    class_name: str,
+    metrics: tuple[str, ...],
+    iou: float,
+    difficulty: Difficulty,
+    label_state: np.ndarray,
+    detection_state: np.ndarray,
+    excused: np.ndarray,
+    pairs: Pairs,
+) -> Passes:
+    """Both passes at one overlap; `order` [D]: rows of detections by falling score, the others as in `Passes`."""
+    matched = (label_state, detection_state, excused, pairs)
+    found = matching.first_pass(*matched[:2], detections.scores, pairs.offsets, pairs.detection, pairs.overlap, iou)
+    *changes, _ = second_pass(labels, detections, order, *matched, iou)
+    by_score = np.argsort(-detections.scores[found], kind="stable")
+    return Passes(class_name, metrics, iou, difficulty, *matched, found[by_score], *changes)
 
 
 def second_pass(

@@ -13,7 +13,7 @@ from numba import njit
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.objects import Objects
 from lidar_ebm.evaluation.kitti.rules import UNKNOWN_ANGLE, UNKNOWN_LOCATION
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES
 from lidar_ebm.formats.kitti.files import read_calibration, read_points
 from lidar_ebm.system.files import file_kind
 from lidar_ebm.system.progress import progress_bar
@@ -46,7 +46,7 @@ def count_label_points(
     _check_files([Path(velodyne_folder) / f"{name}.bin" for name, _ in frames], "the labels' points are to be counted")
     if calib_folder is not None:
         _check_files([Path(calib_folder) / f"{name}.txt" for name, _ in frames], "they say where the LiDAR stands")
-    nominal = Calibration.nominal()
+    nominal = FIXED_AXES
     with progress_bar("Counting points", len(frames)) as bar:
         for name, rows in frames:
             calibration = nominal if calib_folder is None else read_calibration(Path(calib_folder) / f"{name}.txt")

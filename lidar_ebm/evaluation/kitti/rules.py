@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,33 +12,12 @@ from lidar_ebm.datasets.kitti.difficulty import DIFFICULTY_NAMES, IMAGE_LIMITS, 
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.matching import ABSENT, IGNORED, VALID
 from lidar_ebm.evaluation.kitti.objects import Objects
+from lidar_ebm.evaluation.limits import Difficulty, Overlaps
+
+if TYPE_CHECKING:
+    from lidar_ebm.evaluation.protocol import Loaded
 
 METRICS = ("2d", "aos", "bev", "3d")
-
-
-@dataclass(frozen=True)
-class Difficulty:
-    """Limits within which a label counts; beyond any of them it is ignored. Where none is given there is none."""
-
-    name: str
-    max_occluded: float = math.inf
-    max_truncated: float = math.inf
-    min_height: float = 0.0  # of the 2-D box, pixels; detections of any class have to reach it too
-    min_distance: float = 0.0  # m, horizontal, from the camera
-    max_distance: float = math.inf  # m; detections from there on are no false positives, nor those before min_distance
-    min_points: int = 0  # LiDAR points in the box
-    band: tuple[float, float] | None = None  # m, [from, to): narrowed to it, for figures by distance
-
-    def __str__(self) -> str:
-        limits = (
-            (self.max_occluded < math.inf, f"occluded ≤ {self.max_occluded:g}"),
-            (self.max_truncated < math.inf, f"truncated ≤ {self.max_truncated:g}"),
-            (self.min_height > 0, f"height ≥ {self.min_height:g} px"),
-            (self.min_distance > 0, f"distance ≥ {self.min_distance:g} m"),
-            (self.max_distance < math.inf, f"distance < {self.max_distance:g} m"),
-            (self.min_points > 0, f"points ≥ {self.min_points}"),
-        )
-        return f"{self.name}: {', '.join(text for given, text in limits if given) or 'no limits'}"
 
 
 DIFFICULTIES = tuple(
@@ -55,9 +32,6 @@ LIDAR_DIFFICULTIES = tuple(
 UNKNOWN_ANGLE, UNKNOWN_LOCATION = -10.0, -1000.0  # how label and result files say so
 
 NEIGHBOURS = {"car": "van", "pedestrian": "person_sitting"}
-
-OverlapChoice: TypeAlias = float | Sequence[float]
-Overlaps: TypeAlias = OverlapChoice | Mapping[str, OverlapChoice | Mapping[str, OverlapChoice]]
 
 OFFICIAL_OVERLAPS: Mapping[str, float] = {"Car": 0.7, "Pedestrian": 0.5, "Cyclist": 0.5}
 LOOSE_OVERLAPS: Overlaps = {  # an older table that also circulates
@@ -104,52 +78,52 @@ def _of_key(choice: Overlaps, key: str, wanted: str) -> Overlaps:
     raise InputError(f"no overlap for {wanted}: given are {', '.join(choice) or 'none'}; name it in iou")
 
 
-def rule_notes(
-    labels: Objects,
-    detections: Objects,
-    *,
-    classes: Sequence[str],
-    iou: Overlaps | None,
-    metrics: Sequence[str],
-    difficulties: Sequence[Difficulty],
-) -> tuple[str, ...]:
+def list_rule_notes(loaded: Loaded) -> tuple[str, ...]:
     """What departs from KITTI's rules, what they do not score, and what looks like a mistake."""
-    wanted = [(name, metric) for name in classes for metric in metrics]
+    labels, detections, metrics, iou = loaded.labels, loaded.detections, loaded.metrics, loaded.options.iou
     notes = []
-    if departs_from_official(iou, wanted):
+    if departs_from_official(iou, [(name, metric) for name in loaded.classes for metric in metrics]):
         notes.append("--iou: overlaps other than KITTI's own, as the column says")
-    if tuple(difficulties) != DIFFICULTIES:
-        notes.append(f"--difficulty: {'; '.join(map(str, difficulties))}")
+    if loaded.difficulties != DIFFICULTIES:
+        notes.append(f"--difficulty: {'; '.join(map(str, loaded.difficulties))}")
     if not np.isnan(labels.scores).all():
         notes.append("some label lines end with a score: are the labels in their place, and not results?")
-    for name in classes:
+    for name in loaded.classes:
         missing = [metric for metric in metrics if not is_scored(detections, name, metric)]
-        of_class = detections.is_type(name)
-        if missing and not of_class.any():
+        if missing and not detections.is_type(name).any():
             notes.append(f"{name} is not scored: there are no results of this class")
         elif missing:
             reason = "a result lacks its angle (alpha -10)" if missing == ["aos"] else "the results have no box for it"
             notes.append(f"{name} is not scored in {', '.join(missing)}: {reason}")
-        flat = of_class & (detections.bbox[:, 2:] <= detections.bbox[:, :2]).any(axis=1)
-        if 2 * flat.sum() > of_class.sum() and any(each.min_height > 0 for each in difficulties):
-            notes.append(
-                f"{flat.sum()} of {of_class.sum()} {name} results have no 2-D box, and KITTI ignores what is not "
-                "25 pixels high: see --project and --lidar-only"
-            )
+        notes += _ignored_notes(name, labels, detections, loaded.difficulties)
     return tuple(notes)
 
 
-def with_bands(difficulties: Sequence[Difficulty], distances: Sequence[float]) -> list[Difficulty]:
-    """Each difficulty for all distances, then for each band between two neighbours of `distances` (m).
+def lacks_rectangle(objects: Objects) -> np.ndarray:
+    """Mask [N] of the objects whose 2-D box has no extent."""
+    return np.asarray((objects.bbox[:, 2:] <= objects.bbox[:, :2]).any(axis=1))
 
-    Raises:
-        InputError: the distances do not rise, or there is only one.
-    """
-    if any(not (0 <= low < high) for low, high in pairwise(distances)) or len(distances) == 1:
-        given = ", ".join(f"{value:g}" for value in distances)
-        raise InputError(f"distances {given}: give two or more, rising, in metres, for example 0,20,40,80")
-    bands = [(float(low), float(high)) for low, high in pairwise(distances)]
-    return [*difficulties, *(replace(each, band=band) for each in difficulties for band in bands)]
+
+def _ignored_notes(
+    name: str, labels: Objects, detections: Objects, difficulties: Sequence[Difficulty]
+) -> Iterator[str]:
+    """Why labels or results of a class count for nothing, where that is so of most of them."""
+    by_height = any(each.min_height > 0 for each in difficulties)
+    explained = False
+    for objects, side in ((labels, "labels"), (detections, "results")):
+        of_class = objects.is_type(name)
+        flat = of_class & lacks_rectangle(objects)
+        if 2 * flat.sum() > of_class.sum() and by_height:
+            explained = explained or side == "labels"
+            yield (
+                f"{flat.sum()} of {of_class.sum()} {name} {side} have no 2-D box, and KITTI ignores what is not "
+                "25 pixels high: see --project and --lidar-only"
+            )
+    count = int(labels.is_type(name).sum())
+    if count and not explained:
+        fits = [each.name for each in difficulties if (label_states(labels, name, each) == VALID).any()]
+        if not fits:
+            yield (f"none of {count} {name} labels is within the limits of any difficulty, so all figures of it are 0")
 
 
 def label_states(labels: Objects, class_name: str, difficulty: Difficulty) -> np.ndarray:

@@ -1,69 +1,50 @@
-"""What can be scored, wherever it is: folders of files, or frames in memory, brought into one form."""
+"""What can be scored by KITTI's rules, wherever it is: folders of files, or frames in memory, brought into one form."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any
 
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
+from lidar_ebm.evaluation.box_files import AlignedFrames, align_frames, is_path, is_text_folder
+from lidar_ebm.evaluation.class_notes import check_classes, list_class_notes
+from lidar_ebm.evaluation.kitti.boxes import pack_camera_boxes, read_cameras
 from lidar_ebm.evaluation.kitti.frame_boxes import FrameBoxes, pack_frame_boxes
 from lidar_ebm.evaluation.kitti.object_files import read_objects
 from lidar_ebm.evaluation.kitti.objects import Objects, check_objects, pack_objects
 from lidar_ebm.evaluation.kitti.point_counts import count_label_points
 from lidar_ebm.evaluation.kitti.result_files import find_result_files
-from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, LIDAR_DIFFICULTIES, METRICS, Difficulty
-from lidar_ebm.formats.kitti.files import read_split
+from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, LIDAR_DIFFICULTIES, METRICS
+from lidar_ebm.evaluation.limits import Difficulty
+from lidar_ebm.evaluation.options import PathLike, ScoringOptions
+from lidar_ebm.evaluation.protocol import Loaded
 from lidar_ebm.formats.kitti.label import KITTI_TYPES, Label
-
-if TYPE_CHECKING:
-    from typing import TypeGuard
+from lidar_ebm.formats.text_lists import read_names
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 LIDAR_METRICS = ("bev", "3d")
 _KNOWN = {name.lower() for name in KITTI_TYPES}
-
-PathLike: TypeAlias = str | os.PathLike[str]
-Source: TypeAlias = PathLike | Objects | Sequence[Sequence[Label]] | Sequence[FrameBoxes]
+_SHOWN_FRAMES = 3
 
 
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """Labels and detections of the same frames, and by what they are to be scored where the user does not say."""
-
-    labels: Objects
-    detections: Objects
-    metrics: tuple[str, ...]
-    difficulties: tuple[Difficulty, ...]
-    notes: tuple[str, ...]  # what departs from KITTI's rules
-
-
-def load(
-    labels: Source,
-    results: Source,
-    *,
-    classes: Sequence[str] = CLASSES,
-    split: PathLike | Sequence[str] | None = None,
-    project: bool = False,
-    lidar_only: bool = False,
-    calib: PathLike | None = None,
-    velodyne: PathLike | None = None,
-) -> Loaded:
+def load(labels: Any, results: Any, options: ScoringOptions) -> Loaded:
     """Read or pack labels and results; the arguments are those of `evaluate`.
 
     Raises:
         InputError: as there.
     """
-    if isinstance(labels, str | os.PathLike) or isinstance(results, str | os.PathLike):
-        if not (is_folder(labels) and is_folder(results)):
-            raise InputError("labels and results: give two folders, or both in memory")
-        label_objects, detections, notes = _load_folders(
-            Path(labels), Path(results), classes, split, project, lidar_only, calib, velodyne
-        )
+    classes = tuple(CLASSES if options.classes is None else options.classes)
+    frames: tuple[str, ...] | None = None
+    if is_path(labels) and is_path(results) and is_text_folder(labels) and is_text_folder(results):
+        label_objects, detections, notes, frames = _load_folders(Path(labels), Path(results), classes, options)
+    elif _are_boxes(labels) or _are_boxes(results):
+        label_objects, detections, notes, frames = _load_boxes(labels, results, options)
     else:
-        if split is not None or project or calib is not None or velodyne is not None:
+        if options.split is not None or options.project or options.calib is not None or options.velodyne is not None:
             raise InputError("split, project, calib and velodyne are for folders; these labels are in memory")
         label_objects, detections, notes = _pack(labels, need_scores=False), _pack(results, need_scores=True), ()
         if label_objects.frame_count != detections.frame_count:
@@ -71,44 +52,49 @@ def load(
                 f"{label_objects.frame_count} frames of labels but {detections.frame_count} of results: give one of "
                 "each per frame"
             )
-    _check_classes(classes, label_objects, detections)
-    if not lidar_only:
-        return Loaded(label_objects, detections, METRICS, DIFFICULTIES, notes)
-    if label_objects.points is not None:
-        notes += ("--lidar-only: difficulty by distance and points in the box",)
-        return Loaded(label_objects, detections, LIDAR_METRICS, LIDAR_DIFFICULTIES, notes)
-    notes += ("--lidar-only: difficulty by distance alone, without point clouds",)
+    check_classes(classes, label_objects, detections, known=_KNOWN)
+    metrics: tuple[str, ...] = METRICS
+    difficulties = DIFFICULTIES
+    if options.lidar_only:
+        metrics = LIDAR_METRICS
+        difficulties, how = _lidar_difficulties(label_objects)
+        notes += (f"--lidar-only: difficulty by {how}",)
+    return Loaded(
+        label_objects,
+        detections,
+        options,
+        classes,
+        metrics if options.metrics is None else tuple(options.metrics),
+        difficulties if options.difficulties is None else tuple(options.difficulties),
+        notes + list_class_notes(classes, label_objects, detections, silent=_KNOWN),
+        frames,
+    )
+
+
+def _lidar_difficulties(labels: Objects) -> tuple[tuple[Difficulty, ...], str]:
+    if labels.points is not None:
+        return LIDAR_DIFFICULTIES, "distance and points in the box"
     by_distance = tuple(replace(each, min_points=0) for each in LIDAR_DIFFICULTIES)
-    return Loaded(label_objects, detections, LIDAR_METRICS, by_distance, notes)
-
-
-def is_folder(source: Source) -> TypeGuard[PathLike]:
-    """Whether the objects are in files and not in memory."""
-    return isinstance(source, str | os.PathLike)
+    return by_distance, "distance alone, without point clouds"
 
 
 def _load_folders(
-    labels: Path,
-    results: Path,
-    classes: Sequence[str],
-    split: PathLike | Sequence[str] | None,
-    project: bool,
-    lidar_only: bool,
-    calib: PathLike | None,
-    velodyne: PathLike | None,
-) -> tuple[Objects, Objects, tuple[str, ...]]:
-    if calib is not None and not (project or lidar_only):
+    labels: Path, results: Path, classes: Sequence[str], options: ScoringOptions
+) -> tuple[Objects, Objects, tuple[str, ...], tuple[str, ...]]:
+    if options.calib is not None and not (options.project or options.lidar_only):
         raise InputError(
-            f"{calib}: --calib is read with --project or --lidar-only. Give one of them too, or leave it out."
+            f"{options.calib}: --calib is read with --project or --lidar-only. Give one of them too, or leave it out."
         )
-    if velodyne is not None and not lidar_only:
-        raise InputError(f"{velodyne}: --velodyne is read with --lidar-only. Give that too, or leave it out.")
-    frames, found, notes = _choose_frames(labels, results, split)
+    if options.velodyne is not None and not options.lidar_only:
+        raise InputError(f"{options.velodyne}: --velodyne is read with --lidar-only. Give that too, or leave it out.")
+    frames, found, notes = _choose_frames(labels, results, options.split)
+    # Whatever other names stand there, they are passed over, as KITTI's program does.
     types = (*KITTI_TYPES, *(name for name in classes if name.lower() not in _KNOWN))
-    label_objects = read_objects([labels / f"{frame}.txt" for frame in frames], need_scores=False, types=types)
-    detections = read_objects([found.get(frame) for frame in frames], need_scores=True, types=types)
-    calib_folder = _beside(labels, "calib", calib)
-    if project:
+    label_files, result_files = [labels / f"{frame}.txt" for frame in frames], [found.get(frame) for frame in frames]
+    label_objects = read_objects(label_files, need_scores=False, types=types, others=True)
+    detections = read_objects(result_files, need_scores=True, types=types, others=True)
+    calib_folder = _beside(labels, "calib", options.calib)
+    if options.project:
         # It needs torch, which takes longer to import than all of KITTI's files to score.
         from lidar_ebm.evaluation.kitti.projection import project_missing_boxes
 
@@ -117,14 +103,47 @@ def _load_folders(
                 f"{labels.parent / 'calib'}: no such folder; boxes cannot be projected. Give it with --calib."
             )
         images = _beside(labels, "image_2", None)
-        detections, count = project_missing_boxes(detections, frames, calib_folder, images)
-        notes += (f"--project: {count} results without a 2-D box have that of their 3-D box",)
-    clouds = _beside(labels, "velodyne", velodyne)
-    if lidar_only and clouds is not None:
+        detections, projected = project_missing_boxes(detections, frames, calib_folder, images)
+        label_objects, of_labels = project_missing_boxes(label_objects, frames, calib_folder, images)
+        notes += (f"--project: {projected.count} results without a 2-D box have that of their 3-D box",)
+        if of_labels.count:
+            notes += (f"--project: {of_labels.count} labels without a 2-D box have that of their 3-D box",)
+        notes += tuple(dict.fromkeys(each.size_note for each in (projected, of_labels) if each.size_note))
+    clouds = _beside(labels, "velodyne", options.velodyne)
+    if options.lidar_only and clouds is not None:
         label_objects = replace(label_objects, points=count_label_points(label_objects, frames, clouds, calib_folder))
         if calib_folder is None:
             notes += ("--calib: none, so the point clouds are taken to have KITTI's nominal one",)
-    return label_objects, detections, notes
+    return label_objects, detections, notes, tuple(frames)
+
+
+def _load_boxes(
+    labels: Any, results: Any, options: ScoringOptions
+) -> tuple[Objects, Objects, tuple[str, ...], tuple[str, ...] | None]:
+    """Boxes of any format or in memory, with the cameras that were given or those of the calibration files."""
+    for name in ("project", "velodyne"):
+        if getattr(options, name):
+            raise InputError(f"{name}: is for folders of KITTI's text files; leave it out for boxes of other kinds.")
+    frames: AlignedFrames = align_frames(labels, results, options)
+    cameras: Sequence[Any] | None = options.cameras
+    if cameras is None and options.calib is not None and frames.names is not None:
+        cameras = read_cameras(Path(options.calib), frames.names)
+    if cameras is None:
+        raise InputError(
+            "cameras: KITTI's rules are about what a camera sees. Give a Camera for each frame (or calib, a folder of "
+            "calibration files), or score by distance (protocol 'distance')."
+        )
+    packed = [
+        pack_camera_boxes(side, cameras, need_scores=need_scores, names=frames.names)
+        for side, need_scores in ((frames.labels, False), (frames.results, True))
+    ]
+    return packed[0], packed[1], frames.notes, frames.names
+
+
+def _are_boxes(source: Any) -> bool:
+    if is_path(source) or isinstance(source, Mapping):
+        return True
+    return isinstance(source, Sequence) and any(isinstance(frame, Boxes) for frame in source)
 
 
 def _choose_frames(
@@ -139,7 +158,7 @@ def _choose_frames(
     if split is None:
         frames = sorted(found)
     else:
-        frames = read_split(split) if isinstance(split, str | os.PathLike) else list(split)
+        frames = read_names(split) if isinstance(split, str | os.PathLike) else list(split)
         if not frames:
             raise InputError(f"{split}: names no frame to score. Write one frame name a line.")
     for frame in frames:
@@ -149,6 +168,12 @@ def _choose_frames(
                 "the labels of these frames (KITTI's training/label_2)."
             )
     missing = len(labelled - set(found)) if split is None else sum(frame not in found for frame in frames)
+    if split is not None and missing == len(frames):
+        others = ", ".join(sorted(found)[:_SHOWN_FRAMES])
+        raise InputError(
+            f"{results}: none of the {missing} frames to score has a result file here; there are those of {others}, …. "
+            "Give the results of these frames."
+        )
     if split is not None:
         return frames, found, (f"--split: {missing} frames without a result file count as frames without detections",)
     if missing:
@@ -165,7 +190,7 @@ def _beside(labels: Path, name: str, given: PathLike | None) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _pack(frames: Objects | Sequence[Sequence[Label]] | Sequence[FrameBoxes], *, need_scores: bool) -> Objects:
+def _pack(frames: Objects | Sequence[Sequence[Label] | FrameBoxes], *, need_scores: bool) -> Objects:
     if isinstance(frames, Objects):
         check_objects(frames, need_scores=need_scores)
         return frames
@@ -175,13 +200,3 @@ def _pack(frames: Objects | Sequence[Sequence[Label]] | Sequence[FrameBoxes], *,
             raise InputError("frames in memory: give FrameBoxes for every frame, or Labels for every frame")
         return pack_frame_boxes(boxes, need_scores=need_scores)
     return pack_objects([frame for frame in frames if not isinstance(frame, FrameBoxes)], need_scores=need_scores)
-
-
-def _check_classes(classes: Sequence[str], labels: Objects, detections: Objects) -> None:
-    there = {*labels.type_names, *detections.type_names}
-    for name in classes:
-        if name.lower() not in _KNOWN | there:
-            raise InputError(
-                f"class {name!r}: unknown to KITTI, and neither in the labels nor in the results. Known are "
-                f"{', '.join(KITTI_TYPES)}."
-            )

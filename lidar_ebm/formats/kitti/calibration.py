@@ -34,15 +34,6 @@ class Calibration:
                 raise InputError(f"calibration matrix {name} is singular; restore the original values.")
             object.__setattr__(self, name, matrix)
 
-    @classmethod
-    def nominal(cls) -> Calibration:
-        """A camera as on KITTI's car, looking exactly ahead and level: for data that come without a calibration."""
-        return cls(
-            p2=np.array([[721.5377, 0, 609.5593, 44.85728], [0, 721.5377, 172.854, 0.2163791], [0, 0, 1, 0.002745884]]),
-            r0_rect=np.eye(3),
-            tr_velo_to_cam=np.array([[0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27]]),
-        )
-
     @cached_property
     def lidar_to_rect(self) -> np.ndarray:
         """[4, 4] float64: LiDAR frame → rectified camera frame (homogeneous)."""
@@ -70,16 +61,49 @@ class Calibration:
             )
         return matrix
 
-    @property
-    def projection(self) -> np.ndarray:
-        """[3, 4] float64: rectified camera frame → left colour image, as `Camera` calls it."""
-        return self.p2
+    def camera(self, image_size: tuple[int, int] | None = None) -> Camera:
+        """The left colour camera; its image has this width and height in pixels, or that which P2 tells where None."""
+        return Camera(self.p2, self.lidar_to_rect, image_size_of(self.p2) if image_size is None else image_size)
 
-    @property
-    def lidar_to_camera(self) -> np.ndarray:
-        """[4, 4] float64: LiDAR → rectified camera frame, as `Camera` calls it."""
-        return self.lidar_to_rect
 
-    def camera(self, image_size: tuple[int, int]) -> Camera:
-        """The left colour camera with an image of this width and height in pixels."""
-        return Camera(self.p2, self.lidar_to_rect, image_size)
+# Width and height of KITTI's rectified images, by the principal point that P2 has with each.
+_KITTI_SIZES = {
+    (609.56, 172.85): (1242, 375),
+    (607.19, 185.22): (1241, 376),
+    (604.08, 180.51): (1224, 370),
+    (601.89, 183.11): (1226, 370),
+    (601.89, 180.51): (1238, 374),
+}
+
+
+def image_size_of(p2: np.ndarray) -> tuple[int, int]:
+    """Width and height in pixels of the image that P2 projects to: KITTI's own, or twice its principal point.
+
+    Raises:
+        InputError: the principal point does not lie within an image: this P2 is of no camera.
+    """
+    x, y = (float(p2[row, 2] / p2[2, 2]) for row in (0, 1))
+    known = _KITTI_SIZES.get((round(x, 2), round(y, 2)))
+    if known is not None:
+        return known
+    if x < 8 or y < 8:
+        raise InputError(
+            f"P2 has its principal point at ({x:g}, {y:g}) pixels, in no image: it is of no camera. Restore the "
+            "camera's own P2, or leave the calibration out for data without a camera."
+        )
+    return round(2 * x), round(2 * y)
+
+
+# The fixed axes of labels that stand in KITTI's files without any calibration: the camera frame 0.27 m before and
+# 0.08 m below the LiDAR, looking exactly ahead. There is no image.
+FIXED_AXES = Calibration(
+    p2=np.eye(3, 4), r0_rect=np.eye(3), tr_velo_to_cam=np.array([[0.0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27]])
+)
+
+# A camera and an image as on KITTI's car, looking exactly ahead and level, for simulated data sets in its layout.
+SIMULATED_IMAGE_SIZE = (1242, 375)
+SIMULATED = Calibration(
+    p2=np.array([[721.5377, 0, 609.5593, 44.85728], [0, 721.5377, 172.854, 0.2163791], [0, 0, 1, 0.002745884]]),
+    r0_rect=np.eye(3),
+    tr_velo_to_cam=FIXED_AXES.tr_velo_to_cam,
+)

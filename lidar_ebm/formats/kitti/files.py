@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import struct
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,19 +18,18 @@ import numpy as np
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.label import KITTI_TYPES, Label
-from lidar_ebm.system.files import atomic_write
+from lidar_ebm.formats.point_clouds.bin import read_kitti_columns
+from lidar_ebm.system.files import atomic_write, read_bytes
 
 __all__ = [
     "KITTI_TYPES",
     "Label",
-    "drop_non_finite",
     "parse_labels",
     "read_bytes",
     "read_calibration",
     "read_image_size",
     "read_labels",
     "read_points",
-    "read_split",
     "write_calibration",
     "write_labels",
     "write_points",
@@ -40,7 +37,6 @@ __all__ = [
 ]
 
 _CANONICAL_TYPES = {name.lower(): name for name in KITTI_TYPES}
-_BYTES_PER_POINT = 16
 LEAST_DECIMALS = 2
 RESULT_DECIMALS = 6  # at most, so that scoring the files gives what scoring the boxes themselves does
 _LABEL_FIELDS = (
@@ -67,23 +63,16 @@ PathLike = str | os.PathLike[str]
 def read_points(path: PathLike) -> np.ndarray:
     """Read a velodyne file.
 
-    Points that are not finite are dropped with a warning that names the file. A file of 0 bytes is a frame without
-    points.
+    Points that are not finite are dropped and reflectances that are not become 0, with a warning that names the file. A
+    file of 0 bytes is a frame without points.
 
     Returns:
-        [N, 4] float32: x, y, z in m, LiDAR frame, and reflectance 0..1.
+        [N, 4] float32: x, y, z in m, LiDAR frame, and the reflectance as the file has it, 0..1 in KITTI's.
 
     Raises:
-        InputError: the file is missing, or its size is no multiple of 16 bytes: it was cut short.
+        InputError: the file is missing, its size is no multiple of 16 bytes, or it plainly holds other columns.
     """
-    content = read_bytes(path)
-    if len(content) % _BYTES_PER_POINT:
-        raise InputError(
-            f"{path}: {len(content)} bytes are no whole number of points of {_BYTES_PER_POINT} bytes (float32 x, y, z, "
-            "reflectance); the file is cut short or not a velodyne file. Copy it again."
-        )
-    points = np.frombuffer(content, dtype="<f4").reshape(-1, 4).astype(np.float32)
-    return drop_non_finite(points, path)
+    return read_kitti_columns(read_bytes(path), path)
 
 
 def write_points(path: PathLike, points: np.ndarray) -> None:
@@ -99,17 +88,9 @@ def write_points(path: PathLike, points: np.ndarray) -> None:
         file.write(np.ascontiguousarray(points, dtype="<f4").tobytes())
 
 
-def drop_non_finite(points: np.ndarray, path: PathLike) -> np.ndarray:
-    """`points` [N, C] without the rows that hold NaN or infinity, warning with the file's name and their number."""
-    if np.isfinite(points).all():  # nearly always, and twice as fast as row by row
-        return points
-    finite = np.isfinite(points).all(axis=1)
-    dropped = len(points) - int(finite.sum())
-    warnings.warn(f"{path}: dropped {dropped} of {len(points)} points that are NaN or infinite.", stacklevel=3)
-    return points[finite]
-
-
-def read_labels(path: PathLike, *, require_score: bool = False, types: Sequence[str] = KITTI_TYPES) -> list[Label]:
+def read_labels(
+    path: PathLike, *, require_score: bool = False, types: Sequence[str] | None = KITTI_TYPES
+) -> list[Label]:
     """Read a label file (15 fields a line) or a result file (16, the last being the score).
 
     Class names are read without regard to case and returned in the spelling of `types`. Blank lines are skipped; an
@@ -119,7 +100,7 @@ def read_labels(path: PathLike, *, require_score: bool = False, types: Sequence[
         path: the file.
         require_score: these are results: a line without a score is an error, an `occluded` that is not whole (which
             nobody looks at) is none and is cut to a whole number.
-        types: the classes that are known.
+        types: the classes that are known; None for any names, in the file's spelling.
 
     Raises:
         InputError: the file is missing or no text, a line has too few or too many fields, one that is no number, or an
@@ -129,7 +110,7 @@ def read_labels(path: PathLike, *, require_score: bool = False, types: Sequence[
 
 
 def parse_labels(
-    text: str, path: PathLike, *, require_score: bool = False, types: Sequence[str] = KITTI_TYPES
+    text: str, path: PathLike, *, require_score: bool = False, types: Sequence[str] | None = KITTI_TYPES
 ) -> list[Label]:
     """`read_labels` of a file's text; `path` is what a message calls the file.
 
@@ -137,10 +118,10 @@ def parse_labels(
         InputError: as `read_labels`, of a line.
     """
     spellings: dict[str, str] = {}
-    for name in types:
+    for name in types or ():
         spellings.setdefault(name.lower(), name)
     return [
-        _parse_label(line, f"{path}:{number}", require_score, spellings)
+        _parse_label(line, f"{path}:{number}", require_score, None if types is None else spellings)
         for number, line in enumerate(text.splitlines(), start=1)
         if line.strip()
     ]
@@ -205,26 +186,6 @@ def write_calibration(path: PathLike, calibration: Calibration) -> None:
         file.write("\n")  # KITTI's own files end in a blank line
 
 
-def read_split(path: PathLike) -> list[str]:
-    """Read the frame names of a split, one a line; blank lines are skipped.
-
-    Raises:
-        InputError: the file is missing, a line is not one name, or a name stands there twice. The message names file
-            and line.
-    """
-    lines: dict[str, int] = {}
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
-        name = line.strip()
-        if not name:
-            continue
-        if not re.fullmatch(r"\w[\w.-]*", name):
-            raise InputError(f"{path}:{number}: {name!r} is not the name of a frame; give one a line, such as 000012.")
-        if name in lines:
-            raise InputError(f"{path}:{number}: frame {name} stands already in line {lines[name]}; remove one of them.")
-        lines[name] = number
-    return list(lines)
-
-
 def write_split(path: PathLike, frame_ids: Sequence[str]) -> None:
     """Write a split: one frame name a line.
 
@@ -254,30 +215,21 @@ def read_image_size(path: PathLike) -> tuple[int, int]:
     return width, height
 
 
-def read_bytes(path: PathLike) -> bytes:
-    """The content of a file.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}). Check the name and that the data set is whole."
-        ) from error
-
-
-def _parse_label(line: str, where: str, require_score: bool, spellings: Mapping[str, str]) -> Label:
+def _parse_label(line: str, where: str, require_score: bool, spellings: Mapping[str, str] | None) -> Label:
     """One line of a label or result file; `where` is "file:line", `spellings` the known classes by lower case."""
     fields = line.split()
     if not len(_LABEL_FIELDS) - 1 <= len(fields) <= len(_LABEL_FIELDS):
         raise InputError(f"{where}: {len(fields)} fields; a label has 15, a result 16. Correct or remove the line.")
     if require_score and len(fields) < len(_LABEL_FIELDS):
         raise InputError(f"{where}: the score is missing; a result line has 16 fields, the last being the score.")
-    name = spellings.get(fields[0].lower())
-    if name is None:
-        raise InputError(f"{where}: unknown class {fields[0]!r}; known are {', '.join(spellings.values())}.")
+    name = fields[0]
+    if spellings is None:
+        if not any(character.isalpha() for character in name):
+            raise InputError(f"{where}: the class is {name!r}; a line begins with a name. Is this another format?")
+    elif name.lower() not in spellings:
+        raise InputError(f"{where}: unknown class {name!r}; known are {', '.join(spellings.values())}.")
+    else:
+        name = spellings[name.lower()]
     numbers = []
     for field, text in zip(_LABEL_FIELDS[1:], fields[1:], strict=False):  # the score may be missing
         try:
@@ -307,14 +259,14 @@ def _parse_label(line: str, where: str, require_score: bool, spellings: Mapping[
 
 def _format_label(label: Label, path: PathLike) -> str:
     """One line, without its end, of a label file or (with a score) a result file."""
-    if label.type.lower() not in _CANONICAL_TYPES:
-        raise InputError(f"{path}: unknown class {label.type!r}; known are {', '.join(KITTI_TYPES)}.")
+    if not label.type or len(label.type.split()) != 1:
+        raise InputError(f"{path}: class {label.type!r} cannot be written: a name is one word without spaces.")
     numbers = (label.truncated, label.alpha, *label.bbox, *label.dimensions, *label.location, label.rotation_y)
     if not all(math.isfinite(number) for number in (*numbers, label.score or 0.0)):
         raise InputError(f"{path}: a number of {label} is not finite and cannot be written.")
     decimals = LEAST_DECIMALS if label.score is None else RESULT_DECIMALS
     fields = [
-        _CANONICAL_TYPES[label.type.lower()],
+        _CANONICAL_TYPES.get(label.type.lower(), label.type),
         _format_number(label.truncated, LEAST_DECIMALS, unknown=-1),
         str(label.occluded),
         _format_number(label.alpha, decimals, unknown=-10),

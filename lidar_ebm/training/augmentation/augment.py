@@ -56,7 +56,7 @@ def move_frame(frame: Sample, *, mirrored: bool = False, angle: float = 0.0, sca
         scale: above 0.
     """
     points = frame.points.astype(np.float64)
-    boxes = frame.boxes.astype(np.float64)
+    boxes = np.concatenate([frame.boxes, frame.others]).astype(np.float64)
     if mirrored:
         points[:, 1] *= -1
         boxes[:, [1, 6]] *= -1
@@ -69,4 +69,5 @@ def move_frame(frame: Sample, *, mirrored: bool = False, angle: float = 0.0, sca
     boxes[:, :6] *= scale
     boxes = boxes.astype(np.float32)
     boxes[:, 6] = wrap_angle(boxes[:, 6])
-    return Sample(frame.frame_id, points.astype(np.float32), boxes, frame.labels)
+    count = len(frame.boxes)
+    return Sample(frame.frame_id, points.astype(np.float32), boxes[:count], frame.labels, boxes[count:])

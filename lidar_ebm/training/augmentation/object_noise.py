@@ -15,9 +15,9 @@ from lidar_ebm.geometry.rectangles import choose_moves, footprints
 def move_objects(frame: Sample, rng: np.random.Generator, settings: ObjectNoiseConfig) -> Sample:
     """The frame with every object moved and turned by itself, points and box together; the given one stays as it is.
 
-    Object by object, moves are drawn until one takes the box where it overlaps no other seen from above; after
-    `settings.attempts` failures the object stays where it is. A point in several boxes goes with the first of them.
-    Points in no box stay where they are, even where an object now stands.
+    Object by object, moves are drawn until one takes the box where it overlaps no other labelled box, of whatever
+    class, seen from above; after `settings.attempts` failures the object stays where it is. A point in several boxes
+    goes with the first of them. Points in no box stay where they are, even where an object now stands.
 
     Args:
         frame: LiDAR frame.
@@ -28,7 +28,7 @@ def move_objects(frame: Sample, rng: np.random.Generator, settings: ObjectNoiseC
     shifts = rng.normal(0.0, settings.center_std, (*size, 3))  # [M, A, 3] m
     turns = rng.uniform(-settings.rotation, settings.rotation, (*size, 1))  # [M, A, 1] rad
     moves = np.concatenate((shifts[..., :2], turns), axis=2)
-    chosen = choose_moves(footprints(frame.boxes), moves)
+    chosen = choose_moves(footprints(frame.boxes), moves, footprints(frame.others))
     moved = np.flatnonzero(chosen >= 0)
     if not len(moved):
         return frame
@@ -51,4 +51,4 @@ def move_objects(frame: Sample, rng: np.random.Generator, settings: ObjectNoiseC
     boxes[:, 6] += turn
     boxes = boxes.astype(np.float32)
     boxes[:, 6] = wrap_angle(boxes[:, 6])
-    return Sample(frame.frame_id, points, boxes, frame.labels)
+    return Sample(frame.frame_id, points, boxes, frame.labels, frame.others)

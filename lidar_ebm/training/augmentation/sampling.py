@@ -10,7 +10,6 @@ import numpy as np
 from cuda_ops.point_ops import points_in_boxes
 from lidar_ebm.config.augmentation import SamplingConfig
 from lidar_ebm.config.detector import ClassConfig
-from lidar_ebm.datasets.kitti.difficulty import DIFFICULTY_NAMES
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.geometry.arrays import as_tensor
 from lidar_ebm.geometry.rectangles import choose_apart, footprints
@@ -22,7 +21,7 @@ class ObjectDatabase(Protocol):
 
     @property
     def types(self) -> np.ndarray:
-        """[K] str, KITTI's types."""
+        """[K] str, class names."""
 
     @property
     def boxes(self) -> np.ndarray:
@@ -30,7 +29,11 @@ class ObjectDatabase(Protocol):
 
     @property
     def difficulty(self) -> np.ndarray:
-        """[K] int, index into `DIFFICULTY_NAMES`."""
+        """[K] str, words of the data set."""
+
+    @property
+    def difficulties(self) -> tuple[str, ...]:
+        """These words, the easiest first; the last is beyond all limits."""
 
     @property
     def point_counts(self) -> np.ndarray:
@@ -50,9 +53,9 @@ def add_objects(
     """The frame with objects of other frames put in where they were, class by class; the given one stays as it is.
 
     As many objects of a class are drawn, each at most once, as the frame lacks to the class's count. One whose box
-    overlaps, seen from above, a box of the frame or one put in before is left out, so a crowded frame stays below the
-    count. The others are set on the frame's ground (by their own height over the sensor where none is seen around
-    them), and what the frame had measured inside their boxes is removed.
+    overlaps, seen from above, a labelled box of the frame, of whatever class, or one put in before is left out, so a
+    crowded frame stays below the count. The others are set on the frame's ground (by their own height over the sensor
+    where none is seen around them), and what the frame had measured inside their boxes is removed.
 
     Args:
         frame: LiDAR frame.
@@ -62,7 +65,8 @@ def add_objects(
         classes: `config.classes`, which `frame.labels` count.
     """
     rows, labels = _draw(frame, rng, settings, database, classes)
-    free = choose_apart(footprints(frame.boxes), footprints(database.boxes[rows]))
+    taken = footprints(np.concatenate([frame.boxes, frame.others]))
+    free = choose_apart(taken, footprints(database.boxes[rows]))
     rows, labels = rows[free], labels[free]
     if not len(rows):
         return frame
@@ -76,10 +80,10 @@ def add_objects(
     covered = points_in_boxes(as_tensor(frame.points), as_tensor(boxes), first=True).numpy() >= 0  # [N]
     return Sample(
         frame_id=frame.frame_id,
-        # The objects first: voxels that are full leave out what comes last.
         points=np.concatenate([*objects, frame.points[~covered]]),
         boxes=np.concatenate([frame.boxes, boxes]),
         labels=np.concatenate([frame.labels, labels]),
+        others=frame.others,
     )
 
 
@@ -91,7 +95,8 @@ def _draw(
     classes: Sequence[ClassConfig],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the database to try, in order, and the classes' indices: [K] int64 each."""
-    allowed = np.isin(database.difficulty, [DIFFICULTY_NAMES.index(name) for name in settings.difficulties])
+    wanted = settings.difficulties or database.difficulties[:-1]
+    allowed = np.isin(database.difficulty, wanted)
     allowed &= database.point_counts >= settings.min_points
     rows, labels = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for label, item in enumerate(classes):

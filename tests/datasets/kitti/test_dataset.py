@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.detector import ClassConfig
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset, crop_to_range
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.datasets.samples import crop_to_range
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
@@ -46,7 +47,7 @@ def make_data(root: Path, names: tuple[str, ...] = ("000000", "000001")) -> Path
 
 
 def test_frames_hold_the_boxes_of_the_class_and_of_what_it_merges(tmp_path: Path) -> None:
-    data = KittiDataset(make_data(tmp_path), "train", CONFIG)
+    data = open_samples(make_data(tmp_path), "train", CONFIG)
     assert len(data) == 2
     frame = data[0]
     assert frame.frame_id == data.frame_id(0) == "000000"
@@ -59,12 +60,12 @@ def test_frames_hold_the_boxes_of_the_class_and_of_what_it_merges(tmp_path: Path
 
 def test_classes_have_the_index_of_their_place_and_an_own_name_goes_before_a_merged_one(tmp_path: Path) -> None:
     classes = (ClassConfig(name="pedestrian", merge=()), ClassConfig(name="Car"), ClassConfig(name="Van", merge=()))
-    frame = KittiDataset(make_data(tmp_path), "train", CONFIG.model_copy(update={"classes": classes}))[0]
+    frame = open_samples(make_data(tmp_path), "train", CONFIG.model_copy(update={"classes": classes}))[0]
     np.testing.assert_array_equal(frame.labels, [1, 2, 0])
 
 
 def test_points_are_cropped_to_the_view_and_the_range(tmp_path: Path) -> None:
-    points = KittiDataset(make_data(tmp_path), "train", CONFIG)[0].points
+    points = open_samples(make_data(tmp_path), "train", CONFIG)[0].points
     low, high = np.array(CONFIG.voxels.range[:3]), np.array(CONFIG.voxels.range[3:])
     assert len(points) > 100
     assert (points[:, :3] >= low).all()
@@ -73,7 +74,7 @@ def test_points_are_cropped_to_the_view_and_the_range(tmp_path: Path) -> None:
 
 
 def test_empty_frames_are_frames_like_any_other(tmp_path: Path) -> None:
-    data = KittiDataset(make_data(tmp_path), "train", CONFIG)
+    data = open_samples(make_data(tmp_path), "train", CONFIG)
     assert data[1].points.shape == (0, 4)
     assert data[1].boxes.shape == (0, 7)
     assert data[1].labels.shape == (0,)
@@ -84,21 +85,21 @@ def test_empty_frames_are_frames_like_any_other(tmp_path: Path) -> None:
 
 def test_a_frame_with_no_point_in_range_is_empty(tmp_path: Path) -> None:
     write_points(make_data(tmp_path) / "training" / "velodyne" / "000000.bin", np.full((9, 4), 500.0))
-    assert KittiDataset(tmp_path, "train", CONFIG)[0].points.shape == (0, 4)
+    assert open_samples(tmp_path, "train", CONFIG)[0].points.shape == (0, 4)
 
 
 def test_without_labels_no_label_file_is_needed(tmp_path: Path) -> None:
     make_data(tmp_path)
     (tmp_path / "training" / "label_2" / "000000.txt").unlink()
-    assert KittiDataset(tmp_path, "train", CONFIG, with_labels=False)[0].boxes.shape == (0, 7)
+    assert open_samples(tmp_path, "train", CONFIG, with_labels=False)[0].boxes.shape == (0, 7)
     with pytest.raises(InputError, match=r"train\.txt:1: .*label_2/000000\.txt.*empty label file"):
-        KittiDataset(tmp_path, "train", CONFIG)
+        open_samples(tmp_path, "train", CONFIG)
 
 
 def test_labels_without_a_box_in_space_are_left_out(tmp_path: Path) -> None:
     path = make_data(tmp_path) / "training" / "label_2" / "000000.txt"
     path.write_text(path.read_text() + "Car -1 -1 -10 5.00 9.00 14.00 67.00 -1 -1 -1 0.00 1.50 20.00 -10\n")
-    assert len(KittiDataset(tmp_path, "train", CONFIG)[0].boxes) == 2
+    assert len(open_samples(tmp_path, "train", CONFIG)[0].boxes) == 2
 
 
 @pytest.mark.parametrize(("folder", "suffix"), [("velodyne", "bin"), ("calib", "txt")])
@@ -111,36 +112,36 @@ def test_frames_that_the_split_names_and_the_disk_lacks_are_named(tmp_path: Path
         rf"train\.txt:2: files of 7 of the 8 frames are missing: .*{folder}/000001\.{suffix}, .*000005\.{suffix}, …"
     )
     with pytest.raises(InputError, match=message):
-        KittiDataset(tmp_path, "train", CONFIG)
+        open_samples(tmp_path, "train", CONFIG)
 
 
 def test_a_missing_or_empty_split_is_named(tmp_path: Path) -> None:
     make_data(tmp_path)
     with pytest.raises(InputError, match=r"nowhere\.txt: cannot be read"):
-        KittiDataset(tmp_path, "nowhere", CONFIG)
+        open_samples(tmp_path, "nowhere", CONFIG)
     write_split(tmp_path / "ImageSets" / "none.txt", [])
     with pytest.raises(InputError, match=r"none\.txt: names no frame"):
-        KittiDataset(tmp_path, "none", CONFIG)
+        open_samples(tmp_path, "none", CONFIG)
 
 
 def test_the_cache_gives_the_same_frame_without_the_files(tmp_path: Path) -> None:
-    data = KittiDataset(make_data(tmp_path), "train", CONFIG, cache=True)
+    data = open_samples(make_data(tmp_path), "train", CONFIG, cache=True)
     first = data[0]
     (tmp_path / "training" / "velodyne" / "000000.bin").unlink()
     assert data[0] is first
     with pytest.raises(InputError, match=r"000000\.bin"):
-        KittiDataset(tmp_path, "train", CONFIG, with_labels=False)
+        open_samples(tmp_path, "train", CONFIG, with_labels=False)
 
 
 def test_data_loaders_may_use_workers(tmp_path: Path) -> None:
-    data = KittiDataset(make_data(tmp_path), "train", CONFIG)
+    data = open_samples(make_data(tmp_path), "train", CONFIG)
     (batch,) = DataLoader(data, batch_size=2, num_workers=1, collate_fn=collate)
     np.testing.assert_array_equal(batch.points.numpy(), data[0].points)
     assert batch.frame_ids == ("000000", "000001")
 
 
 def test_iteration_ends(tmp_path: Path) -> None:
-    data = KittiDataset(make_data(tmp_path), "train", CONFIG)
+    data = open_samples(make_data(tmp_path), "train", CONFIG)
     assert [data[index].frame_id for index in range(len(data))] == ["000000", "000001"]
     with pytest.raises(IndexError):
         data[2]
@@ -154,8 +155,21 @@ def test_cropping_keeps_the_low_bound_and_leaves_out_the_high_one() -> None:
     np.testing.assert_array_equal(cropped.labels, [0, 2])
 
 
+def test_labelled_objects_of_other_classes_take_up_room(tmp_path: Path) -> None:
+    data = open_samples(make_data(tmp_path), "train", CONFIG, cropped=False)
+    path = tmp_path / "training" / "label_2" / "000000.txt"
+    before = data[0]
+    line = "Tram 0.00 0 -1.57 0 0 50 50 3.00 2.50 14.00 4.00 1.60 30.00 -1.57\n"
+    path.write_text(path.read_text() + line + line.replace("Tram", "DontCare").replace("3.00 2.50 14.00", "-1 -1 -1"))
+    after = open_samples(tmp_path, "train", CONFIG, cropped=False)[0]
+    np.testing.assert_array_equal(after.boxes, before.boxes)
+    assert len(after.others) == len(before.others) + 1
+    np.testing.assert_allclose(after.others[-1, 3:6], [14.0, 2.5, 3.0])
+    assert len(crop_to_range(after, (0, -1, -3, 1, 1, 1)).others) == 0
+
+
 def test_real_frames(kitti_frames: Path) -> None:
-    data = KittiDataset(kitti_frames, "all", CONFIG)
+    data = open_samples(kitti_frames, "all", CONFIG)
     frames = {data.frame_id(index): data[index] for index in range(len(data))}
     assert {name: len(frame.boxes) for name, frame in frames.items()} == {
         **{"000000": 0, "000001": 1, "000002": 1, "000003": 1, "000004": 2, "000008": 6}

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.datasets.preparation.label_database import load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.errors import InputError
@@ -19,6 +20,7 @@ from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import parse_labels
 from lidar_ebm.geometry.boxes import points_in_boxes
+from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.run import load_run
 from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.workflows.evaluate import evaluate_run
@@ -26,7 +28,7 @@ from lidar_ebm.workflows.train import train
 from tests.datasets.damage import write_png
 
 CONFIG = Config()
-GUIDE = Path(__file__).parents[3] / "data" / "README.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "data_sets.md"
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def all_round(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_points_are_used_all_around(all_round: Path) -> None:
-    dataset = KittiDataset(all_round, "trainval", CONFIG, cropped=False)
+    dataset = open_samples(all_round, "trainval", CONFIG, cropped=False)
     assert dataset.lidar_only
     np.testing.assert_array_equal(dataset.calibration(0).lidar_to_rect, Calibration.nominal().lidar_to_rect)
     frame = dataset[0]
@@ -56,14 +58,14 @@ def test_points_are_used_all_around(all_round: Path) -> None:
 
 def test_from_the_files_to_a_run(all_round: Path, tiny_config: Config, tmp_path: Path) -> None:
     data = Path(shutil.copytree(all_round, tmp_path / "data"))
-    raw = [KittiDataset(data, "train", CONFIG)[index] for index in range(2)]
+    raw = [open_samples(data, "train", CONFIG)[index] for index in range(2)]
     report = prepare(data, workers=1)
     assert report.lidar_only
     assert not report.errors
     assert report.points_kept == report.points_read
     database = load_label_database(data / "prepared")
     assert set(database.difficulty) > {0}
-    prepared = KittiDataset(data, "train", CONFIG)
+    prepared = open_samples(data, "train", CONFIG)
     assert prepared.is_prepared(0)
     for index, frame in enumerate(raw):
         np.testing.assert_array_equal(prepared[index].points, frame.points)
@@ -73,7 +75,7 @@ def test_from_the_files_to_a_run(all_round: Path, tiny_config: Config, tmp_path:
     found = evaluate_run(run, data, split="val", steps=1)
     assert "--lidar-only: difficulty by distance and points in the box" in found.after.notes
     assert list((run / "evaluation" / "val" / "results_after" / "data").glob("*.txt"))
-    assert len(load_run(run).detect(collate([KittiDataset(data, "val", tiny_config)[0]]))) == 1
+    assert len(detect_batch(load_run(run), collate([open_samples(data, "val", tiny_config)[0]])).after()) == 1
 
 
 def test_a_single_missing_calibration_is_an_error(simulated: Path, tmp_path: Path) -> None:
@@ -81,13 +83,13 @@ def test_a_single_missing_calibration_is_an_error(simulated: Path, tmp_path: Pat
     (data / "training" / "calib" / "000000.txt").unlink()
     assert [finding.place for finding in prepare(data, workers=1).errors] == ["training/calib/000000.txt"]
     with pytest.raises(InputError, match=r"calib/000000\.txt"):
-        KittiDataset(data, "trainval", CONFIG)
+        open_samples(data, "trainval", CONFIG)
 
 
 def test_images_without_calibrations_are_refused(all_round: Path, tmp_path: Path) -> None:
     data = Path(shutil.copytree(all_round, tmp_path / "data"))
     write_png(data / "training" / "image_2" / "000000.png", 100, 50)
-    for refused in (lambda: prepare(data, workers=1), lambda: KittiDataset(data, "train", CONFIG)):
+    for refused in (lambda: prepare(data, workers=1), lambda: Samples(data, "train", CONFIG)):
         with pytest.raises(InputError, match="calib: no such folder, though there are images"):
             refused()
 
@@ -95,7 +97,7 @@ def test_images_without_calibrations_are_refused(all_round: Path, tmp_path: Path
 def test_the_documented_example_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guide = GUIDE.read_text()
     (code,) = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
-    (line,) = re.findall(r"^    (Car .*)$", guide, flags=re.MULTILINE)
+    (line,) = re.findall(r"^(Car .*)$", guide, flags=re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     center = np.array([12.0, 3.0, -0.9, 0.5])
     np.save("scan.npy", (np.random.default_rng(0).uniform(-0.4, 0.4, (100, 4)) + center).astype(np.float32))
@@ -103,7 +105,7 @@ def test_the_documented_example_is_true(tmp_path: Path, monkeypatch: pytest.Monk
     report = prepare("data/mine", workers=1)
     assert not report.errors
     assert {finding.place for finding in report.warnings} == {"ImageSets/val.txt"}
-    (frame,) = KittiDataset("data/mine", "train", CONFIG)
+    (frame,) = open_samples("data/mine", "train", CONFIG)
     box = [12.0, 3.0, -0.9, 3.9, 1.6, 1.5, 0.4]
     np.testing.assert_allclose(frame.boxes, [box], atol=0.01)
     np.testing.assert_allclose(labels_to_boxes(parse_labels(line, "guide"), Calibration.nominal()), [box], atol=0.01)

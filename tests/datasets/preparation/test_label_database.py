@@ -17,8 +17,9 @@ from lidar_ebm.evaluation.kitti.matching import VALID
 from lidar_ebm.evaluation.kitti.objects import pack_objects
 from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, label_states
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
-from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points, read_split
+from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points
 from lidar_ebm.formats.kitti.label import Label
+from lidar_ebm.formats.text_lists import read_names
 from lidar_ebm.geometry.boxes import points_in_boxes
 
 
@@ -38,7 +39,7 @@ def data(prepared: Path, tmp_path: Path) -> Path:
 def test_every_object_of_the_train_split_is_there_with_its_points(prepared: Path) -> None:
     database = load_label_database(prepared / "prepared")
     index = 0
-    for name in read_split(prepared / "ImageSets" / "train.txt"):
+    for name in read_names(prepared / "ImageSets" / "train.txt"):
         calibration = read_calibration(prepared / "training" / "calib" / f"{name}.txt")
         labels = [x for x in read_labels(prepared / "training" / "label_2" / f"{name}.txt") if x.type != "DontCare"]
         points = read_points(prepared / "training" / "velodyne" / f"{name}.bin")  # simulated: all are in view
@@ -127,7 +128,7 @@ def test_a_damaged_one_is_refused_and_mended(data: Path, share: float, cut: bool
 
 
 def test_an_outdated_one_is_refused_and_mended(data: Path) -> None:
-    frame = read_split(data / "ImageSets" / "train.txt")[0]
+    frame = read_names(data / "ImageSets" / "train.txt")[0]
     path = data / "training" / "label_2" / f"{frame}.txt"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[1:]))
@@ -144,7 +145,7 @@ def test_an_outdated_one_is_refused_and_mended(data: Path) -> None:
 
 def test_the_val_split_does_not_matter(data: Path) -> None:
     before = (data / "prepared" / "label_database.safetensors").stat().st_mtime_ns
-    frame = read_split(data / "ImageSets" / "val.txt")[0]
+    frame = read_names(data / "ImageSets" / "val.txt")[0]
     (data / "training" / "label_2" / f"{frame}.txt").write_text("")
     load_label_database(data / "prepared")
     prepare(data, workers=1)

@@ -19,8 +19,8 @@ from rich.console import Console
 import lidar_ebm
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.detector import ClassConfig
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
 from lidar_ebm.datasets.kitti.layout import INPUTS
+from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.datasets.preparation.index import read_index
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.datasets.preparation.report import report_table, report_text
@@ -39,7 +39,7 @@ def data(simulated: Path, tmp_path: Path) -> Path:
 
 
 def frames(root: Path, split: str = "trainval", **settings: bool) -> list[Sample]:
-    dataset = KittiDataset(root, split, CONFIG, **settings)
+    dataset = open_samples(root, split, CONFIG, **settings)
     return [dataset[index] for index in range(len(dataset))]
 
 
@@ -62,7 +62,7 @@ def test_prepared_frames_are_those_of_the_files(data: Path, settings: dict[str, 
     raw = frames(data, **settings)
     report = prepare(data, workers=1)
     assert (report.made, report.kept, report.failed, report.findings) == (6, 0, 0, ())
-    assert all(KittiDataset(data, "trainval", CONFIG).is_prepared(index) for index in range(6))
+    assert all(open_samples(data, "trainval", CONFIG).is_prepared(index) for index in range(6))
     assert_same(raw, frames(data, **settings))
 
 
@@ -232,12 +232,12 @@ def test_errors_that_were_found_are_said_before_the_first_frame_is_read(data: Pa
     ]
     split = "train" if "000004" in (data / "ImageSets" / "train.txt").read_text() else "val"
     with pytest.raises(InputError, match=rf"2 errors in files of its frames: .*000004\.txt:{number - 2}: 4 fields"):
-        KittiDataset(data, split, CONFIG)
+        open_samples(data, split, CONFIG)
     with pytest.warns(UserWarning, match="1 of the"):
-        KittiDataset(data, split, CONFIG, with_labels=False)
+        open_samples(data, split, CONFIG, with_labels=False)
     path.write_text("")
     assert not prepare(data, workers=1).errors
-    KittiDataset(data, split, CONFIG)
+    open_samples(data, split, CONFIG)
 
 
 def test_all_that_is_wrong_is_in_one_report(data: Path) -> None:
@@ -317,5 +317,5 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
 
 def test_a_data_set_may_be_sent_to_a_worker(data: Path) -> None:
     prepare(data, workers=1)
-    dataset = KittiDataset(data, "train", CONFIG)
+    dataset = open_samples(data, "train", CONFIG)
     assert_same([pickle.loads(pickle.dumps(dataset))[1]], [dataset[1]])

@@ -162,16 +162,22 @@ def test_empty_air_neither_trains_nor_proposes() -> None:
     assert proposals.batch_size == 2
 
 
-def test_decode_keeps_the_best_of_each_frame_in_order() -> None:
+def test_decode_keeps_the_best_of_each_frame_and_class_in_order() -> None:
+    """However many the other class has."""
     config = small_config()
     head, bev = AnchorHead(config), make_bev(config)
+    with torch.no_grad():
+        head.classification.bias[2:] += 3.0  # pedestrians' scores are above all cars'
     predictions = head(bev)
     scores = predictions.logits.sigmoid()
     proposals = head.decode(predictions, 0.0, 17)
-    assert proposals.batch_index.tolist() == [0] * 17 + [1] * 17
+    assert proposals.batch_index.tolist() == [0] * 34 + [1] * 34
     for frame in range(2):
-        expected = scores[frame].sort(descending=True).values[:17]
-        torch.testing.assert_close(proposals.scores[proposals.batch_index == frame], expected)
+        own = proposals.select(proposals.batch_index == frame)
+        assert torch.equal(own.scores, own.scores.sort(descending=True).values)
+        for label in range(2):
+            expected = scores[frame, head.anchor_labels == label].sort(descending=True).values[:17]
+            torch.testing.assert_close(own.scores[own.labels == label], expected)
     threshold = float(scores.detach().flatten().sort(descending=True).values[4])
     assert len(head.decode(predictions, threshold, 17).boxes) == 4
     assert len(head.decode(predictions, 1.0, 17).boxes) == 0

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
-from lidar_ebm.evaluation.kitti.rules import LOOSE_OVERLAPS, Difficulty
+from lidar_ebm.evaluation.kitti.rules import LOOSE_OVERLAPS
+from lidar_ebm.evaluation.limits import Difficulty
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.formats.kitti.files import read_labels, write_labels
 from lidar_ebm.formats.kitti.label import Label
 from tests.evaluation.kitti.random_frames import random_frames, random_label

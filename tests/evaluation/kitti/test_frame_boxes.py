@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.evaluation.kitti.frame_boxes import FrameBoxes, pack_frame_boxes
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 

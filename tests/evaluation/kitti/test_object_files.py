@@ -249,7 +249,7 @@ def test_scoring_loads_neither_torch_nor_matplotlib(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from lidar_ebm.evaluation import table\n"
-        "from lidar_ebm.evaluation.kitti import average_precision, object_files\n"
+        "from lidar_ebm.evaluation.kitti import object_files\n"
         "from lidar_ebm.workflows.score import score\n"
         "table.score_table(score(sys.argv[1], sys.argv[2]))\n"
         "print(sorted({'torch', 'matplotlib'} & set(sys.modules)))\n"

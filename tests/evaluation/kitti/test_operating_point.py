@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.evaluation.result import OperatingPoint
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.formats.kitti.label import Label
 from tests.evaluation.kitti import brute_force
 from tests.evaluation.kitti.random_frames import random_frames

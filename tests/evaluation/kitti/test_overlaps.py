@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.evaluation.kitti.matching import recall_thresholds
 from lidar_ebm.evaluation.kitti.objects import pack_objects
 from lidar_ebm.evaluation.kitti.overlaps import GROUND, IMAGE, VOLUME, find_pairs, overlap
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.formats.kitti.label import Label
 from tests.evaluation.kitti import brute_force
 from tests.evaluation.kitti.random_frames import REGION, random_frames

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.evaluation.result import Curve, Evaluation
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.formats.kitti.label import Label
 from tests.evaluation.kitti.brute_force import Frame, expected_curve, pair_frames
 from tests.evaluation.kitti.random_frames import NO_BOX, SIZES, Frames, Kind, random_frames, wild_score

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.objects import Objects, pack_objects
@@ -18,7 +18,7 @@ from lidar_ebm.formats.kitti.files import read_calibration, read_labels, write_c
 from lidar_ebm.formats.kitti.label import Label
 
 NO_BOX = [(0.0, 0.0, 0.0, 0.0), (-1.0, -1.0, -1.0, -1.0), (10.0, 10.0, 10.0, 40.0), (40.0, 10.0, 20.0, 40.0)]
-DEFAULT_SIZE = (1242, 375)
+CENTERED_SIZE = (1219, 346)  # of the nominal P2, whose centre is (609.56, 172.85)
 
 
 def random_result(generator: np.random.Generator) -> Label:
@@ -64,10 +64,10 @@ def by_hand(label: Label, calibration: Calibration, size: tuple[int, int]) -> np
     return extent if extent[0] < extent[2] and extent[1] < extent[3] else np.zeros(4)
 
 
-def write_png_header(path: Path, size: tuple[int, int]) -> None:
-    """As much of an image as says its size."""
+def write_image(path: Path, size: tuple[int, int]) -> None:
+    """An image of this size."""
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", *size))
+    Image.new("L", size).save(path)
 
 
 def write_calibrations(root: Path, names: list[str], calibration: Calibration) -> Path:
@@ -83,8 +83,8 @@ def assert_untouched_but(before: Objects, after: Objects, *fields: str) -> None:
     assert after.type_names == before.type_names
 
 
-@pytest.mark.parametrize("size", [None, (1224, 370), (600, 200)])
-def test_boxes_in_front_are_projected_as_by_hand(tmp_path: Path, size: tuple[int, int] | None) -> None:
+@pytest.mark.parametrize(("size", "suffix"), [(None, ""), ((1224, 370), ".png"), ((800, 200), ".jpg")])
+def test_boxes_in_front_are_projected_as_by_hand(tmp_path: Path, size: tuple[int, int] | None, suffix: str) -> None:
     generator = np.random.default_rng(0)
     names = ["000000", "000001", "000002"]
     calib = write_calibrations(tmp_path, names, tilted_calibration())
@@ -92,10 +92,12 @@ def test_boxes_in_front_are_projected_as_by_hand(tmp_path: Path, size: tuple[int
     frames = [[random_result(generator) for _ in range(count)] for count in (20, 0, 30)]
     if size is not None:
         for name in names:
-            write_png_header(tmp_path / "image_2" / f"{name}.png", size)
+            write_image(tmp_path / "image_2" / f"{name}{suffix}", size)
     before = pack_objects(frames, need_scores=True)
-    after, count = project_missing_boxes(before, names, calib, tmp_path / "image_2")
-    expected = np.array([by_hand(label, calibration, size or DEFAULT_SIZE) for frame in frames for label in frame])
+    after, projected = project_missing_boxes(before, names, calib, tmp_path / "image_2")
+    count = projected.count
+    assert ("2 frames have no image" in projected.size_note) is (size is None)
+    expected = np.array([by_hand(label, calibration, size or CENTERED_SIZE) for frame in frames for label in frame])
     np.testing.assert_allclose(after.bbox, expected, atol=1e-9)
     assert count == (expected[:, 2] > 0).sum() > 10
     flat = [label for frame in frames for label in frame]
@@ -114,16 +116,16 @@ def test_what_has_a_box_or_nothing_to_project_stays_and_needs_no_files(tmp_path:
         [replace(result, location=(-1000.0, -1000.0, -1000.0)), replace(result, rotation_y=-10.0)],
     ]
     before = pack_objects(frames, need_scores=True)
-    after, count = project_missing_boxes(before, ["a", "b", "c"], tmp_path, None)
-    assert count == 0
+    after, projected = project_missing_boxes(before, ["a", "b", "c"], tmp_path, None)
+    assert (projected.count, projected.size_note) == (0, "")
     assert_untouched_but(before, after)
 
 
 def test_a_known_alpha_stays(tmp_path: Path) -> None:
     result = replace(random_result(np.random.default_rng(2)), alpha=0.25, location=(0.0, 1.5, 20.0))
     calib = write_calibrations(tmp_path, ["a"], Calibration.nominal())
-    after, count = project_missing_boxes(pack_objects([[result]], need_scores=True), ["a"], calib, None)
-    assert (count, after.alpha.tolist()) == (1, [0.25])
+    after, projected = project_missing_boxes(pack_objects([[result]], need_scores=True), ["a"], calib, None)
+    assert (projected.count, after.alpha.tolist()) == (1, [0.25])
 
 
 def test_boxes_beside_and_behind_the_camera(tmp_path: Path) -> None:
@@ -134,15 +136,15 @@ def test_boxes_beside_and_behind_the_camera(tmp_path: Path) -> None:
     beside = replace(result, location=(3.0, 1.5, 1.0))  # from -4 m to 6 m
     calib = write_calibrations(tmp_path, ["a"], Calibration.nominal())
     before = pack_objects([[behind, outside, beside]], need_scores=True)
-    after, count = project_missing_boxes(before, ["a"], calib, None)
-    assert count == 1
+    after, projected = project_missing_boxes(before, ["a"], calib, None)
+    assert projected.count == 1
     assert after.bbox[:2].tolist() == [[0.0] * 4] * 2
     x1, y1, x2, y2 = after.bbox[2]
     nearest = projected_corners(
         replace(beside, location=(3.0, 1.5, 5.99), dimensions=(3.0, 2.0, 0.01)), Calibration.nominal()
     )
     assert x1 == pytest.approx(nearest[:, 0].min(), abs=2)  # the far end shows its inner edge
-    assert (y1, x2, y2) == (0.0, 1241.0, 374.0)
+    assert (y1, x2, y2) == (0.0, CENTERED_SIZE[0] - 1, CENTERED_SIZE[1] - 1)
 
 
 def test_a_missing_calibration_is_named(tmp_path: Path) -> None:
@@ -152,6 +154,22 @@ def test_a_missing_calibration_is_named(tmp_path: Path) -> None:
         project_missing_boxes(pack_objects(frames, need_scores=True), ["a", "b"], calib, None)
 
 
+def test_a_p2_that_is_no_cameras_is_refused(tmp_path: Path) -> None:
+    nominal = Calibration.nominal()
+    frames = pack_objects(
+        [[replace(random_result(np.random.default_rng(5)), location=(0.0, 1.5, 20.0))]], need_scores=True
+    )
+    unit = Calibration(np.eye(3, 4), nominal.r0_rect, nominal.tr_velo_to_cam)
+    calib = write_calibrations(tmp_path, ["a"], unit)
+    with pytest.raises(InputError, match=r"a\.txt: P2 is that of no camera: its centre is \(0, 0\)"):
+        project_missing_boxes(frames, ["a"], calib, None)
+    write_image(tmp_path / "image_2" / "a.jpg", (500, 400))
+    for calibration in (unit, nominal):  # the nominal centre is right of this image
+        write_calibrations(tmp_path, ["a"], calibration)
+        with pytest.raises(InputError, match=r"outside the image .*a\.jpg of 500 x 400 pixels"):
+            project_missing_boxes(frames, ["a"], calib, tmp_path / "image_2")
+
+
 def test_real_labels_get_the_boxes_that_people_drew(kitti_frames: Path) -> None:
     root = kitti_frames / "training"
     names = sorted(path.stem for path in (root / "label_2").glob("*.txt"))
@@ -159,10 +177,10 @@ def test_real_labels_get_the_boxes_that_people_drew(kitti_frames: Path) -> None:
     frames = [[label for label in labels if label.type != "DontCare"] for labels in frames]
     stripped = [[replace(label, bbox=(-1.0,) * 4, alpha=-10.0) for label in labels] for labels in frames]
     labels = pack_objects(frames, need_scores=False)
-    found, count = project_missing_boxes(
+    found, projected = project_missing_boxes(
         pack_objects(stripped, need_scores=False), names, root / "calib", root / "image_2"
     )
-    assert count == len(labels.type_index) > 10
+    assert projected.count == len(labels.type_index) > 10
     turn = np.remainder(found.alpha - labels.alpha + math.pi, 2 * math.pi) - math.pi
     assert np.abs(turn).max() < 0.05  # KITTI's own alpha is from another point of the object
     # Boxes were drawn around what is seen of an object, and a box's corners stand out from a car.

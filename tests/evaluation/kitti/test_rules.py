@@ -8,19 +8,18 @@ import numpy as np
 import pytest
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.evaluation.kitti.objects import pack_objects
 from lidar_ebm.evaluation.kitti.rules import (
     DIFFICULTIES,
     LIDAR_DIFFICULTIES,
     LOOSE_OVERLAPS,
     OFFICIAL_OVERLAPS,
-    Difficulty,
     departs_from_official,
     is_beyond,
     label_states,
-    with_bands,
 )
+from lidar_ebm.evaluation.limits import Difficulty, with_bands
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.formats.kitti.label import Label
 from tests.evaluation.kitti.random_frames import random_frames
 

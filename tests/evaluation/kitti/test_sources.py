@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.average_precision import evaluate
 from lidar_ebm.evaluation.kitti.objects import pack_objects
 from lidar_ebm.evaluation.result import Evaluation
+from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels, labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_labels, write_calibration, write_labels, write_points, write_split
@@ -111,13 +111,60 @@ def test_classes_of_ones_own_are_scored(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "000000.txt").write_text(line + end + "\n")
     arguments = (tmp_path / "label_2", tmp_path / "results")
-    with pytest.raises(InputError, match=r"label_2.000000\.txt:1: unknown class 'Forklift'"):
-        evaluate(*arguments)
+    passed = evaluate(*arguments)
+    assert "passed over: 1 forklift labels; 1 forklift results" in passed.notes
+    assert passed.curves == ()
     with pytest.raises(InputError, match="no overlap for class Forklift"):
         evaluate(*arguments, classes=("Forklift",))
     assert evaluate(*arguments, classes=("forklift",), iou=0.5).ap("Forklift", "3d", "easy", recall="R11") > 0
-    with pytest.raises(InputError, match=r"class 'Bus': unknown to KITTI"):
-        evaluate(*arguments, classes=("Forklift", "Bus"), iou=0.5)
+    with pytest.raises(InputError, match=r"class 'Folklift': neither in the labels .* mean 'forklift'\?"):
+        evaluate(*arguments, classes=("Forklift", "Folklift"), iou=0.5)
+    (tmp_path / "label_2" / "000000.txt").write_text(line.replace("Forklift", "Forklif") + "\n")
+    misspelt = evaluate(*arguments, classes=("forklift",), iou=0.5)
+    assert "no label is a forklift, so every result of it is a false alarm" in misspelt.notes
+    assert "the labels have no forklift, but 1 'forklif': are these meant?" in misspelt.notes
+
+
+def test_other_names_leave_the_figures_as_they_are(tmp_path: Path) -> None:
+    labels, results = random_frames(12, 71)
+    for side, frames in (("label_2", labels), ("results", results)):
+        for index, frame in enumerate(frames):
+            write_labels(tmp_path / side / f"{index:06d}.txt", frame)
+    expected = evaluate(tmp_path / "label_2", tmp_path / "results")
+    for path in (tmp_path / "label_2").glob("*.txt"):
+        path.write_text(
+            "rider 0 0 0 5 5 9 99 1 1 1 5 1 9 0\n" + path.read_text() + "moped_scooter 0 0 0 5 5 9 99 1 1 1 5 1 9 0\n"
+        )
+    found = evaluate(tmp_path / "label_2", tmp_path / "results")
+    assert figures(found) == figures(expected)
+    assert found.notes == ("passed over: 12 rider, 12 moped_scooter labels", *expected.notes)
+
+
+def test_labels_without_2d_boxes_are_said_and_projected(layout: Path) -> None:
+    for path in (layout / "training" / "label_2").glob("*.txt"):
+        flat = [replace(item, bbox=(0.0, 0.0, 0.0, 0.0), score=None) for item in read_labels(path)]
+        write_labels(path, flat)
+    arguments = (layout / "training" / "label_2", layout / "results")
+    plain = evaluate(*arguments, classes=("Car",))
+    assert any(note.startswith("16 of 16 Car labels have no 2-D box") for note in plain.notes)
+    projected = evaluate(*arguments, classes=("Car",), project=True)
+    assert "--project: 16 labels without a 2-D box have that of their 3-D box" in projected.notes
+    best = projected.curve("Car", "3d", "moderate").best  # type: ignore[union-attr]
+    assert best is not None
+    assert (best.true_positives, best.false_positives, best.misses) == (16, 0, 0)
+
+
+def test_nothing_within_the_limits_is_said(layout: Path) -> None:
+    for path in (layout / "training" / "label_2").glob("*.txt"):
+        write_labels(path, [replace(item, occluded=3) for item in read_labels(path)])
+    notes = evaluate(layout / "training" / "label_2", layout / "results", classes=("Car",)).notes
+    assert "none of 16 Car labels is within the limits of any difficulty, so all figures of it are 0" in notes
+
+
+def test_results_of_other_frames_are_refused(layout: Path) -> None:
+    write_labels(layout / "training" / "label_2" / "000042.txt", [])
+    with pytest.raises(InputError, match=r"none of the 1 frames to score has a result file here.*000000"):
+        evaluate(layout / "training" / "label_2", layout / "results", split=["000042"])
 
 
 def test_mixtures_are_refused(layout: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from lidar_ebm.config.augmentation import AugmentationConfig, ObjectNoiseConfig, SamplingConfig
 from lidar_ebm.config.loading import load_config
-from lidar_ebm.datasets.kitti.dataset import crop_to_range
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.datasets.samples import crop_to_range
 from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.training.augmentation.augment import augment, move_frame
@@ -67,6 +67,14 @@ def test_points_stay_in_their_boxes_when_the_frame_moves(seed: int) -> None:
     assert (changed.boxes[:, 6] >= -math.pi).all()
     assert (changed.boxes[:, 6] < math.pi).all()
     assert changed.points.dtype == changed.boxes.dtype == np.float32
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_objects_of_other_classes_move_with_the_frame(seed: int) -> None:
+    frame = random_frame(seed)
+    split = Sample(frame.frame_id, frame.points, frame.boxes[:4], frame.labels[:4], frame.boxes[4:])
+    whole, changed = (augment(each, np.random.default_rng(seed), WHOLE) for each in (frame, split))
+    np.testing.assert_array_equal(np.concatenate([changed.boxes, changed.others]), whole.boxes)
 
 
 @pytest.mark.parametrize("seed", range(6))

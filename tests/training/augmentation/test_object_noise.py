@@ -50,6 +50,16 @@ def test_nothing_overlaps_that_did_not_before(seed: int) -> None:
     assert overlapping_pairs(changed.boxes) <= overlapping_pairs(crowded.boxes)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_objects_of_other_classes_stay_and_are_not_moved_onto(seed: int) -> None:
+    street = make_frame(seed, types=STREET)
+    frame = Sample("0", street.points, street.boxes[:8], street.labels[:8], street.boxes[8:])
+    changed = moved(frame, seed, ObjectNoiseConfig(center_std=(3.0, 3.0, 0.5)))
+    np.testing.assert_array_equal(changed.others, frame.others)
+    assert (changed.boxes[:, :2] != frame.boxes[:, :2]).any()
+    assert overlapping_pairs(np.concatenate([changed.boxes, changed.others])) == set()
+
+
 def test_a_point_in_two_boxes_goes_with_the_first() -> None:
     boxes = np.array([[10, 0, 0, 4, 2, 2, 0], [11, 0, 0, 4, 2, 2, 0.1]], np.float32)
     points = np.array([[10.5, 0, 0, 0.5], [12.9, 0, 0, 0.5], [20, 0, 0, 0.5]], np.float32)

@@ -76,6 +76,19 @@ def test_nothing_overlaps_that_did_not_before(seed: int) -> None:
     assert overlapping_pairs(changed.boxes) == set()
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_nothing_is_put_onto_a_labelled_object_of_another_class(seed: int) -> None:
+    """Of such objects nothing is learnt, but they stand there: trams and people sitting, or cars for a pedestrian's
+    detector."""
+    street = make_frame(seed, types=STREET * 3)
+    trained = np.random.default_rng([seed, 4]).random(len(street.boxes)) < 0.3
+    frame = Sample("0", street.points, street.boxes[trained], street.labels[trained], street.boxes[~trained])
+    changed = added(frame, seed)
+    assert len(changed.boxes) > len(frame.boxes)
+    np.testing.assert_array_equal(changed.others, frame.others)
+    assert overlapping_pairs(np.concatenate([changed.boxes, changed.others])) == set()
+
+
 def test_a_frame_is_filled_up_and_not_over() -> None:
     frame = make_frame(types=STREET)
     objects = make_objects(count=2000)

@@ -10,7 +10,8 @@ import pytest
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.files import write_points
-from lidar_ebm.formats.point_files import decompress_lzf, read_point_file
+from lidar_ebm.formats.point_clouds import read_point_file
+from lidar_ebm.formats.point_clouds.lzf import decompress_lzf
 
 POINTS = np.random.default_rng(0).uniform((-50, -50, -3, 0), (50, 50, 3, 1), (200, 4)).astype(np.float32)
 
@@ -139,12 +140,12 @@ def test_files_that_are_cut_short_are_named(tmp_path: Path, name: str, kept: flo
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("a.las", b"", r"unknown kind of point file '\.las'; known are \.bin, \.npy, \.pcd, \.ply"),
+        ("a.xyz", b"", r"unknown kind of point file '\.xyz'; known are \.bin, \.npy, \.npz, \.pcd, \.ply, \.las"),
         ("a.pcd", pcd_header("binary", 0, "x y depth intensity"), "field z is missing; the fields are x, y, depth"),
         ("a.pcd", pcd_header("zipped"), "zipped"),
         ("a.pcd", pcd_header("ascii", 1) + b"1 2 three 4\n", "Export it anew"),
         ("a.pcd", pcd_header("binary", -1), "Export it anew"),
-        ("a.ply", ply_header("binary_big_endian"), "binary_big_endian.*Export it anew"),
+        ("a.ply", ply_header("binary_middle_endian"), "binary_middle_endian.*Export it anew"),
         ("a.ply", ply_header("ascii", 1, "list uchar float w"), "Export it anew"),
         ("a.ply", b"not a ply file", "Export it anew"),
         ("a.npy", b"\x93NUMPY", "Save it with numpy.save"),

@@ -1,0 +1,121 @@
+"""Frames as the network takes them: the configured classes by index, within the voxel range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from lidar_ebm.boxes import Boxes
+from lidar_ebm.datasets.frame import REFLECTANCE, Frame, four_columns
+from lidar_ebm.datasets.frames import Frames
+from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.datasets.source import FrameSource
+
+
+class ClassSettings(Protocol):
+    """What a class has to say of the labels that count for it."""
+
+    @property
+    def name(self) -> str:
+        """Its own name."""
+
+    @property
+    def merge(self) -> Sequence[str]:
+        """Further names of labels that count as it."""
+
+
+class Samples(Dataset[Sample]):
+    """A split as a map-style torch data set.
+
+    A label counts for a class if its name is the class's or one of those that the class merges, whatever the case.
+    Boxes whose centre lies outside the voxel range are left out.
+
+    Args:
+        frames: of any kind; those of `Frames` are read without their cameras.
+        classes: of the configuration, in the order of their indices.
+        bounds: voxel range (low x y z, high x y z; m); None leaves what is outside in the frames, for augmentation to
+            move: `crop_to_range` then comes after it.
+        cache: keep every frame in memory once read; each data-loader worker has its own.
+    """
+
+    def __init__(
+        self,
+        frames: FrameSource,
+        classes: Sequence[ClassSettings],
+        bounds: Sequence[float] | None = None,
+        *,
+        cache: bool = False,
+    ) -> None:
+        self.frames = frames
+        self.class_index = index_by_name(classes)
+        self._bounds = bounds
+        self._cache: dict[int, Sample] | None = {} if cache else None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Sample:
+        if self._cache is None:
+            return self._read(index)
+        if index not in self._cache:
+            self._cache[index] = self._read(index)
+        return self._cache[index]
+
+    @property
+    def split_path(self) -> Path:
+        """The file to be named where something is wrong with the split."""
+        return Path(getattr(self.frames, "split_path", self.frames.root))
+
+    def name(self, index: int) -> str:
+        """A frame's name, without reading it."""
+        return self.frames.name(index)
+
+    def _read(self, index: int) -> Sample:
+        if isinstance(self.frames, Frames):
+            points, channels, boxes = self.frames.points_and_boxes(index)
+        else:
+            frame = self.frames[index]
+            points, channels = frame.points, frame.channels
+            boxes = Boxes.empty() if frame.boxes is None else frame.boxes
+        sample = to_sample(self.name(index), points, channels, boxes, self.class_index)
+        return sample if self._bounds is None else crop_to_range(sample, self._bounds)
+
+
+def index_by_name(classes: Sequence[ClassSettings]) -> dict[str, int]:
+    """Index of the class for each label name, in lower case; a class's own name goes before another's merged one."""
+    mapping = {merged.lower(): index for index, item in enumerate(classes) for merged in item.merge}
+    return mapping | {item.name.lower(): index for index, item in enumerate(classes)}
+
+
+def to_sample(
+    name: str, points: np.ndarray, channels: Sequence[str], boxes: Boxes, class_index: Mapping[str, int]
+) -> Sample:
+    """Points [N, 3 + C] and labels as a sample: x, y, z and reflectance (0 where there is none), boxes by class."""
+    if tuple(channels) != (REFLECTANCE,):
+        points = four_columns(points, channels)
+    index = np.array([class_index.get(str(each).lower(), -1) for each in boxes.names], dtype=np.int64)
+    rows, trained = boxes.boxes.astype(np.float32), index >= 0
+    return Sample(name, points, rows[trained], index[trained], rows[~trained])
+
+
+def sample_of(frame: Frame, classes: Sequence[ClassSettings], bounds: Sequence[float]) -> Sample:
+    """A frame in memory as a sample within the voxel range."""
+    boxes = Boxes.empty() if frame.boxes is None else frame.boxes
+    return crop_to_range(to_sample(frame.name, frame.points, frame.channels, boxes, index_by_name(classes)), bounds)
+
+
+def crop_to_range(frame: Sample, bounds: Sequence[float]) -> Sample:
+    """The frame without the points, and the boxes by their centres, outside `bounds` (low x y z, high x y z; m)."""
+    low, high = np.asarray(bounds[:3], np.float32), np.asarray(bounds[3:], np.float32)
+    points = _inside(frame.points[:, :3], low, high)
+    boxes = _inside(frame.boxes[:, :3], low, high)
+    others = _inside(frame.others[:, :3], low, high)
+    return Sample(frame.frame_id, frame.points[points], frame.boxes[boxes], frame.labels[boxes], frame.others[others])
+
+
+def _inside(positions: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    return np.all((positions >= low) & (positions < high), axis=1)

@@ -1,0 +1,94 @@
+"""`Boxes` with what KITTI's rules ask for, in the form that scoring works on: no files in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lidar_ebm.boxes import Boxes
+from lidar_ebm.errors import InputError
+from lidar_ebm.evaluation.kitti.objects import Objects, check_objects, objects_from_numbers
+from lidar_ebm.evaluation.kitti.rules import UNKNOWN_ANGLE, UNKNOWN_LOCATION
+from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.files import read_calibration
+
+_NO_BOX = np.array([UNKNOWN_LOCATION] * 3 + [-1.0] * 3 + [UNKNOWN_ANGLE])
+
+
+def pack_camera_boxes(
+    frames: Sequence[Boxes], cameras: Sequence[Any], *, need_scores: bool, names: Sequence[str] | None = None
+) -> Objects:
+    """Flatten the boxes of each frame and bring them into its camera's frame.
+
+    A box that is NaN throughout is an object without a box in space, such as a region to ignore. What is not known
+    (NaN, or no column at all) is as result files have it: rectangle -1, alpha -10; labels count as wholly visible.
+
+    Args:
+        frames: boxes of each frame, LiDAR frame.
+        cameras: a `Camera` or `Calibration` a frame: what has `lidar_to_camera`, [4, 4].
+        need_scores: these are results, each of which must have a finite score.
+        names: what to call each frame in a message.
+
+    Raises:
+        InputError: there is not one camera a frame, points are known for some frames only, or a number is missing.
+    """
+    if len(cameras) != len(frames):
+        raise InputError(f"cameras: {len(cameras)} for {len(frames)} frames; give one a frame.")
+    columns = []
+    for frame, camera in zip(frames, cameras, strict=True):
+        scores = np.full(len(frame), np.nan) if frame.scores is None else frame.scores
+        columns.append(
+            np.column_stack(
+                (
+                    _known(frame.truncated, 0.0, (len(frame),)),
+                    _known(frame.occluded, 0.0, (len(frame),)),
+                    _known(frame.alpha, UNKNOWN_ANGLE, (len(frame),)),
+                    _known(frame.image_rectangle, -1.0, (len(frame), 4)),
+                    to_camera(frame.boxes, np.asarray(camera.lidar_to_camera, dtype=np.float64)),
+                    scores,
+                )
+            )
+        )
+    counted = [frame.points is not None for frame in frames if len(frame)]
+    if any(counted) and not all(counted):
+        raise InputError("points: given for some frames only; give them for every frame or for none")
+    points = [frame.points for frame in frames if len(frame) and frame.points is not None]
+    objects = objects_from_numbers(
+        [len(frame) for frame in frames],
+        [str(name) for frame in frames for name in frame.names],
+        np.concatenate([np.zeros((0, 15)), *columns]),
+        np.concatenate(points) if points else None,
+    )
+    check_objects(objects, need_scores=need_scores, names=names)
+    return objects
+
+
+def to_camera(boxes: np.ndarray, lidar_to_camera: np.ndarray) -> np.ndarray:
+    """Boxes [N, 7] of the LiDAR frame as KITTI gives them, [N, 7]: x, y, z of the bottom face's centre, height, width,
+    length, rotation_y; placeholders for boxes that are NaN throughout."""
+    x, y, z, length, width, height, yaw = boxes.T
+    centers = np.column_stack((x, y, z)) @ lidar_to_camera[:3, :3].T + lidar_to_camera[:3, 3]
+    heading_to_lidar = np.linalg.inv(lidar_to_camera)[:2][:, [0, 2]]  # (x, z) of the camera → (x, y) of the LiDAR
+    headings = np.column_stack((np.cos(yaw), np.sin(yaw))) @ np.linalg.inv(heading_to_lidar).T
+    rotation_y = np.arctan2(-headings[:, 1], headings[:, 0])
+    rotation_y = np.where(rotation_y >= np.pi, -np.pi, rotation_y)
+    found = np.column_stack(
+        (centers[:, 0], centers[:, 1] + height / 2, centers[:, 2], height, width, length, rotation_y)
+    )
+    return np.where(np.isnan(boxes).all(axis=1, keepdims=True), _NO_BOX, found)
+
+
+def read_cameras(folder: Path, names: Sequence[str]) -> list[Calibration]:
+    """The calibration of each frame from `folder/NAME.txt`.
+
+    Raises:
+        InputError: a file is missing or malformed.
+    """
+    return [read_calibration(folder / f"{name}.txt") for name in names]
+
+
+def _known(values: np.ndarray | None, default: float, shape: tuple[int, ...]) -> np.ndarray:
+    return np.full(shape, default) if values is None else np.where(np.isnan(values), default, values)

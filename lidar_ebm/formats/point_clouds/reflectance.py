@@ -1,0 +1,137 @@
+"""The one rule for reflectance: its full scale is decided once for a data set or run, kept, and applied to every file.
+
+Files have reflectance of 0..1, 0..255 or 0..65,535, and seldom say so. Where the field's type is a small integer, its
+largest value is the full scale. Otherwise that goes by the 99 % quantile of the values that are not 0, over all files
+of a sample together: single retroreflectors or damaged values decide nothing, and two frames of a drive never differ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lidar_ebm.errors import InputError
+from lidar_ebm.formats.point_clouds.point_cloud import PointCloud
+
+QUANTILE = 0.99
+_UNIT_LIMIT = 1.5  # of the quantile; a sensor of 8 bit that sees nothing brighter than 1 of 255 does not exist
+_BYTE_LIMIT = 256.0
+_SCALES = (1.0, 255.0, 65535.0)
+
+
+@dataclass(frozen=True)
+class ReflectanceScale:
+    """The value that stands for a reflectance of 1, and a word on where that is known from.
+
+    Raises:
+        InputError: it is no positive number.
+    """
+
+    full_scale: float
+    source: str = "given"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.full_scale) and self.full_scale > 0):
+            raise InputError(f"full_scale: {self.full_scale} is no positive number. Give 1, 255 or 65535.")
+
+    def apply(self, values: np.ndarray) -> tuple[np.ndarray, int]:
+        """Bring reflectances [N] to 0..1.
+
+        Returns:
+            [N] float32, and the number of values that lay outside and were clipped. NaN becomes 0, and counts.
+        """
+        scaled = np.asarray(values, np.float32) / np.float32(self.full_scale)
+        inside = (scaled >= 0) & (scaled <= 1)
+        clipped = int(scaled.size - inside.sum())
+        if clipped:
+            scaled = np.where(np.isnan(scaled), np.float32(0), np.clip(scaled, 0, 1))
+        return scaled, clipped
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a run or data set keeps of it."""
+        return {"full_scale": self.full_scale, "source": self.source}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ReflectanceScale:
+        """The scale that `to_dict` kept.
+
+        Raises:
+            InputError: the values are not of one.
+        """
+        try:
+            return cls(float(values["full_scale"]), str(values.get("source", "given")))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"reflectance scale: {dict(values)!r} has no number full_scale.") from error
+
+    def __str__(self) -> str:
+        return f"{self.full_scale:g} ({self.source})"
+
+
+def choose_reflectance_scale(clouds: Iterable[PointCloud]) -> ReflectanceScale:
+    """Decide the full scale for files of one sensor by a sample of them, or by one.
+
+    Raises:
+        InputError: the files' own types say different full scales.
+    """
+    by_type: set[float] = set()
+    values: list[np.ndarray] = []
+    for cloud in clouds:
+        reflectance = cloud.reflectance
+        if reflectance is None:
+            continue
+        if cloud.full_scale is not None:
+            by_type.add(cloud.full_scale)
+        values.append(reflectance[np.isfinite(reflectance) & (reflectance != 0)])
+    if len(by_type) > 1:
+        raise InputError(
+            "reflectance: some files have it in 8 bit and some in 16 bit. Give full_scale, or read them apart."
+        )
+    present = np.concatenate(values) if values else np.empty(0, np.float32)
+    if by_type:
+        full_scale = by_type.pop()
+        return ReflectanceScale(full_scale, "the field's type" + _describe_doubt(present, full_scale))
+    return scale_of_values(present)
+
+
+def scale_of_values(values: np.ndarray) -> ReflectanceScale:
+    """Decide the full scale by reflectances [N] of no type; zeros and what is not finite say nothing."""
+    values = np.asarray(values)
+    values = values[np.isfinite(values) & (values > 0)]
+    if not len(values):
+        return ReflectanceScale(1.0, "no value above 0")
+    quantile = float(np.quantile(values, QUANTILE))
+    full_scale = _SCALES[0] if quantile <= _UNIT_LIMIT else _SCALES[1] if quantile < _BYTE_LIMIT else _SCALES[2]
+    return ReflectanceScale(full_scale, f"99 % of the values are at most {quantile:.4g}")
+
+
+def scale_reflectance(cloud: PointCloud, scale: ReflectanceScale | None = None) -> tuple[PointCloud, str]:
+    """Bring a cloud's reflectance to 0..1.
+
+    Args:
+        scale: of the data set or run; None: decided by this cloud alone.
+
+    Returns:
+        The cloud with a channel reflectance of 0..1 (zeros where the file has none), and a clause that tells the scale
+        and the number of clipped values.
+    """
+    values = cloud.reflectance
+    if values is None:
+        return cloud.with_reflectance(np.zeros(len(cloud), np.float32)), "no reflectance, 0 is taken"
+    if scale is None:
+        scale = choose_reflectance_scale([cloud])
+    scaled, clipped = scale.apply(values)
+    told = f"reflectance divided by {scale.full_scale:g} ({scale.source})"
+    if clipped:
+        told += f", {clipped} of {len(cloud)} values outside 0…{scale.full_scale:g} clipped"
+    return cloud.with_reflectance(scaled), told
+
+
+def _describe_doubt(values: np.ndarray, full_scale: float) -> str:
+    """A clause where 16 bit are used like 8."""
+    if full_scale > _SCALES[1] and len(values) and float(np.quantile(values, QUANTILE)) <= _BYTE_LIMIT:
+        return f"; its values reach {float(values.max()):g} alone: if 8 bit are meant, give full_scale 255"
+    return ""

@@ -1,0 +1,69 @@
+"""Scoring detections of a split by the rules that its data set asks for."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lidar_ebm.boxes import Boxes
+from lidar_ebm.datasets.frames import Frames
+from lidar_ebm.datasets.kitti.data_set import KittiDataSet
+from lidar_ebm.evaluation.distance.protocol import DISTANCE
+from lidar_ebm.evaluation.kitti.data_set import labels_to_score
+from lidar_ebm.evaluation.kitti.protocol import KITTI
+from lidar_ebm.evaluation.options import ScoringOptions
+from lidar_ebm.evaluation.result import Evaluation, ProtocolFacts
+from lidar_ebm.evaluation.scoring import evaluate
+
+
+@dataclass(frozen=True, eq=False)
+class SplitScoring:
+    """The labels of a split, ready to score any detections in its frames."""
+
+    frames: Frames
+    labels: Any  # as `evaluate` takes them
+    options: ScoringOptions
+    facts: ProtocolFacts
+    notes: tuple[str, ...]  # why these rules, where they are not the data set's own
+
+    @classmethod
+    def of(cls, frames: Frames, classes: Sequence[str]) -> SplitScoring:
+        """Read the labels of a split, and choose the rules.
+
+        Raises:
+            InputError: a label file, a calibration or a point cloud cannot be read.
+        """
+        data = frames.data_set
+        if isinstance(data, KittiDataSet):
+            labels = labels_to_score(
+                [data.label_lines(name) for name in frames.names],
+                frames.names,
+                data.root / "training",
+                classes=classes,
+                lidar_only=data.lidar_only,
+            )
+            options = ScoringOptions(classes=tuple(classes), lidar_only=labels.lidar_only, protocol="kitti")
+            return cls(frames, labels.labels, options, KITTI.facts, labels.notes)
+        by_name = {name: data.labels(name) for name in frames.names}
+        options = ScoringOptions(classes=tuple(classes), protocol="distance")
+        return cls(frames, by_name, options, DISTANCE.facts, ())
+
+    def score(self, results: Mapping[str, Boxes], **options: Any) -> Evaluation:
+        """Score the detections of every frame, by its name; `options` replace fields of `ScoringOptions`."""
+        data = self.frames.data_set
+        packed: Any = results
+        if isinstance(data, KittiDataSet):
+            packed = [data.result_labels(name, results[name]) for name in self.frames.names]
+        evaluation = evaluate(self.labels, packed, replace(self.options, **options))
+        return replace(evaluation, notes=(*self.notes, *evaluation.notes))
+
+    def required_overlaps(self, classes: Sequence[str]) -> dict[str, float]:
+        """Overlap that a match of each class exceeds, by the rules."""
+        return {name: self.facts.required_overlap(name) for name in classes}
+
+    def warn(self, what: str) -> None:
+        """Say the notes as warnings."""
+        for note in self.notes:
+            warnings.warn(f"{what}: {note}.", stacklevel=3)

@@ -1,0 +1,49 @@
+"""Configurations of earlier versions are read, and what has become of their settings is said."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+
+from lidar_ebm.config.config import Config
+from lidar_ebm.config.loading import load_config, save_config
+from lidar_ebm.config.migration import migrated
+
+
+def test_the_limit_that_all_classes_shared_makes_room_for_larger_ones(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("detection: {score_threshold: 0.2, max_proposals: 100}\n")
+    with pytest.warns(UserWarning, match=r"config\.yaml: detection\.max_proposals=100 was shared .*max_candidates"):
+        config = load_config(path)
+    assert config.detection == Config().detection.model_copy(update={"score_threshold": 0.2})
+
+
+def test_a_limit_that_somebody_chose_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("detection: {max_proposals: 40}\n")
+    with pytest.warns(UserWarning, match=r"max_proposals=40 is now detection\.max_candidates=40"):
+        assert load_config(path).detection.max_candidates == 40
+
+
+def test_the_points_of_a_voxel_have_no_limit_any_more(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("voxels: {max_points_per_voxel: 5, max_voxels: 7}\n")
+    with pytest.warns(UserWarning, match=r"voxels\.max_points_per_voxel=5 is passed over"):
+        assert load_config(path).voxels == Config().voxels.model_copy(update={"max_voxels": 7})
+
+
+def test_configurations_of_today_pass_without_a_word(tmp_path: Path) -> None:
+    save_config(Config(), tmp_path / "config.yaml")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_config(tmp_path / "config.yaml") == Config()
+
+
+def test_given_values_stay_as_they_are() -> None:
+    values = {"detection": {"max_proposals": 40}, "seed": 1}
+    assert migrated(values)[0] == {"detection": {"max_candidates": 40}, "seed": 1}
+    assert values == {"detection": {"max_proposals": 40}, "seed": 1}
+    for odd in ({}, {"detection": None}, {"detection": 3}):
+        assert migrated(odd) == (odd, [])
