@@ -67,6 +67,8 @@ class StageConfig(Settings):
 class BackboneConfig(Settings):
     """The sparse 3-D backbone."""
 
+    # `spconv` on a CPU means its index pairs alone: its convolution is wrong there on more than one thread. `auto`
+    # takes spconv on a GPU where it is installed, and the built-in convolution elsewhere.
     backend: Literal["auto", "spconv", "builtin"] = "auto"
     stem_channels: Count = 16
     stem_layers: Count = 2
