@@ -82,7 +82,7 @@ def voxelize(
 
 
 def _mean_of_first(points: Tensor, order: Tensor, counts: Tensor, first: int) -> Tensor:
-    """Mean [V, 4] of each voxel's first points, as version 0.1 added them up; `order` [N] is by voxel, then by input."""
+    """Mean [V, 4] of each voxel's first points, as version 0.1 added them; `order` [N] is by voxel, then by input."""
     starts = counts.cumsum(0) - counts  # [V]
     place = torch.arange(first, device=points.device)
     taken = place < counts[:, None]  # [V, K]

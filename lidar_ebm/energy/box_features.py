@@ -12,6 +12,7 @@ from cuda_ops.box_sampling.op import sample_boxes
 from cuda_ops.plain import is_plain
 from cuda_ops.point_ops.op import box_frame_features_ragged, gather_near_boxes
 from lidar_ebm.config.energy import PointEnergyConfig
+from lidar_ebm.energy.box_feature import View
 from lidar_ebm.types import Batch, BevGrid
 
 
@@ -78,12 +79,14 @@ class BoxContext:
 
     bev: BevView | None
     points: PointView | None
+    others: tuple[View, ...] = ()  # of further terms
 
     def select(self, rows: Tensor) -> BoxContext:
         """The context of the boxes that `rows` (indices) names."""
         return BoxContext(
             None if self.bev is None else self.bev.select(rows),
             None if self.points is None else self.points.select(rows),
+            tuple(view.select(rows) for view in self.others),
         )
 
     def frozen(self) -> BoxContext:

@@ -17,7 +17,7 @@ from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_la
 from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.runs.initial import take_weights
-from lidar_ebm.runs.model import Model
+from lidar_ebm.runs.model import Model, name_in_file
 from lidar_ebm.runs.run import describe_difference, flat_settings, load_run_config, load_weights, save_weights
 from lidar_ebm.system.terminal import print_line
 from lidar_ebm.training.census import check_points, take_census
@@ -234,6 +234,7 @@ def _starting_point(
 def _beginning(detector: Model, frames: Samples, detector_run: str | Path | None) -> TrainingState:
     if detector_run is None:
         return TrainingState(Position(frames=len(frames)))
-    parts = tuple(part for part in DETECTOR_PARTS if getattr(detector.detector, part) is not None)
+    weights = {name_in_file(name).split(".")[0] for name in detector.state_dict()}
+    parts = tuple(part for part in DETECTOR_PARTS if part in weights)
     load_weights(detector, detector.config, Path(detector_run) / "model.safetensors", parts=parts)
     return TrainingState(Position(stage="energy", frames=len(frames)))

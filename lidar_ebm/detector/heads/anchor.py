@@ -20,6 +20,7 @@ from lidar_ebm.detector.heads.anchors import (
     make_anchors,
     resolve_direction,
 )
+from lidar_ebm.detector.heads.head import Head
 from lidar_ebm.detector.losses import PRIOR_BIAS, precise, residual_loss, sigmoid_focal_loss
 from lidar_ebm.geometry.boxes import decode_boxes
 from lidar_ebm.system.synchronised import shared_count
@@ -40,7 +41,7 @@ class AnchorPredictions:
     covered: Tensor  # [B, A] bool, anchors over something; the others neither train nor propose
 
 
-class AnchorHead(nn.Module):
+class AnchorHead(Head):
     """1×1 convolutions on the anchor map.
 
     Anchors are specific to a class: each has one logit, for its own class, and is matched with labels of that class
