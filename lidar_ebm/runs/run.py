@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,17 +95,24 @@ def load_run_config(run: str | Path) -> Config:
     return load_config(Path(run) / "config.yaml")
 
 
-def load_run(run: str | Path, device: torch.device | str = "cpu", *, weights: str = "model.safetensors") -> Model:
+def load_run(
+    run: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    weights: str = "model.safetensors",
+    model_of: Callable[[Config], Model] = Model,
+) -> Model:
     """The trained detector of a run folder, in evaluation mode.
 
     Args:
         weights: which of the folder's files: the finished run's, or a checkpoint (`checkpoints/best.safetensors`).
+        model_of: makes the model of a configuration, as in training.
 
     Raises:
         InputError: the folder holds no finished run, or its weights do not fit its configuration.
     """
     config = load_run_config(run)
-    model = Model(config)
+    model = model_of(config)
     load_weights(model, config, Path(run) / weights)
     try:
         return model.to(device).eval()

@@ -43,6 +43,16 @@ from lidar_ebm.geometry.counting import count_points_in_boxes
 SAMPLED_FRAMES = 8  # that the full scale of the reflectance is decided by
 
 
+def recognise(root: Path) -> bool:
+    """Tell if a folder has KITTI's subfolders, or is not there: then what is missing is said by KITTI's names."""
+    return not root.is_dir() or any((root / name).is_dir() for name in ("training", "ImageSets"))
+
+
+def open_folder(root: Path, prepared: str | Path | None) -> KittiDataSet:
+    """The data set in a folder in KITTI's layout; arguments and errors as `KittiDataSet`."""
+    return KittiDataSet(root, prepared)
+
+
 class KittiDataSet:
     """A folder in KITTI's layout.
 
