@@ -55,7 +55,7 @@ def open_data_set(root: str | Path, prepared: str | Path | None = None) -> DataS
             opened: DataSet = kind.open_folder(folder, prepared)
             return opened
     raise InputError(
-        f"{folder}: holds no data set: neither a dataset.yaml nor training/velodyne. Write a dataset.yaml that says "
+        f"{folder}: holds no data set: neither a dataset.yaml nor KITTI's folders. Write a dataset.yaml that says "
         "where points and labels lie (docs/data_sets.md shows one)."
     )
 

@@ -232,6 +232,17 @@ class KittiDataSet:
             image_size=None if camera is None else camera.image_size,
         )
 
+    def result_lines(self, folder: Path, name: str) -> list[Label]:
+        """The lines of FOLDER/NAME.txt or FOLDER/data/NAME.txt; none where there is no such file.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        for path in (folder / f"{name}.txt", folder / "data" / f"{name}.txt"):
+            if path.is_file():
+                return read_labels(path, require_score=True, types=None)
+        return []
+
     def read_results(self, folder: Path, name: str) -> Boxes | None:
         """The detections in FOLDER/NAME.txt or FOLDER/data/NAME.txt; None where there is no such file.
 
