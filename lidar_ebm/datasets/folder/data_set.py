@@ -6,7 +6,7 @@ import math
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -145,7 +145,7 @@ class FolderDataSet:
         Raises:
             InputError: a file is missing or damaged.
         """
-        cloud = self._read_cloud(name)
+        cloud = self._in_convention(self._read_raw_cloud(name))
         boxes = self._read_labels(name) if with_labels and self.settings.labels is not None else None
         return self._frame(name, cloud, boxes)
 
@@ -166,11 +166,16 @@ class FolderDataSet:
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                cloud = self._read_cloud(name)
+                raw = self._read_raw_cloud(name)
+                cloud = self._in_convention(raw)
             checksum, read = zlib.crc32(read_bytes(paths[0])), len(cloud)
             for each in caught:
                 message = str(each.message).removeprefix(f"{paths[0]}: ")
                 findings.append(Finding(WARNING, "point clouds", self._place(paths[0]), message))
+            clipped = 0 if raw.reflectance is None else self.scale.apply(raw.reflectance)[1]
+            if clipped:
+                message = f"{clipped} reflectances lie outside 0 to {self.scale.full_scale:g}, and are clipped."
+                findings.append(Finding(WARNING, "reflectance out of range", self._place(paths[0]), message))
         except InputError as error:
             message = str(error).removeprefix(f"{paths[0]}: ")
             findings.append(Finding(ERROR, "unreadable point clouds", self._place(paths[0]), message))
@@ -188,6 +193,13 @@ class FolderDataSet:
             counts = np.asarray(frame.boxes.points)
             findings += self._oddities(paths, frame, len(boxes))
         return CheckedFrame(frame, counts, read, checksum, Counter(boxes.names.tolist()), tuple(findings))
+
+    def compare(self, frames: Mapping[str, Stamps], *, named: bool) -> Iterator[Finding]:
+        """Point clouds that belong to no frame of a split."""
+        left = sorted(set(self._point_files) - set(frames)) if named else []
+        if left:
+            message = f"{len(left)} files of frames that no checked split names, {left[0]} the first of them."
+            yield Finding(WARNING, "files that no split names", self._place(self._points_folder), message)
 
     def write_results(self, folder: Path, results: Mapping[str, Boxes]) -> None:
         """Write detections as FOLDER/data/NAME.json, in the files' own axes, unit and height.
@@ -308,8 +320,9 @@ class FolderDataSet:
                 continue  # said where the frame is checked
         return choose_reflectance_scale(clouds)
 
-    def _read_cloud(self, name: str) -> PointCloud:
-        cloud, _ = scale_reflectance(self._read_raw_cloud(name), self.scale)
+    def _in_convention(self, raw: PointCloud) -> PointCloud:
+        """A point cloud with reflectance of 0..1, in x forward, y left, z up, the ground at its place."""
+        cloud, _ = scale_reflectance(raw, self.scale)
         sensor = self.settings.sensor
         if sensor.axes == DEFAULT_AXES and sensor.unit == 1.0 and not self._shift.any():
             return cloud

@@ -24,8 +24,9 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write
 
 FORMAT = 2  # to be raised whenever what a prepared file holds changes
-_READ = ("points", "boxes", "names")  # what a data set reads of a frame; the label database reads the rest
-_OBJECTS = ("difficulty", "object_counts", "object_points")
+# What a data set reads of a frame; the label database reads the rest.
+_READ = ("points", "boxes", "names", "difficulty", "object_counts")
+_OBJECTS = ("object_points",)
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,11 @@ def read_prepared(folder: Path, name: str) -> tuple[np.ndarray, tuple[str, ...],
     Raises:
         InputError: the file is missing, damaged, or of another format.
     """
-    (points, boxes, name_index), about, record = _read(folder, name, _READ, "checksum")
+    (points, rows, name_index, word_index, counts), about, record = _read(folder, name, _READ, "checksum")
     try:
-        return points, tuple(about["channels"]), Boxes(boxes, _words(about["names"], name_index)), record.inputs
+        words = _words(about["difficulties"], word_index)
+        boxes = Boxes(rows, _words(about["names"], name_index), points=counts, difficulty=words)
+        return points, tuple(about["channels"]), boxes, record.inputs
     except (KeyError, IndexError, TypeError) as error:
         raise _unusable(folder, name, error) from error
 
@@ -133,11 +136,8 @@ def read_objects(folder: Path, name: str) -> PreparedFrame:
         InputError: as `read_prepared`.
     """
     points, channels, boxes, _ = read_prepared(folder, name)
-    (word_index, counts, object_points), about, _ = _read(folder, name, _OBJECTS, "objects_checksum")
-    try:
-        words = _words(about["difficulties"], word_index)
-    except (KeyError, IndexError, TypeError) as error:
-        raise _unusable(folder, name, error) from error
+    (object_points,), _, _ = _read(folder, name, _OBJECTS, "objects_checksum")
+    counts, words = np.asarray(boxes.points), np.asarray(boxes.difficulty)
     return PreparedFrame(points, channels, boxes.boxes, boxes.names, words, counts, object_points)
 
 

@@ -82,7 +82,7 @@ def test_an_image_without_pixels_is_damaged(training: Path) -> None:
     image = training / "image_2" / "b.png"
     Image.new("RGB", (600, 375)).save(image)
     image.write_bytes(image.read_bytes()[:16] + bytes(8) + image.read_bytes()[24:])
-    with pytest.raises(InputError, match=r"b\.png: an image of 0 x 0 pixels"):
+    with pytest.raises(InputError, match=r"b\.png: this is no image, or it is damaged"):
         read_frame_file(training / "velodyne" / "b.bin").points_in_view()
 
 

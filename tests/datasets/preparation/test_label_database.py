@@ -34,7 +34,10 @@ def prepared(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(prepared: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(prepared, tmp_path / "data"))
+    """A copy, which is prepared anew: a file system tells copies from what they are copies of."""
+    root = Path(shutil.copytree(prepared, tmp_path / "data"))
+    prepare(open_data_set(root), workers=1)
+    return root
 
 
 def test_every_object_of_the_train_split_is_there_with_its_points(prepared: Path) -> None:

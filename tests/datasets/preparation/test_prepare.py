@@ -311,10 +311,11 @@ def test_without_splits_every_point_cloud_is_prepared(data: Path) -> None:
 
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="velodyne: no such folder"):
-        prepare(tmp_path)
+    with pytest.raises(InputError, match=r"holds no data set: neither a dataset\.yaml nor training/"):
+        open_data_set(tmp_path)
+    (tmp_path / "training").mkdir()
     with pytest.raises(InputError, match="workers is 0"):
-        prepare(tmp_path, workers=0)
+        prepare(open_data_set(tmp_path), workers=0)
 
 
 def test_a_data_set_may_be_sent_to_a_worker(data: Path) -> None:

@@ -14,6 +14,7 @@ from lidar_ebm.datasets.opening import open_data_set
 from lidar_ebm.datasets.preparation.label_database import load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.training.augmentation.sampling import add_objects
 from tests.training.augmentation.scenes import (
@@ -148,6 +149,21 @@ def test_with_nothing_to_put_in_the_frame_stays_as_it_is(settings: SamplingConfi
     changed = added(frame, 0, settings)
     np.testing.assert_array_equal(changed.points, frame.points)
     np.testing.assert_array_equal(changed.boxes, frame.boxes)
+
+
+def test_a_word_that_the_data_set_does_not_have_is_named_and_not_passed_over() -> None:
+    settings = SamplingConfig(counts={"Car": 9}, difficulties=("easy", "easiest"))
+    with pytest.raises(InputError, match="'easiest' is no difficulty of this data set; there are easy, moderate"):
+        added(make_frame(types=()), 0, settings)
+
+
+def test_the_case_of_a_class_name_does_not_matter() -> None:
+    objects = make_objects(count=300)
+    shouting = replace(objects, types=np.char.upper(objects.types))
+    frame = make_frame(types=())
+    expected = added(frame, 0, objects=objects)
+    assert len(expected.boxes)
+    np.testing.assert_array_equal(added(frame, 0, objects=shouting).boxes, expected.boxes)
 
 
 def test_without_words_all_is_taken_but_what_is_beyond_the_data_sets_last_limit() -> None:
