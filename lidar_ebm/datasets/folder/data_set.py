@@ -21,7 +21,7 @@ from lidar_ebm.datasets.frame import GROUND, Frame
 from lidar_ebm.datasets.preparation.findings import ERROR, WARNING, Finding
 from lidar_ebm.datasets.stamps import Stamps, is_file
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.box_format import closest, find_format
+from lidar_ebm.formats.box_format import closest, find_format, recognise_format
 from lidar_ebm.formats.point_clouds import (
     POINT_SUFFIXES,
     PointCloud,
@@ -344,6 +344,26 @@ class FolderDataSet:
             return False
         return any((folder / f"{name}{suffix}").is_file() for name in self._point_files for suffix in _LABEL_SUFFIXES)
 
+    @cached_property
+    def _label_format(self) -> str | None:
+        """Name of the labels' box format; None where it has to be recognised.
+
+        Files without an object fit any format, so the first that has one tells it for all of them.
+        """
+        settings = self.settings.labels
+        assert settings is not None
+        if settings.format is not None:
+            return _OWN_FORMATS.get(settings.format.lower(), settings.format)
+        if not self._labels_by_frame:
+            return None
+        paths = [path for path in map(self._label_path, self.all_names()) if path.is_file()]
+        for path in paths:
+            try:
+                return recognise_format(path)
+            except InputError:
+                continue
+        return _OWN_FORMATS.get(paths[0].suffix[1:]) if paths else None
+
     def _label_path(self, name: str) -> Path:
         assert self.settings.labels is not None
         folder = self.root / self.settings.labels.folder
@@ -354,16 +374,15 @@ class FolderDataSet:
 
     def _read_labels(self, name: str) -> Boxes:
         """A frame's labels of the declared classes in x forward, y left, z up; others are counted as passed over."""
-        settings = self.settings.labels
-        assert settings is not None
-        kind = None if settings.format is None else _OWN_FORMATS.get(settings.format.lower(), settings.format)
         path = self._label_path(name)
         if self._labels_by_frame:
-            frames = read_frames(path, kind)
+            frames = read_frames(path, self._label_format)
+            if name not in frames and len(frames) > 1:
+                raise InputError(f"{path}: holds {len(frames)} frames and no {name}. Give each frame its own file.")
             boxes = frames.get(name, next(iter(frames.values()), Boxes.empty()))
         else:
             if self._whole is None:
-                self._whole = read_frames(path, kind)
+                self._whole = read_frames(path, self._label_format)
             boxes = self._whole.get(name, Boxes.empty())
         if not np.isfinite(boxes.boxes).all() or np.abs(boxes.boxes).max(initial=0.0) > _LARGEST:
             raise InputError(f"{path}: frame {name}: a box has a number that no object has. Correct or remove it.")
