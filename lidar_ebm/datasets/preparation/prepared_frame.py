@@ -177,13 +177,17 @@ def _read(
 
 def pack_arrays(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> bytes:
     """A safetensors file of arrays and of what is to be said of them; the same input gives the same bytes."""
+    text = json.dumps({"format": FORMAT, **about})
     # One key alone, as the library writes several in any order.
-    return bytes(save(dict(arrays), metadata={"about": json.dumps({"format": FORMAT, **about})}))
+    return bytes(save(dict(arrays), metadata={"about": f"{zlib.crc32(text.encode()):08x} {text}"}))
 
 
 def unpack_about(metadata: Mapping[str, str] | None) -> dict[str, Any]:
     """What `pack_arrays` was told of its arrays. ValueError, TypeError or AttributeError where it is something else."""
-    about = json.loads((metadata or {}).get("about", "{}"))
+    checksum, _, text = (metadata or {}).get("about", "").partition(" ")
+    if len(checksum) != 8 or int(checksum, 16) != zlib.crc32(text.encode()):
+        raise ValueError("it is of another version, or was changed")
+    about = json.loads(text)
     if about.get("format") != FORMAT:
         raise ValueError("it is of another version")
     return dict(about)
