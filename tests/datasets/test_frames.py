@@ -183,9 +183,7 @@ def test_frames_prepared_as_another_kind_are_not_used(simulated: Path, tmp_path:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
-def test_the_view_is_that_of_the_image_whatever_its_kind_and_size(
-    simulated: Path, tmp_path: Path, suffix: str
-) -> None:
+def test_the_view_is_that_of_the_image_whatever_its_kind_and_size(simulated: Path, tmp_path: Path, suffix: str) -> None:
     data = Path(shutil.copytree(simulated, tmp_path / "data"))
     whole = open_source(data, "train")[0]
     assert whole.camera is not None

@@ -126,7 +126,10 @@ def test_a_folder_with_a_dataset_yaml_from_elsewhere_is_left_alone(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [({"layout": "nuscenes"}, "layout 'nuscenes': choose one of kitti, folder"), ({"names": {"Bus": "coach"}}, "'Bus'")],
+    [
+        ({"layout": "nuscenes"}, "layout 'nuscenes': choose one of kitti, folder"),
+        ({"names": {"Bus": "coach"}}, "'Bus'"),
+    ],
 )
 def test_arguments_that_make_no_sense_are_named(tmp_path: Path, arguments: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):

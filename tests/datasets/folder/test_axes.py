@@ -36,7 +36,14 @@ def test_the_same_axes_in_other_words(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x forward, y left", "x forward, y left, z sky", "x forward, x left, z up", "forward left up", "x up, y up, z up"],
+    [
+        "",
+        "x forward, y left",
+        "x forward, y left, z sky",
+        "x forward, x left, z up",
+        "forward left up",
+        "x up, y up, z up",
+    ],
 )
 def test_what_are_no_axes_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(InputError, match="x right, y forward, z up|right-handed"):

@@ -36,7 +36,12 @@ def off_the_faces(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def make_data(
-    root: Path, *, words: tuple[str, ...] = ("forward", "left", "up"), unit: float = 1.0, seed: int = 0, **settings: object
+    root: Path,
+    *,
+    words: tuple[str, ...] = ("forward", "left", "up"),
+    unit: float = 1.0,
+    seed: int = 0,
+    **settings: object,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A data set of two frames; points and boxes of the first, x forward, y left, z up, sensor at the origin."""
     first: tuple[np.ndarray, np.ndarray] | None = None
@@ -91,7 +96,9 @@ def test_boxes_go_to_files_and_back(tmp_path: Path, words: tuple[str, ...]) -> N
     assert isinstance(data_set, FolderDataSet)
     rng = np.random.default_rng(0)
     rows = np.column_stack((draw_scene(3, 40)[1][:, :6], rng.uniform(-np.pi, np.pi, 40)))
-    boxes = Boxes(rows, ["a", "b"] * 20, rng.random(40), velocity=rng.normal(size=(40, 2)), track=np.arange(40).astype(str))
+    boxes = Boxes(
+        rows, ["a", "b"] * 20, rng.random(40), velocity=rng.normal(size=(40, 2)), track=np.arange(40).astype(str)
+    )
     for there, back in ((data_set.to_files, data_set.from_files), (data_set.from_files, data_set.to_files)):
         again = back(there(boxes))
         np.testing.assert_allclose(again.boxes, boxes.boxes, atol=1e-9)
@@ -115,7 +122,9 @@ def test_an_object_moves_along_its_heading_in_any_axes(tmp_path: Path) -> None:
 
 
 def test_results_are_written_in_the_files_own_frame_and_read_again(tmp_path: Path) -> None:
-    make_data(tmp_path, words=("right", "forward", "up"), unit=0.01, sensor={"axes": "x right, y forward, z up", "unit": 0.01})
+    make_data(
+        tmp_path, words=("right", "forward", "up"), unit=0.01, sensor={"axes": "x right, y forward, z up", "unit": 0.01}
+    )
     data_set = open_data_set(tmp_path)
     labels = data_set.labels("000000")
     found = Boxes(labels.boxes, labels.names, np.linspace(0, 1, len(labels)))

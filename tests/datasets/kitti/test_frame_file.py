@@ -121,6 +121,8 @@ def test_calibrations_of_every_dialect_show_the_same(training: Path, keys: tuple
     frame = read_frame_file(path)
     assert frame.calibration is not None
     matrices = (frame.calibration.p2, frame.calibration.r0_rect, frame.calibration.tr_velo_to_cam)
-    lines = [f"{key} {' '.join(map(repr, matrix.ravel().tolist()))}" for key, matrix in zip(keys, matrices, strict=True)]
+    lines = [
+        f"{key} {' '.join(map(repr, matrix.ravel().tolist()))}" for key, matrix in zip(keys, matrices, strict=True)
+    ]
     (training / "calib" / "b.txt").write_text("\n".join(lines) + "\n")
     np.testing.assert_array_equal(read_frame_file(path).points_in_view(), frame.points_in_view(), err_msg=spelling)

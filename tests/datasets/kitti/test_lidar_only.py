@@ -82,7 +82,9 @@ def test_from_the_files_to_a_run(all_round: Path, tiny_config: Config, tmp_path:
 def test_a_single_missing_calibration_is_an_error(simulated: Path, tmp_path: Path) -> None:
     data = Path(shutil.copytree(simulated, tmp_path / "data"))
     (data / "training" / "calib" / "000000.txt").unlink()
-    assert [finding.place for finding in prepare(open_data_set(data), workers=1).errors] == ["training/calib/000000.txt"]
+    assert [finding.place for finding in prepare(open_data_set(data), workers=1).errors] == [
+        "training/calib/000000.txt"
+    ]
     with pytest.raises(InputError, match=r"calib/000000\.txt"):
         open_samples(data, "trainval", CONFIG)
 

@@ -234,7 +234,9 @@ def test_a_binary_file_is_no_label_file(tmp_path: Path) -> None:
         read_labels(tmp_path / "a.txt")
 
 
-@pytest.mark.parametrize("change", [{"type": "two words"}, {"type": ""}, {"alpha": float("nan")}, {"score": float("inf")}])
+@pytest.mark.parametrize(
+    "change", [{"type": "two words"}, {"type": ""}, {"alpha": float("nan")}, {"score": float("inf")}]
+)
 def test_labels_that_could_not_be_read_again_are_not_written(tmp_path: Path, change: dict[str, object]) -> None:
     label = read_labels(write(tmp_path / "a.txt", CAR))[0]
     with pytest.raises(InputError, match=r"b\.txt"):

@@ -169,7 +169,11 @@ def test_the_case_of_a_class_name_does_not_matter() -> None:
 def test_without_words_all_is_taken_but_what_is_beyond_the_data_sets_last_limit() -> None:
     objects = make_objects(count=300)
     settings = SamplingConfig(counts={"Car": 5}, min_points=1)
-    taken = [row for seed in range(80) for row in sources(objects, added(make_frame(types=()), seed, settings, objects).boxes)]
+    taken = [
+        row
+        for seed in range(80)
+        for row in sources(objects, added(make_frame(types=()), seed, settings, objects).boxes)
+    ]
     allowed = (objects.types == "Car") & (objects.difficulty != objects.difficulties[-1])
     assert set(taken) == set(np.flatnonzero(allowed))
 
@@ -201,9 +205,7 @@ def test_a_label_database_serves(simulated: Path, tmp_path: Path) -> None:
 
 
 def test_an_empty_database_gives_nothing() -> None:
-    nothing = Objects(
-        np.zeros(0, "<U10"), np.zeros((0, 7), np.float32), np.zeros(0, "<U10"), np.zeros(0, np.int64), ()
-    )
+    nothing = Objects(np.zeros(0, "<U10"), np.zeros((0, 7), np.float32), np.zeros(0, "<U10"), np.zeros(0, np.int64), ())
     frame = make_frame()
     assert len(added(frame, 0, objects=nothing).boxes) == len(frame.boxes)
 
