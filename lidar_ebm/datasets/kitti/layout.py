@@ -4,7 +4,7 @@ ROOT/ImageSets/SPLIT.txt             one frame name a line
 ROOT/training/velodyne/NAME.bin      point cloud
 ROOT/training/calib/NAME.txt         calibration
 ROOT/training/label_2/NAME.txt       labels
-ROOT/training/image_2/NAME.png       image of any kind, of which only the size is read; may be missing
+ROOT/training/image_2/NAME.png       image of any kind, only the size is read; may be missing
 ROOT/prepared/                       what `lidar-ebm prepare ROOT` makes of them
 
 A data set without the folder `calib` is LiDAR-only: its labels stand in fixed axes, and its point clouds are not cropped

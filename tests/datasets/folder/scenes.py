@@ -55,7 +55,7 @@ def write_frame(
     words: tuple[str, ...] = ("forward", "left", "up"),
     unit: float = 1.0,
 ) -> None:
-    """Write points and boxes, as `draw_scene` has them, in other axes and another unit: by the axes' directions alone."""
+    """Write points and boxes, as `draw_scene` has them, in other axes and another unit."""
     basis = np.array([DIRECTIONS[word] for word in words])  # rows: the files' axes in ours
     (root / "points").mkdir(parents=True, exist_ok=True)
     (root / "labels").mkdir(exist_ok=True)

@@ -46,5 +46,5 @@ def test_the_same_axes_in_other_words(text: str) -> None:
     ],
 )
 def test_what_are_no_axes_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(InputError, match="x right, y forward, z up|right-handed"):
+    with pytest.raises(InputError, match=r"x right, y forward, z up|right-handed"):
         rotation_of(text)

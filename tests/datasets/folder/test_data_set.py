@@ -294,7 +294,7 @@ def test_a_split_names_frames_that_are_not_there(tmp_path: Path) -> None:
         Frames(open_data_set(tmp_path), "train")
     report = prepare(open_data_set(tmp_path), workers=1)
     assert any(finding.is_error and "000009" in str(finding) for finding in report.findings)
-    with pytest.raises(InputError, match="splits has no 'trian'.*did you mean 'train'"):
+    with pytest.raises(InputError, match=r"splits has no 'trian'.*did you mean 'train'"):
         open_data_set(tmp_path).frame_names("trian")
 
 

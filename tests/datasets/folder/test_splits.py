@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_fractions_are_apart_evenly_spread_and_leave_train_the_rest(tmp_path: Pa
         assert len(found[split]) == round(share * len(names))
         assert list(found[split]) == sorted(found[split])
     places = [names.index(frame) for frame in found["val"]]
-    gaps = [after - before for before, after in zip(places, places[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(places)]
     assert max(gaps, default=0) - min(gaps, default=0) <= 1
     assert read(tmp_path, dict(shares), names) == found
 
