@@ -95,7 +95,7 @@ def test_files_and_python_find_the_same(kitti_frames: Path, overfitted: Path, tm
         calibration = read_calibration(kitti_frames / "training" / "calib" / f"{dataset.name(index)}.txt")
         boxes = labels_to_boxes(labels, calibration)
         # The result file's two decimals are all that may differ.
-        np.testing.assert_allclose(boxes, found.boxes.numpy().astype(np.float64).reshape(-1, 7), atol=0.011)
+        np.testing.assert_allclose(boxes, found.boxes.reshape(-1, 7), atol=0.011)
 
 
 def test_the_published_size_trains_a_step_and_detects(kitti_frames: Path) -> None:

@@ -7,8 +7,8 @@ ROOT/training/label_2/NAME.txt       labels
 ROOT/training/image_2/NAME.png       image of any kind, only the size is read; may be missing
 ROOT/prepared/                       what `lidar-ebm prepare ROOT` makes of them
 
-A data set without the folder `calib` is LiDAR-only: its labels stand in fixed axes, and its point clouds are not cropped
-to a camera's view.
+A data set without the folder `calib` is LiDAR-only: its labels stand in fixed axes, and its point clouds are not
+cropped to a camera's view.
 """
 
 from __future__ import annotations
