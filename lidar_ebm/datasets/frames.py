@@ -76,7 +76,8 @@ class Frames:
     def points_and_boxes(self, index: int) -> tuple[np.ndarray, tuple[str, ...], Boxes]:
         """Points [N, 3 + C], names of their channels, and labelled boxes in space: a frame without its camera."""
         if self._prepared[index]:
-            return self.read_prepared(index)
+            points, channels, boxes = self.read_prepared(index)
+            return points, channels, boxes if self.with_labels else Boxes.empty()
         frame = self.data_set.read(self._names[index], with_labels=self.with_labels)
         return frame.points, frame.channels, Boxes.empty() if frame.boxes is None else frame.boxes
 
