@@ -15,18 +15,22 @@ import torch
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.frames import Frames
+from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.detector.detector import Detector
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.formats.kitti.files import read_labels, write_labels, write_split
-from lidar_ebm.inference.predict import predicted_labels
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.formats.text_lists import read_names
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run, save_weights
 from lidar_ebm.runs.temperature import weights_digest
 from lidar_ebm.system.processes import Group
-from lidar_ebm.training.validation import validation_ap
 from lidar_ebm.workflows.evaluate import evaluate_run
 from lidar_ebm.workflows.plot import plot_run
+from lidar_ebm.workflows.scoring import SplitScoring
+from lidar_ebm.workflows.validate import Validation
+from tests.inference.test_predict import assert_same_predictions
 
 METRICS = "step,epoch,stage,loss,anchor_box\n10,0,detector,2.0,1.0\n20,1,detector,1.0,0.5\n"
 
@@ -82,11 +86,13 @@ def test_labels_without_2d_boxes_are_scored_by_distance_and_points(
     run = make_run(tiny_config, tmp_path / "run")
     found = evaluate_run(run, data, steps=1)
     assert "labels have no 2-D box, so difficulty is by distance and points" in found.after.notes[0]
-    labels = predicted_labels(found.predictions, KittiDataset(data, "val", tiny_config), tiny_config.class_names)
-    assert labels.labels.points is not None
-    assert labels.labels.points.max() > 5
+    samples = open_samples(data, "val", tiny_config)
+    assert isinstance(samples.frames, Frames)
+    labels = SplitScoring.of(samples.frames, tiny_config.class_names).labels
+    assert labels.points is not None
+    assert labels.points.max() > 5
     with pytest.warns(UserWarning, match="validation: .* have no 2-D box"):
-        validation_ap(Detector(tiny_config), KittiDataset(data, "val", tiny_config), Group())
+        Validation(samples)(Model(tiny_config), Group())
     shown = evaluate_run(run, simulated, steps=1).after
     assert not any("2-D box, so" in note for note in shown.notes)
 
@@ -108,14 +114,11 @@ def every_file(folder: Path) -> dict[str, bytes]:
 # Evaluates until its sixth frame, for which it waits for ever: the second batch is never done.
 KILLED = """
 import sys, threading
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
-from lidar_ebm.evaluation.scoring import evaluate
-from lidar_ebm.system.processes import Group
-from lidar_ebm.training.validation import validation_ap
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.workflows.evaluate import evaluate_run
 
-read = KittiDataset.__getitem__
-KittiDataset.__getitem__ = lambda self, index: threading.Event().wait() if index == 5 else read(self, index)
+read = Samples.__getitem__
+Samples.__getitem__ = lambda self, index: threading.Event().wait() if index == 5 else read(self, index)
 evaluate_run(sys.argv[1], sys.argv[2], split="six", steps=2)
 """
 
@@ -143,11 +146,11 @@ def test_a_killed_evaluation_goes_on_to_the_same_files(
     assert set(every_file(folder)) == {str(path.relative_to(folder)) for path in folder.glob("partial/*.safetensors")}
 
     seen: list[tuple[str, ...]] = []
-    encode = Model.encode
-    monkeypatch.setattr(Model, "encode", lambda self, batch: (seen.append(batch.frame_ids), encode(self, batch))[1])
+    encode = Detector.encode
+    monkeypatch.setattr(Detector, "encode", lambda self, batch: (seen.append(batch.frame_ids), encode(self, batch))[1])
     found = evaluate_run(run, data, split="six", steps=2)
     assert seen == [("000004", "000005")]  # the rest was there
-    assert found.predictions == undisturbed.predictions  # every digit
+    assert_same_predictions(found.predictions, undisturbed.predictions)
     assert every_file(folder) == files
 
 

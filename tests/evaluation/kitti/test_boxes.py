@@ -11,13 +11,13 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation import evaluate
 from lidar_ebm.evaluation.kitti.boxes import to_camera
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import SIMULATED, Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_camera, labels_to_boxes
 from lidar_ebm.formats.kitti.label import Label
 from tests.evaluation.kitti.random_frames import random_frames
 
 TILTED = Calibration(
-    p2=Calibration.nominal().p2,
+    p2=SIMULATED.p2,
     r0_rect=np.array([[math.cos(0.02), 0, math.sin(0.02)], [0, 1, 0], [-math.sin(0.02), 0, math.cos(0.02)]]),
     tr_velo_to_cam=np.array([[0.01, -1, 0, 0.1], [0, 0.02, -1, -0.08], [1, 0.01, 0.02, -0.27]]),
 )
@@ -40,7 +40,7 @@ def as_boxes(labels: list[Label], calibration: Calibration) -> Boxes:
 
 def test_boxes_score_as_their_lines_do() -> None:
     labels, results = random_frames(40, 90)
-    calibrations = [TILTED if index % 2 else Calibration.nominal() for index in range(40)]
+    calibrations = [TILTED if index % 2 else SIMULATED for index in range(40)]
     expected = evaluate(labels, results, iou={"Car": (0.5, 0.7), "Pedestrian": 0.5, "Cyclist": 0.25})
     cameras = [each.camera((1242, 375)) for each in calibrations]
     sides = [[as_boxes(*pair) for pair in zip(side, calibrations, strict=True)] for side in (labels, results)]
@@ -60,9 +60,9 @@ def test_boxes_score_as_their_lines_do() -> None:
 def test_the_camera_frame_is_that_of_the_formats() -> None:
     generator = np.random.default_rng(0)
     boxes = generator.uniform((5, -20, -2, 1, 1, 1, -math.pi), (60, 20, 1, 6, 3, 3, math.pi), (50, 7))
-    for calibration in (TILTED, Calibration.nominal()):
+    for calibration in (TILTED, SIMULATED):
         np.testing.assert_allclose(
-            to_camera(boxes, calibration.lidar_to_camera), boxes_to_camera(boxes, calibration), atol=1e-9
+            to_camera(boxes, calibration.lidar_to_rect), boxes_to_camera(boxes, calibration), atol=1e-9
         )
 
 
@@ -73,4 +73,4 @@ def test_boxes_without_cameras_are_no_kitti() -> None:
     with pytest.raises(InputError, match="cameras: KITTI's rules are about what a camera sees"):
         evaluate([boxes], [found], protocol="kitti")
     with pytest.raises(InputError, match="cameras: 2 for 1 frames"):
-        evaluate([boxes], [found], cameras=[Calibration.nominal()] * 2)
+        evaluate([boxes], [found], cameras=[SIMULATED] * 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lidar_ebm.evaluation.kitti.data_set import labels_to_score, lack_rectangles
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import SIMULATED
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import write_calibration, write_points
 from lidar_ebm.formats.kitti.label import Label
@@ -27,8 +27,8 @@ def test_most_labels_of_the_classes_decide() -> None:
 
 
 def test_points_are_counted_where_they_are_needed(tmp_path: Path) -> None:
-    write_calibration(tmp_path / "calib" / "a.txt", Calibration.nominal())
-    center = labels_to_boxes([FLAT], Calibration.nominal())[0, :3]
+    write_calibration(tmp_path / "calib" / "a.txt", SIMULATED)
+    center = labels_to_boxes([FLAT], SIMULATED)[0, :3]
     write_points(tmp_path / "velodyne" / "a.bin", np.array([[*center, 0.1]] * 7, dtype=np.float32))
     counted = labels_to_score([[FLAT]], ["a"], tmp_path, classes=["Car"], lidar_only=False)
     assert counted.lidar_only

@@ -12,11 +12,11 @@ import torch
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.frame_boxes import FrameBoxes, pack_frame_boxes
 from lidar_ebm.evaluation.scoring import evaluate
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import SIMULATED, SIMULATED_IMAGE_SIZE, Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 
 TILTED = Calibration(
-    p2=Calibration.nominal().p2,
+    p2=SIMULATED.p2,
     r0_rect=np.array([[math.cos(0.02), 0, math.sin(0.02)], [0, 1, 0], [-math.sin(0.02), 0, math.cos(0.02)]]),
     tr_velo_to_cam=np.array([[0.01, -1, 0, 0.1], [0, 0.02, -1, -0.08], [1, 0.01, 0.02, -0.27]]),
 )
@@ -38,7 +38,9 @@ def test_tensors_arrays_and_labels_score_alike() -> None:
         calibration = TILTED if index % 2 else None
         types = ["Car"] * len(boxes)
         for side, values, confidence in ((0, boxes, None), (1, found, scores)):
-            written = boxes_to_labels(values, calibration or Calibration.nominal(), types=types, scores=confidence)
+            written = boxes_to_labels(
+                values, calibration or SIMULATED, types=types, scores=confidence, image_size=SIMULATED_IMAGE_SIZE
+            )
             written = [replace(item, truncated=0.0, occluded=0) for item in written]
             frames["labels"][side].append(written)
             bbox = np.array([item.bbox for item in written]).reshape(-1, 4)

@@ -11,7 +11,7 @@ import pytest
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.objects import pack_objects
 from lidar_ebm.evaluation.kitti.point_counts import count_label_points, has_box_in_space
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import SIMULATED, Calibration
 from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points, write_calibration, write_points
 from lidar_ebm.formats.kitti.label import Label
 
@@ -35,8 +35,7 @@ def tilted_calibration() -> Calibration:
     """A camera that is turned, tilted and rolled by more than KITTI's ever was."""
     generator = np.random.default_rng(5)
     turn, _ = np.linalg.qr(np.eye(3) + 0.1 * generator.normal(size=(3, 3)))
-    nominal = Calibration.nominal()
-    return Calibration(nominal.p2, turn * np.sign(np.diag(turn)), nominal.tr_velo_to_cam)
+    return Calibration(SIMULATED.p2, turn * np.sign(np.diag(turn)), SIMULATED.tr_velo_to_cam)
 
 
 def brute_force(points: np.ndarray, label: Label, calibration: Calibration) -> int:
@@ -69,7 +68,7 @@ def test_counts_are_those_of_brute_force(tmp_path: Path, calibrated: bool) -> No
         write_frame(tmp_path, name, points, tilted_calibration())
         labels = [random_label(generator) for _ in range(number)] + [REGION]
         frames.append(labels)
-        calibration = read_calibration(tmp_path / "calib" / f"{name}.txt") if calibrated else Calibration.nominal()
+        calibration = read_calibration(tmp_path / "calib" / f"{name}.txt") if calibrated else SIMULATED
         expected += [brute_force(points, label, calibration) for label in labels]
     packed = pack_objects(frames, need_scores=False)
     counts = count_label_points(packed, names, tmp_path / "velodyne", tmp_path / "calib" if calibrated else None)
@@ -80,7 +79,7 @@ def test_counts_are_those_of_brute_force(tmp_path: Path, calibrated: bool) -> No
 
 def test_a_point_on_a_face_is_inside(tmp_path: Path) -> None:
     calibration = Calibration(
-        Calibration.nominal().p2, np.eye(3), np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0]])
+        SIMULATED.p2, np.eye(3), np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0]])
     )
     # In the camera's frame (-y, -z, x): a box of 4 x 2 x 2 m whose bottom centre is (0, 1, 10).
     lidar = [(10, 2, 0), (10, -2, 0), (11, 0, 0), (9, 0, 0), (10, 0, 1), (10, 0, -1), (11, 2, 1), (11.001, 0, 0)]
@@ -116,7 +115,7 @@ def test_missing_files_are_named_before_anything_is_counted(tmp_path: Path) -> N
         count_label_points(packed, names, tmp_path / "velodyne", tmp_path / "calib")
     assert str(tmp_path / "velodyne" / "000000.bin") in str(caught.value)
     for name in names:
-        write_frame(tmp_path, name, np.zeros((0, 4)), Calibration.nominal())
+        write_frame(tmp_path, name, np.zeros((0, 4)), SIMULATED)
     (tmp_path / "calib" / "000003.txt").unlink()
     with pytest.raises(InputError, match=r"1 of 9 files are missing.*calib.000003\.txt\. Copy"):
         count_label_points(packed, names, tmp_path / "velodyne", tmp_path / "calib")

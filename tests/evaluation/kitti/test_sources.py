@@ -12,7 +12,7 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.objects import pack_objects
 from lidar_ebm.evaluation.result import Evaluation
 from lidar_ebm.evaluation.scoring import evaluate
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import SIMULATED, SIMULATED_IMAGE_SIZE
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels, labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_labels, write_calibration, write_labels, write_points, write_split
 from lidar_ebm.formats.kitti.label import Label
@@ -33,13 +33,13 @@ def layout(tmp_path: Path) -> Path:
     for index in range(8):
         name = f"{index:06d}"
         boxes = BOXES + generator.normal(0, 0.05, BOXES.shape)
-        items = boxes_to_labels(boxes, Calibration.nominal(), types=["Car"] * 2, scores=[0.9, 0.8])
+        items = boxes_to_labels(boxes, SIMULATED, types=["Car"] * 2, scores=[0.9, 0.8], image_size=SIMULATED_IMAGE_SIZE)
         items = [replace(item, truncated=0.0, occluded=0) for item in items]
         write_labels(training / "label_2" / f"{name}.txt", [replace(item, score=None) for item in items])
         flat = [replace(item, bbox=(-1, -1, -1, -1), alpha=-10) for item in items]
         write_labels(tmp_path / "results" / "data" / f"{name}.txt", flat)
-        write_calibration(training / "calib" / f"{name}.txt", Calibration.nominal())
-        kept = labels_to_boxes(read_labels(training / "label_2" / f"{name}.txt"), Calibration.nominal())
+        write_calibration(training / "calib" / f"{name}.txt", SIMULATED)
+        kept = labels_to_boxes(read_labels(training / "label_2" / f"{name}.txt"), SIMULATED)
         inside = kept[:, None, :3] + generator.uniform(-0.5, 0.5, (2, 60, 3)) * 0.9 * kept[:, None, 5:6]
         points = np.column_stack((inside[:, : 60 - index].reshape(-1, 3), np.zeros(2 * (60 - index))))
         write_points(training / "velodyne" / f"{name}.bin", points.astype(np.float32))
