@@ -1,4 +1,4 @@
-# make install · make demo · make test · make lint · make docs · make cuda-compile · make gpu-check · make clean
+# make install · make demo · make test · make test-processors · make lint · make docs · make cuda-compile · make gpu-check · make clean
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -20,7 +20,7 @@ comma := ,
 # For example https://download.pytorch.org/whl/cpu, whose torch comes without gigabytes of CUDA.
 TORCH_INDEX ?=
 
-.PHONY: install demo test lint docs cuda-compile gpu-check clean
+.PHONY: install demo test test-processors lint docs cuda-compile gpu-check clean
 
 # What the native libraries are made from: a change builds them anew.
 NATIVE := $(wildcard cuda_ops/CMakeLists.txt cuda_ops/*.h cuda_ops/*.cuh cuda_ops/*.cpp cuda_ops/*.cu cuda_ops/*/*.h cuda_ops/*/*.cpp cuda_ops/*/*.cu)
@@ -54,6 +54,10 @@ lint: $(INSTALLED_TEST)
 
 test: lint
 	$(BIN)/pytest -n 2
+
+# A part of the tests as other processors would compute it; minutes.
+test-processors: $(INSTALLED_TEST)
+	PYTHON=$(BIN)/python tools/test_processors.sh
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[docs]'

@@ -14,7 +14,8 @@ from torch import Tensor
 from cuda_ops.plain import is_plain
 
 _DTYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}  # as in native.h
-_LEVELS = {"AVX512": ("_avx512", "_avx2", ""), "AVX2": ("_avx2", "")}  # the best first
+# Levels of instructions as torch names them, from low to high, and how the name of a level's library ends.
+_LEVELS = {"DEFAULT": "", "AVX2": "_avx2", "AVX512": "_avx512"}
 
 # OpenMP's threads do not survive a fork, and a parallel region in the child would wait for them for ever.
 _in_forked_child = False
@@ -110,8 +111,24 @@ def _has_cpu_library() -> bool:
 
 
 def _best_for_this_processor() -> Path | None:
-    levels = _LEVELS.get(torch.backends.cpu.get_cpu_capability(), ("",))
-    return next((path for level in levels if (path := _find(f"lidar_ebm_cpu{level}")) is not None), None)
+    """The library of the highest level that was built, that the processor has, and $LIDAR_EBM_NATIVE_LEVEL allows."""
+    suffixes = list(_LEVELS.values())[: min(_rank(torch.backends.cpu.get_cpu_capability()), _highest_allowed()) + 1]
+    return next((path for end in reversed(suffixes) if (path := _find(f"lidar_ebm_cpu{end}")) is not None), None)
+
+
+def _rank(level: str) -> int:
+    """Place of a level of torch's among ours; those of other processors have the plain library alone."""
+    return list(_LEVELS).index(level) if level in _LEVELS else 0
+
+
+def _highest_allowed() -> int:
+    given = os.environ.get("LIDAR_EBM_NATIVE_LEVEL", "AVX512").upper()
+    if given not in _LEVELS:
+        raise RuntimeError(
+            f"LIDAR_EBM_NATIVE_LEVEL={given}: not a level of instructions; give one of {', '.join(_LEVELS)}, or unset "
+            "it for the highest that this processor has."
+        )
+    return _rank(given)
 
 
 def _find(name: str) -> Path | None:

@@ -27,9 +27,10 @@ from lidar_ebm.workflows.plot import plot_run
 from lidar_ebm.workflows.report import write_report
 from lidar_ebm.workflows.train import train
 
-FRAMES, VAL_FRACTION = 840, 2 / 7
+PROMISED_MINUTES = 6  # on two cores, as docs/quickstart.md says too
+FRAMES, VAL_FRACTION = 600, 1 / 3
 REPORT_FRAMES, REPORT_BOXES = 12, 2
-CURVE_STEPS = (1, 2, 4, 6, 8, 10, 16, 32)
+CURVE_STEPS = (1, 2, 4, 6, 8, 10, 16)
 # The published energy head on the same detector; its width, samples and epochs are what the time allows.
 PUBLISHED_HEAD = ("energy.features=[bev]", "energy.bev.hidden=256", "energy.samples=32", "training.energy.epochs=2")
 
@@ -77,7 +78,12 @@ def run_demo(run: Path, seed: int, console: Console) -> None:
     console.print(f"Pictures: {', '.join(str(path) for path in pictures)}", soft_wrap=True)
     console.print(f"Run: {run}; try: .venv/bin/lidar-ebm detect {run} POINTS.bin --out runs/found", soft_wrap=True)
     console.print(f"Report: {page} (open it in a browser)", soft_wrap=True)
-    console.print(f"Took {time.perf_counter() - began:.0f} s.")
+    console.print(_time_taken(time.perf_counter() - began))
+
+
+def _time_taken(seconds: float) -> str:
+    """The promise beside the truth, so that a slower machine, or a slower program, is seen at once."""
+    return f"Promised: {PROMISED_MINUTES} minutes on two cores. Took: {seconds / 60:.1f} minutes."
 
 
 def _config(seed: int, *overrides: str) -> Config:

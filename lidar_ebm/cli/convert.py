@@ -49,7 +49,7 @@ def convert(
 def _read_size(text: str) -> tuple[int, int]:
     parts = text.replace("x", ",").split(",")
     if len(parts) != 2 or not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
-        raise InputError(f"--image-size {text!r}: give width and height in pixels, such as 1242,375.")
+        raise InputError(f"--image-size {text!r}: give width and height in pixels, such as 1920,1080.")
     width, height = (int(part) for part in parts)
     if not (0 < width < 100_000 and 0 < height < 100_000):
         raise InputError(f"--image-size {text!r}: this is no size of an image.")

@@ -170,13 +170,12 @@ def read_scoring_options(
     """
     from lidar_ebm.evaluation.kitti.rules import LOOSE_OVERLAPS
     from lidar_ebm.evaluation.options import ScoringOptions
-    from lidar_ebm.formats.kitti.label import KITTI_TYPES
+    from lidar_ebm.formats.kitti.label import official_spelling
 
     names = None
     if classes is not None:
-        spelling = {name.lower(): name for name in KITTI_TYPES} if protocol != "distance" else {}
         given = [name.strip() for name in classes.split(",") if name.strip()]
-        names = tuple(dict.fromkeys(spelling.get(name.lower(), name) for name in given))
+        names = tuple(dict.fromkeys(name if protocol == "distance" else official_spelling(name) for name in given))
         if not names:
             raise InputError("--classes: name at least one, for example the first of the labels'.")
     limits = tuple(read_difficulty(text) for text in difficulties or [])

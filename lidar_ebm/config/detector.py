@@ -36,6 +36,8 @@ class VoxelConfig(Settings):
 
     range: tuple[float, float, float, float, float, float] = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)  # low x y z, high, m
     size: Size = (0.05, 0.05, 0.1)  # dx, dy, dz, m
+    # Of runs of version 0.1: a voxel is the mean of its first so many points in the order of their file. None: of all.
+    max_points_per_voxel: Count | None = None
     max_voxels: Count = 20_000  # a frame, in training alone
 
     @property
@@ -65,6 +67,8 @@ class StageConfig(Settings):
 class BackboneConfig(Settings):
     """The sparse 3-D backbone."""
 
+    # `spconv` on a CPU means its index pairs alone: its convolution is wrong there on more than one thread. `auto`
+    # takes spconv on a GPU where it is installed, and the built-in convolution elsewhere.
     backend: Literal["auto", "spconv", "builtin"] = "auto"
     stem_channels: Count = 16
     stem_layers: Count = 2
@@ -117,6 +121,8 @@ class DetectionConfig(Settings):
 
     score_threshold: Share = 0.3
     nms_iou: Share = 0.1  # rotated BEV
+    # Of runs of version 0.1: a frame's candidates of all classes together that come to NMS. None: max_candidates alone.
+    max_proposals: Count | None = None
     max_candidates: Count = 1000  # a frame and class, that come to NMS
     max_detections: Count = 500  # a frame and class, of those that it keeps
 

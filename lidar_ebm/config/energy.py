@@ -36,6 +36,9 @@ class PointEnergyConfig(Settings):
     """The point energy: raw points near the box, written in the box's own frame."""
 
     max_points: Count = 96
+    # Of many points near a box these are chosen by a hash of their order: that of their numbers, which is the same
+    # however they come, or, as in runs of version 0.1, that of their file.
+    order: Literal["content", "file"] = "content"
     margin: Size = (1.0, 0.8, 0.6)  # added on either side of length, width and height, m
     channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 64)  # shared MLP over the points
     hidden: Count = 64

@@ -17,6 +17,8 @@ def migrated(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         values: as a file holds them, checked or not; they stay as they are.
     """
     values = copy.deepcopy(values)
+    if _is_old_run(values):
+        return values, list(_keep_as_it_was(values))
     notes: list[str] = []
     for (*sections, name), change in _CHANGES.items():
         section: Any = values
@@ -32,7 +34,31 @@ def is_retired(key: str) -> bool:
     return tuple(key.split(".")) in _CHANGES
 
 
+def _is_old_run(values: dict[str, Any]) -> bool:
+    """Tell the whole configuration that version 0.1 left in a run folder, or one with its limit on a voxel's points."""
+    voxels = values.get("voxels")
+    return isinstance(voxels, dict) and voxels.get("max_points_per_voxel") is not None
+
+
+def _keep_as_it_was(values: dict[str, Any]) -> Iterator[str]:
+    """Let a run of version 0.1 give the boxes that it gave: which points it reads follows from their order."""
+    energy = values.setdefault("energy", {})
+    points = energy.setdefault("points", {}) if isinstance(energy, dict) else {}
+    if not isinstance(points, dict) or "order" in points:
+        return
+    points["order"] = "file"
+    yield (
+        f"voxels.max_points_per_voxel={values['voxels']['max_points_per_voxel']}: of version 0.1, whose limits are "
+        "kept, so that a run gives the boxes that it gave: a voxel's first points in the file count, and so does their "
+        "order near a box; all classes share detection.max_proposals. At inference voxels.max_voxels binds no more. "
+        "Without the setting a run has none of these limits."
+    )
+
+
 def _max_proposals(section: dict[str, Any], value: Any) -> Iterator[str]:
+    if value is None:
+        section["max_proposals"] = None
+        return
     if value == OLD_MAX_PROPOSALS:
         yield (
             "detection.max_proposals=100 was shared by all classes and cut off objects in crowded frames. Each class "
@@ -46,14 +72,6 @@ def _max_proposals(section: dict[str, Any], value: Any) -> Iterator[str]:
     )
 
 
-def _max_points_per_voxel(section: dict[str, Any], value: Any) -> Iterator[str]:
-    yield (
-        f"voxels.max_points_per_voxel={value} is passed over: a voxel is the mean of all of its points, so that their "
-        "order in a file changes nothing."
-    )
-
-
 _CHANGES: dict[tuple[str, ...], Callable[[dict[str, Any], Any], Iterator[str]]] = {
     ("detection", "max_proposals"): _max_proposals,
-    ("voxels", "max_points_per_voxel"): _max_points_per_voxel,
 }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from lidar_ebm.datasets.data_set import DataSet
-from lidar_ebm.datasets.folder.data_set import FolderDataSet
-from lidar_ebm.datasets.folder.settings import FILE
 from lidar_ebm.datasets.frames import Frames
-from lidar_ebm.datasets.kitti.data_set import KittiDataSet
 from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
 
@@ -26,25 +26,38 @@ class SampleSettings(Protocol):
         """Voxels, with their `range`."""
 
 
+@cache
+def data_set_kinds() -> tuple[Any, ...]:
+    """Modules of `lidar_ebm.datasets` that open a kind of data set: those with `recognise` and `open_folder`.
+
+    There is no list to add one to. KITTI's layout, which is recognised by its folders alone, comes last.
+    """
+    package = importlib.import_module("lidar_ebm.datasets")
+    names = sorted(each.name for each in pkgutil.walk_packages(package.__path__, "lidar_ebm.datasets."))
+    modules = [importlib.import_module(name) for name in names if name != __name__]
+    kinds = [each for each in modules if hasattr(each, "recognise") and hasattr(each, "open_folder")]
+    return tuple(sorted(kinds, key=lambda each: "kitti" in each.__name__))
+
+
 def open_data_set(root: str | Path, prepared: str | Path | None = None) -> DataSet:
-    """The data set in a folder: with a `dataset.yaml`, or in KITTI's layout.
+    """The data set in a folder: with a `dataset.yaml`, in KITTI's layout, or of any other kind there is.
 
     Args:
         root: the folder.
         prepared: where preparation leaves its files, and where they are read from; within ROOT where None.
 
     Raises:
-        InputError: the folder is neither, or its `dataset.yaml` cannot be used.
+        InputError: the folder is of no kind, or cannot be used.
     """
     folder = Path(root)
-    if (folder / FILE).is_file():
-        return FolderDataSet(folder, prepared)
-    if folder.is_dir() and not (folder / "training").is_dir() and not (folder / "ImageSets").is_dir():
-        raise InputError(
-            f"{folder}: holds no data set: neither a {FILE} nor training/ and ImageSets/. Write a {FILE} that says "
-            "where points and labels lie (docs/data_sets.md shows one)."
-        )
-    return KittiDataSet(folder, prepared)
+    for kind in data_set_kinds():
+        if kind.recognise(folder):
+            opened: DataSet = kind.open_folder(folder, prepared)
+            return opened
+    raise InputError(
+        f"{folder}: holds no data set: neither a dataset.yaml nor KITTI's folders. Write a dataset.yaml that says "
+        "where points and labels lie (docs/data_sets.md shows one)."
+    )
 
 
 def open_source(

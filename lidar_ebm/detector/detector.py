@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from cuda_ops.box_overlap.op import nms_bev
 from lidar_ebm.config.detector import DetectorSettings
 from lidar_ebm.detector.bev import BevNetwork
-from lidar_ebm.detector.heads.anchor import AnchorHead, AnchorPredictions
+from lidar_ebm.detector.heads.anchor import AnchorHead
+from lidar_ebm.detector.heads.head import Head
 from lidar_ebm.detector.part_score import PartScore
 from lidar_ebm.detector.point_head import PointHead
 from lidar_ebm.detector.sparse_backbone import SparseBackbone
@@ -23,12 +25,13 @@ OWN_COUNTS = LossCounts()  # each loss divides by what its own batch has
 class Detector(nn.Module):
     """SA-SSD: `encode` (points → maps), then `propose` (maps → boxes)."""
 
-    def __init__(self, settings: DetectorSettings) -> None:
+    def __init__(self, settings: DetectorSettings, *, head: Head | None = None) -> None:
+        """Args: settings: of all parts; head: one of your own in the place of the anchor head."""
         super().__init__()
         self.settings = settings
         self.backbone = SparseBackbone(settings)
         self.bev = BevNetwork(settings)
-        self.anchor_head = AnchorHead(settings)
+        self.head: Head = AnchorHead(settings) if head is None else head
         self.point_head = PointHead(settings) if settings.point_head.enabled else None
         self.part_score = PartScore(settings) if settings.part_score.enabled else None
 
@@ -43,12 +46,14 @@ class Detector(nn.Module):
     def propose(self, features: FrameFeatures) -> Proposals:
         """Bird's-eye-view maps → scored boxes, of which none overlaps another of its class and frame."""
         settings = self.settings.detection
-        predictions = self.anchor_head(features.bev)
+        predictions = self.head(features.bev)
         if self.part_score is None:
-            proposals = self.anchor_head.decode(predictions, settings.score_threshold, settings.max_candidates)
+            proposals = self.head.decode(
+                predictions, settings.score_threshold, settings.max_candidates, together=settings.max_proposals
+            )
         else:
             floor = self.settings.part_score.score_threshold
-            proposals = self.anchor_head.decode(predictions, floor, settings.max_candidates)
+            proposals = self.head.decode(predictions, floor, settings.max_candidates, together=settings.max_proposals)
             proposals = replace(proposals, scores=self.part_score(features.bev, proposals).sigmoid())
         chosen = proposals.select(proposals.scores > settings.score_threshold)
         kept = nms_bev(
@@ -60,8 +65,8 @@ class Detector(nn.Module):
 
     def losses(self, batch: Batch, features: FrameFeatures, counts: LossCounts = OWN_COUNTS) -> dict[str, Tensor]:
         """Every loss of the detector, weighted, by name, divided by `counts`."""
-        predictions = self.anchor_head(features.bev)
-        losses = self.anchor_head.loss(predictions, batch.boxes, count=counts.anchors)
+        predictions = self.head(features.bev)
+        losses = self.head.loss(predictions, batch.boxes, count=counts.anchors)
         if self.point_head is not None:
             points = self.point_head(features.voxels, features.stages)
             losses |= self.point_head.loss(points, batch.boxes, features.voxels, count=counts.points)
@@ -73,15 +78,15 @@ class Detector(nn.Module):
     @torch.no_grad()
     def loss_counts(self, batch: Batch, features: FrameFeatures) -> LossCounts:
         """Divisors of the losses here and of the energy's, if this batch were all."""
-        predictions = self.anchor_head(features.bev)
+        predictions = self.head(features.bev)
         points = parts = None
         if self.point_head is not None:
             points = self.point_head.count(batch.boxes, features.voxels)
         if self.part_score is not None:
             parts = self.part_score.count(self._part_candidates(predictions), batch.boxes)
-        anchors = self.anchor_head.count(predictions, batch.boxes)
+        anchors = self.head.count(predictions, batch.boxes)
         return LossCounts(anchors, points, parts, len(batch.boxes.boxes))
 
-    def _part_candidates(self, predictions: AnchorPredictions) -> Proposals:
+    def _part_candidates(self, predictions: Any) -> Proposals:
         settings = self.settings.part_score
-        return self.anchor_head.decode(predictions, settings.score_threshold, settings.max_training_boxes)
+        return self.head.decode(predictions, settings.score_threshold, settings.max_training_boxes)

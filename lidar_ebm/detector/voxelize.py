@@ -19,10 +19,10 @@ _said: set[VoxelConfig] = set()  # whose limit was spoken of already
 def voxelize(
     points: Tensor, point_batch_index: Tensor, batch_size: int, config: VoxelConfig, *, limited: bool = False
 ) -> Voxels:
-    """Average the points of each voxel, all of them.
+    """Average the points of each voxel: all of them, unless the configuration is one of version 0.1.
 
-    The order of the points changes nothing. Points outside the range, not-a-number and infinite ones are left out. A
-    frame may have no point. The same input gives the same bits.
+    The order of the points changes nothing then. Points outside the range, not-a-number and infinite ones are left out.
+    A frame may have no point. The same input gives the same bits.
 
     Args:
         points: x, y, z in m and reflectance [N, 4], LiDAR frame.
@@ -52,11 +52,15 @@ def voxelize(
     cells = torch.floor((points[:, :3] - low) / points.new_tensor(config.size)).long()  # [N, 3] x, y, z
     # Rounding may put a point just below the upper end into a cell past it.
     x, y, z = torch.minimum(cells, torch.tensor([width, height, depth], device=cells.device) - 1).unbind(1)
-    keys, order = torch.sort(((frame * depth + z) * height + y) * width + x)
+    first = config.max_points_per_voxel
+    keys, order = torch.sort(((frame * depth + z) * height + y) * width + x, stable=first is not None)
     keys, counts = torch.unique_consecutive(keys, return_counts=True)  # [V]
-    # In double precision, sums rounded to single hardly ever show in which order they were added up; no atomic adds.
-    total = torch.segment_reduce(points[order].double(), "sum", lengths=counts, axis=0, initial=0.0, unsafe=True)
-    features = (total / counts[:, None]).to(points.dtype)
+    if first is None:
+        # In double precision, sums rounded to single hardly ever show in which order they were added; no atomic adds.
+        total = torch.segment_reduce(points[order].double(), "sum", lengths=counts, axis=0, initial=0.0, unsafe=True)
+        features = (total / counts[:, None]).to(points.dtype)
+    else:
+        features = _mean_of_first(points, order, counts, first)
     if limited and len(keys) > config.max_voxels:
         kept = _spread(keys, depth * height * width, batch_size) < config.max_voxels
         keys, features = keys[kept], features[kept]
@@ -75,6 +79,15 @@ def voxelize(
         spatial_shape=shape,
         batch_size=batch_size,
     )
+
+
+def _mean_of_first(points: Tensor, order: Tensor, counts: Tensor, first: int) -> Tensor:
+    """Mean [V, 4] of each voxel's first points, as version 0.1 added them; `order` [N] is by voxel, then by input."""
+    starts = counts.cumsum(0) - counts  # [V]
+    place = torch.arange(first, device=points.device)
+    taken = place < counts[:, None]  # [V, K]
+    rows = order[torch.where(taken, starts[:, None] + place, starts[:, None])]  # [V, K]
+    return (points[rows] * taken[:, :, None]).sum(1) / counts.clamp_max(first)[:, None]
 
 
 def _spread(keys: Tensor, cells: int, batch_size: int) -> Tensor:

@@ -12,6 +12,7 @@ from cuda_ops.box_sampling.op import sample_boxes
 from cuda_ops.plain import is_plain
 from cuda_ops.point_ops.op import box_frame_features_ragged, gather_near_boxes
 from lidar_ebm.config.energy import PointEnergyConfig
+from lidar_ebm.energy.box_feature import View
 from lidar_ebm.types import Batch, BevGrid
 
 
@@ -78,12 +79,14 @@ class BoxContext:
 
     bev: BevView | None
     points: PointView | None
+    others: tuple[View, ...] = ()  # of further terms
 
     def select(self, rows: Tensor) -> BoxContext:
         """The context of the boxes that `rows` (indices) names."""
         return BoxContext(
             None if self.bev is None else self.bev.select(rows),
             None if self.points is None else self.points.select(rows),
+            tuple(view.select(rows) for view in self.others),
         )
 
     def frozen(self) -> BoxContext:
@@ -101,7 +104,8 @@ def points_near_boxes(
     The seed is that of the choice among many points: one for all frames, or one for each. The order of the points
     changes nothing.
     """
-    order = _order_of_places(batch.points)
+    order = _order_of_places(batch.points) if config.order == "content" else torch.arange(len(batch.points))
+    order = order.to(batch.points.device)
     cloud, cloud_frame = batch.points[order], batch.point_batch_index[order]
 
     def gather(points: Tensor, frame: Tensor, rows: Tensor | slice, seed: int) -> tuple[Tensor, Tensor]:
@@ -116,10 +120,7 @@ def points_near_boxes(
         )
 
     if isinstance(seed, int):
-        order = _order_of_places(batch.points)
-        chosen, counts = gather(
-            batch.points[order], batch.point_batch_index[order], slice(None), seed
-        )  # [N, K, 4], [N]
+        chosen, counts = gather(cloud, cloud_frame, slice(None), seed)  # [N, K, 4], [N]
     else:
         chosen = batch.points.new_zeros(len(boxes), config.max_points, batch.points.shape[1])
         counts = torch.zeros_like(batch_index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,8 @@ from lidar_ebm.ebm.multi_start import highest
 from lidar_ebm.ebm.proposal_network import GaussianMixture
 from lidar_ebm.ebm.random_numbers import GroupedGenerator, normal
 from lidar_ebm.ebm.step_rules import Adam, Halving, Momentum, StepRule
-from lidar_ebm.energy.box_features import BevView, BoxContext, PointView, points_near_boxes
+from lidar_ebm.energy.box_feature import BoxFeature
+from lidar_ebm.energy.box_features import BevView, BoxContext, points_near_boxes
 from lidar_ebm.energy.box_proposal import BoxProposal
 from lidar_ebm.energy.box_space import box_space
 from lidar_ebm.energy.captured_refinement import CapturedRefinement
@@ -37,13 +38,21 @@ class EnergyHead(nn.Module):
     step_lengths: Tensor | None
     start_offsets: Tensor
 
-    def __init__(self, config: EnergySettings, *, map_channels: int, sizes: Sequence[Sequence[float]]) -> None:
+    def __init__(
+        self,
+        config: EnergySettings,
+        *,
+        map_channels: int,
+        sizes: Sequence[Sequence[float]],
+        extra: Sequence[BoxFeature] = (),
+    ) -> None:
         """Make an energy with fresh weights.
 
         Args:
             config: the energy, its refinement and its uncertainty.
             map_channels: channels of the shared map.
             sizes: length, width and height of each class in m, by which point features are scaled.
+            extra: further terms of f.
         """
         super().__init__()
         self.config = config
@@ -51,9 +60,10 @@ class EnergyHead(nn.Module):
         kinds, activation = settings.features, settings.activation
         self.bev = BevEnergy(map_channels, settings.bev, activation) if "bev" in kinds else None
         self.points = PointEnergy(settings.points, torch.tensor(sizes), activation) if "points" in kinds else None
+        self.extra = nn.ModuleList(extra)
         self.space = box_space(settings.min_size)
         self.noise = make_noise(settings)
-        widths = [energy.width for energy in (self.bev, self.points) if energy is not None]
+        widths = [energy.width for energy in (self.bev, self.points, *extra) if energy is not None]
         self.proposal = BoxProposal(sum(widths), settings) if settings.training.method in LEARNED else None
         ascent = config.refinement
         lengths = None if isinstance(ascent.step_length, float) else torch.tensor(ascent.step_length)
@@ -96,7 +106,8 @@ class EnergyHead(nn.Module):
             bev_view = BevView(bev.shared.to(boxes.dtype), bev.grid, batch_index)
         if self.points is not None:
             points = points_near_boxes(batch, boxes, batch_index, self.config.energy.points, seed)
-        return BoxContext(bev_view, points)
+        others = tuple(term.view(batch, boxes, batch_index) for term in self._terms())
+        return BoxContext(bev_view, points, others)
 
     def forward(self, context: BoxContext, boxes: Tensor) -> Tensor:
         """f [N, S] of boxes [N, S, 7], S candidates for each box of the context; gradients to boxes and parameters.
@@ -170,12 +181,16 @@ class EnergyHead(nn.Module):
                 seen = [energy.describe(view, boxes.unsqueeze(1)) for energy, view in self._with_views(context)]
             return self.proposal(torch.cat(seen, dim=-1).squeeze(1).to(boxes.dtype), boxes)
 
-    def _with_views(self, context: BoxContext) -> list[tuple[Any, BevView | PointView]]:
+    def _with_views(self, context: BoxContext) -> list[tuple[Any, Any]]:
         """Each of the energies that f is the sum of, with what it sees."""
         if (self.bev is None, self.points is None) != (context.bev is None, context.points is None):
             raise ValueError("this context was made by an energy head with other box features")
         pairs = ((self.bev, context.bev), (self.points, context.points))
-        return [(energy, view) for energy, view in pairs if energy is not None and view is not None]
+        built_in = [(energy, view) for energy, view in pairs if energy is not None and view is not None]
+        return [*built_in, *zip(self._terms(), context.others, strict=True)]
+
+    def _terms(self) -> list[BoxFeature]:
+        return [cast(BoxFeature, term) for term in self.extra]
 
     def refine(self, context: BoxContext, boxes: Tensor, *, steps: int | None = None, record: bool = False) -> Ascent:
         """Ascend f from the boxes [N, 7] that the context was made for, and from the configured draws around them.
@@ -200,7 +215,14 @@ class EnergyHead(nn.Module):
             return self._ascend(context, starts, steps, record)
 
         # Autocast keeps copies of the weights that a recording would go on reading after they have changed.
-        if not boxes.is_cuda or record or len(boxes) == 0 or steps == 0 or torch.is_autocast_enabled():
+        if (
+            not boxes.is_cuda
+            or record
+            or context.others
+            or len(boxes) == 0
+            or steps == 0
+            or torch.is_autocast_enabled()
+        ):
             return refine(context, starts)
         places = tuple((tensor.data_ptr(), tensor.dtype) for tensor in (*self.parameters(), *self.buffers()))
         key = (steps, settings, self.config.energy.min_size, places)

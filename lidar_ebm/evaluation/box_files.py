@@ -110,10 +110,9 @@ def _frames_by_name(source: Any, options: ScoringOptions) -> Mapping[str, Boxes]
     if isinstance(source, Mapping):
         _as_boxes(list(source.values()), "frames")
         return source
-    from lidar_ebm.formats.reading import read_frames  # type: ignore[import-not-found, unused-ignore]
+    from lidar_ebm.formats.reading import read_frames  # all formats take long to import, and KITTI's folders none
 
-    frames: dict[str, Boxes] = read_frames(source, calib=options.calib)
-    return frames
+    return read_frames(source, calib=options.calib)
 
 
 def _as_boxes(frames: Sequence[Any], name: str) -> tuple[Boxes, ...]:

@@ -33,7 +33,7 @@ class Context:
     Functions take the name of a frame.
     """
 
-    camera_of: Callable[[str], Any] | None = None  # Calibration: P2 and LiDAR → rectified camera; InputError: none
+    camera_of: Callable[[str], Any] | None = None  # Calibration; InputError: there is none
     calibration: Path | None = None  # calibration file of all frames, or a folder with one a frame
     classes: tuple[str, ...] | None = None  # class names by index, for formats that hold indices alone
     points_of: Callable[[str], np.ndarray] | None = None  # [N, >= 3] x, y, z, LiDAR frame, m

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,7 @@ from lidar_ebm.datasets.samples import crop_to_range
 from lidar_ebm.ebm.ascent import Ascent
 from lidar_ebm.energy.uncertainty import BoxUncertainty
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.point_clouds import scale_of_values
+from lidar_ebm.inference.points import checked_points
 from lidar_ebm.inference.refiner import Refiner
 from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run
@@ -158,19 +157,7 @@ class LoadedDetector:
         Raises:
             InputError: they have another shape, or a place that is NaN or infinite.
         """
-        array = np.array(points.detach().cpu() if isinstance(points, Tensor) else points, dtype=np.float32)
-        if array.ndim != 2 or array.shape[1] != 4:
-            turned = "; is it transposed? Give points.T" if array.ndim == 2 and array.shape[0] == 4 else ""
-            raise InputError(
-                f"points: expected an array [N, 4] (x, y, z, reflectance), got shape {list(array.shape)}{turned}."
-            )
-        bad = int((~np.isfinite(array[:, :3])).any(axis=1).sum())
-        if bad:
-            raise InputError(f"points: {bad} of {len(array)} rows have a NaN or infinite place. Drop them first.")
-        scale = scale_of_values(array[:, 3])
-        if scale.full_scale != 1:
-            warnings.warn(f"points: reflectance divided by {scale}; give 0..1 to have it as it is.", stacklevel=3)
-        array[:, 3], _ = scale.apply(array[:, 3])
+        array = checked_points(points)
         sample = Sample("points", array, np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
         batch = collate([crop_to_range(sample, self.config.voxels.range)])
         return batch.to(next(self.model.parameters()).device)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.migration import is_retired
 from lidar_ebm.errors import InputError
+from lidar_ebm.runs.model import name_in_file, name_in_model
 from lidar_ebm.runs.run import model_settings
 from lidar_ebm.runs.tensor_file import read_tensors
 
@@ -83,7 +84,7 @@ def take_weights(model: nn.Module, config: Config, source: str | Path) -> TakenW
     fitting: dict[str, Tensor] = {}
     anew: dict[str, int] = {}
     reasons: dict[str, str] = {}
-    for name, own in model.state_dict().items():
+    for name, own in ((name_in_file(key), value) for key, value in model.state_dict().items()):
         other = there.get(name)
         if other is not None and other.shape == own.shape:
             fitting[name] = other
@@ -92,7 +93,7 @@ def take_weights(model: nn.Module, config: Config, source: str | Path) -> TakenW
         reasons[name] = "not there" if other is None else f"{_shape(other)} there, {_shape(own)} here"
     if not fitting:
         raise InputError(f"{path}: none of its weights fits this model. Use the configuration of its run, or leave it.")
-    model.load_state_dict(fitting, strict=False)
+    model.load_state_dict({name_in_model(name): value for name, value in fitting.items()}, strict=False)
     taken = {name: value.numel() for name, value in fitting.items()}
     return TakenWeights(path, taken, anew, reasons, _differences(json.loads(metadata["config"]), config))
 

@@ -33,9 +33,12 @@ def make_energy(config: Config) -> EnergyHead:
 
 def name_in_file(name: str) -> str:
     """The name that a weight of `Model` has in files: those of the detector stand there without their prefix."""
-    return name.removeprefix("detector.")
+    name = name.removeprefix("detector.")
+    return f"anchor_{name}" if name.split(".")[0] == "head" else name
 
 
 def name_in_model(name: str) -> str:
     """The inverse of `name_in_file`."""
-    return name if name.startswith("energy.") else f"detector.{name}"
+    if name.startswith("energy."):
+        return name
+    return f"detector.{name.removeprefix('anchor_') if name.startswith('anchor_head.') else name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,15 @@ from lidar_ebm.runs.tensor_file import read_tensors, write_tensors
 # What a model's shapes and meaning follow from; the rest of a configuration may differ between a run and its use.
 MODEL_SETTINGS = ("classes", "voxels", "backbone", "bev", "point_head", "anchor_head", "part_score", "energy")
 # How f was trained: where that adds weights (a learnt proposal), their names tell.
-NOT_IN_WEIGHTS = ("backbone.backend", "voxels.max_voxels", "energy.training.", "energy.noise.", "energy.samples")
+NOT_IN_WEIGHTS = (
+    "energy.points.order",
+    "voxels.max_points_per_voxel",
+    "backbone.backend",
+    "voxels.max_voxels",
+    "energy.training.",
+    "energy.noise.",
+    "energy.samples",
+)
 
 
 def flat_settings(config: Config) -> dict[str, Any]:
@@ -86,17 +95,24 @@ def load_run_config(run: str | Path) -> Config:
     return load_config(Path(run) / "config.yaml")
 
 
-def load_run(run: str | Path, device: torch.device | str = "cpu", *, weights: str = "model.safetensors") -> Model:
+def load_run(
+    run: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    weights: str = "model.safetensors",
+    model_of: Callable[[Config], Model] = Model,
+) -> Model:
     """The trained detector of a run folder, in evaluation mode.
 
     Args:
         weights: which of the folder's files: the finished run's, or a checkpoint (`checkpoints/best.safetensors`).
+        model_of: makes the model of a configuration, as in training.
 
     Raises:
         InputError: the folder holds no finished run, or its weights do not fit its configuration.
     """
     config = load_run_config(run)
-    model = Model(config)
+    model = model_of(config)
     load_weights(model, config, Path(run) / weights)
     try:
         return model.to(device).eval()

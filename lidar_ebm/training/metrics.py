@@ -33,7 +33,7 @@ OTHER_FIGURES = (
     "data_seconds",  # a step, of which the batch was waited for
     "memory_mb",  # the most so far of any process: resident on a CPU, allocated on a GPU
     "skipped",  # steps left out so far because something was not finite
-    "ap_before",  # on the val split, in rows of their own: moderate 3-D, mean over the classes, without refinement
+    "ap_before",  # on the val split, in rows of their own: 3-D, mean over the classes, without refinement
     "ap_after",  # and with
 )
 COLUMNS = ("step", "epoch", "stage", "loss", *LOSS_TERMS, *OTHER_FIGURES)

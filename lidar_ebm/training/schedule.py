@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from lidar_ebm.config.training import StageTrainingConfig
 from lidar_ebm.errors import InputError
+from lidar_ebm.runs.model import name_in_file
 
 # The one cycle of SA-SSD's training: the rate rises to its maximum over the first 40 % of the steps while Adam's first
 # beta falls from 0.95 to 0.85, then both go back.
@@ -52,7 +53,8 @@ def check_rates(rates: Mapping[str, float], model: nn.Module) -> None:
     Raises:
         InputError: one is; it names the closest.
     """
-    names = [name for name, module in model.named_modules() if name and any(True for _ in module.parameters())]
+    modules = [name for name, module in model.named_modules() if any(True for _ in module.parameters())]
+    names = [name_in_file(name) for name in modules if name not in ("", "detector")]
     for part in rates:
         if part not in names:
             close = difflib.get_close_matches(part, names, n=1)

@@ -42,8 +42,9 @@ class Stage(nn.Module):
         return (parameter for _, parameter in self.named_trained())
 
     def named_trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The same, with their names in the detector."""
-        return ((name, parameter) for name, parameter in self.model.named_parameters() if self.trains(name))
+        """The same, with the names that they have in files."""
+        named = self.model.named_parameters()
+        return ((name_in_file(name), parameter) for name, parameter in named if self.trains(name))
 
     def trained_state(self) -> dict[str, Tensor]:
         """What this stage changes, buffers too, by the names that the detector's weights have in files."""

@@ -63,7 +63,7 @@ def detect_files(
     IoU, and the probability that its yaw is flipped (null where the energy cannot know); the picture then shows it.
 
     Where a frame's calibration is known, only what the camera sees is looked at, as in KITTI's labels (the image's size
-    is that of the image in ../image_2 where it is there, or that which P2 tells). Without one the whole cloud is,
+    is that of the image beside it, or that which the calibration tells). Without one the whole cloud is,
     positions are written in the fixed axes of label files without calibrations, and the 2-D box (-1) and alpha (-10)
     say "unknown". A damaged file costs its own result alone.
 

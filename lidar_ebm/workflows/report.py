@@ -12,13 +12,11 @@ import numpy as np
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.frame import Frame
-from lidar_ebm.datasets.kitti.layout import is_lidar_only
+from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.curves import REFINEMENT_OVERLAPS, Comparison
 from lidar_ebm.evaluation.kitti.rules import OFFICIAL_OVERLAPS
-from lidar_ebm.evaluation.paired import compare_results
-from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.inference.detection import LoadedDetector, load_detector
 from lidar_ebm.inference.landscape import landscapes
 from lidar_ebm.report import drawings
@@ -35,6 +33,7 @@ from lidar_ebm.system.environment import describe_environment
 from lidar_ebm.system.files import atomic_write, check_output_file
 from lidar_ebm.system.progress import progress_bar
 from lidar_ebm.visualization.curve_plots import SCHEDULE_COLUMNS, headline_difficulty
+from lidar_ebm.workflows.scoring import SplitScoring
 from lidar_ebm.workflows.sources import open_frame_source, points_in_view, read_results
 
 MAXIMUM_FRAMES = 1000  # whose points are read to see where the errors are
@@ -229,23 +228,15 @@ def _with_scores(
     resamples: int,
 ) -> Contents:
     """Contents with what the data set's labels say of the result files before and after refinement."""
-    labels = source.root / "training" / "label_2"
     shown = {"errors": drawings.error_pictures(errors, min(MAXIMUM_FRAMES, len(source)))}
-    if not labels.is_dir():
-        why = (
-            "Precision against recall and intervals: this data set's labels are not in the layout that is scored here."
-        )
+    if not isinstance(source, Frames):
+        why = "Precision against recall and intervals: these frames are of no data set with rules for scoring."
         return replace(contents, pictures=contents.pictures | shown, missing=[*contents.missing, why])
-    options: dict[str, Any] = {
-        "classes": classes,
-        "iou": REFINEMENT_OVERLAPS,
-        "metrics": ("3d", "bev"),
-        "split": [source.name(index) for index in range(len(source))],
-        "lidar_only": is_lidar_only(source.root),
-    }
-    before, after = (evaluate(labels, result, **options) for result in results)
-    paired = compare_results(
-        labels, *results, resamples=resamples, names=("before refinement", "after refinement"), **options
+    scoring = SplitScoring.of(source, classes)
+    options: dict[str, Any] = {"iou": REFINEMENT_OVERLAPS, "metrics": ("3d", "bev")}
+    before, after = (scoring.score_files(folder, **options) for folder in results)
+    paired = scoring.compare_files(
+        *results, resamples=resamples, names=("before refinement", "after refinement"), **options
     )
     pictures = {
         "curves": drawings.curve_pictures(before, after, classes),

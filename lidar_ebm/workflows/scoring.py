@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from lidar_ebm.boxes import Boxes
@@ -14,6 +15,8 @@ from lidar_ebm.evaluation.distance.protocol import DISTANCE
 from lidar_ebm.evaluation.kitti.data_set import labels_to_score
 from lidar_ebm.evaluation.kitti.protocol import KITTI
 from lidar_ebm.evaluation.options import ScoringOptions
+from lidar_ebm.evaluation.paired import compare_results
+from lidar_ebm.evaluation.paired_result import PairedComparison
 from lidar_ebm.evaluation.result import Evaluation, ProtocolFacts
 from lidar_ebm.evaluation.scoring import evaluate
 
@@ -52,12 +55,41 @@ class SplitScoring:
 
     def score(self, results: Mapping[str, Boxes], **options: Any) -> Evaluation:
         """Score the detections of every frame, by its name; `options` replace fields of `ScoringOptions`."""
-        data = self.frames.data_set
-        packed: Any = results
-        if isinstance(data, KittiDataSet):
-            packed = [data.result_labels(name, results[name]) for name in self.frames.names]
-        evaluation = evaluate(self.labels, packed, replace(self.options, **options))
+        evaluation = evaluate(self.labels, self._pack(results), replace(self.options, **options))
         return replace(evaluation, notes=(*self.notes, *evaluation.notes))
+
+    def score_files(self, folder: Path, **options: Any) -> Evaluation:
+        """Score the detections that stand in a folder, as `evaluate_run` writes them.
+
+        Raises:
+            InputError: a file is damaged.
+        """
+        return evaluate(self.labels, self._read(folder), replace(self.options, **options))
+
+    def compare_files(
+        self, first: Path, second: Path, *, names: tuple[str, str], resamples: int, **options: Any
+    ) -> PairedComparison:
+        """Compare the detections that stand in two folders, with an interval of each difference.
+
+        Raises:
+            InputError: a file is damaged.
+        """
+        chosen = replace(self.options, **options)
+        return compare_results(
+            self.labels, self._read(first), self._read(second), chosen, resamples=resamples, names=names
+        )
+
+    def _pack(self, results: Mapping[str, Boxes]) -> Any:
+        data = self.frames.data_set
+        if isinstance(data, KittiDataSet):
+            return [data.result_labels(name, results[name]) for name in self.frames.names]
+        return results
+
+    def _read(self, folder: Path) -> Any:
+        data = self.frames.data_set
+        if isinstance(data, KittiDataSet):
+            return [data.result_lines(folder, name) for name in self.frames.names]
+        return {name: data.read_results(folder, name) or Boxes.empty(scores=True) for name in self.frames.names}
 
     def required_overlaps(self, classes: Sequence[str]) -> dict[str, float]:
         """Overlap that a match of each class exceeds, by the rules."""

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.data_set import DataSet
 from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.kitti.layout import BESIDE
 from lidar_ebm.datasets.opening import open_data_set, open_source
 from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
@@ -48,7 +49,7 @@ class FileSource:
     def __getitem__(self, index: int) -> Frame:
         path = self.paths[index]
         cloud, _ = scale_reflectance(read_point_cloud(path), None)
-        calib, image, labels = (_beside(path, *place) for place in _BESIDE)
+        calib, image, labels = (_beside(path, *place) for place in BESIDE)
         camera = None
         if calib is not None:
             size = None if image is None else read_image_size(image)
@@ -62,11 +63,8 @@ class FileSource:
 
     def files(self, index: int) -> tuple[Path, ...]:
         """The point cloud of a frame, and what stands beside it."""
-        beside = (_beside(self.paths[index], *place) for place in _BESIDE)
+        beside = (_beside(self.paths[index], *place) for place in BESIDE)
         return (self.paths[index], *(path for path in beside if path is not None))
-
-
-_BESIDE = (("calib", ".txt"), ("image_2", ".png"), ("label_2", ".txt"))  # calibration, image, labels
 
 
 def _beside(path: Path, folder: str, suffix: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_la
 from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.runs.initial import take_weights
-from lidar_ebm.runs.model import Model
+from lidar_ebm.runs.model import Model, name_in_file
 from lidar_ebm.runs.run import describe_difference, flat_settings, load_run_config, load_weights, save_weights
 from lidar_ebm.system.terminal import print_line
 from lidar_ebm.training.census import check_points, take_census
@@ -41,7 +42,7 @@ FREE_SETTINGS = ("training.workers", "training.checkpoints.", "training.log_ever
 
 def train(
     config: Config,
-    data: str | Path,
+    data: str | Path | DataSet,
     run: str | Path,
     *,
     resume: bool = False,
@@ -52,6 +53,7 @@ def train(
     num_nodes: int | None = None,
     skip_nonfinite: bool = False,
     prepared: str | Path | None = None,
+    model_of: Callable[[Config], Model] = Model,
 ) -> None:
     """Train a detector and its energy head on a data set's `train` split.
 
@@ -68,6 +70,7 @@ def train(
         accelerator: Lightning Fabric's name of what to train on.
         devices: processes on each machine; None for torchrun's, or one.
         num_nodes: machines; None for torchrun's, or one.
+        model_of: makes the model of a configuration, one of your own for instance.
         prepared: where `prepare` left its files; within the data set where None.
         skip_nonfinite: leave out steps in which a loss or the gradient is not finite, and count them.
 
@@ -88,16 +91,16 @@ def train(
         _check_folder(run, config, resume)
         _check_shares(config, processes)
         if resume and (run / "model.safetensors").exists():
-            load_weights(Model(config), config, run / "model.safetensors")
+            load_weights(model_of(config), config, run / "model.safetensors")
             if init is not None:
                 _say(processes, [f"{init}: not read, for {run} is finished."])
             return
         fabric.seed_everything(config.seed, verbose=False)
-        data_set = open_data_set(data, prepared)
+        data_set = open_data_set(data, prepared) if isinstance(data, str | Path) else data
         frames = open_samples(data_set, "train", config, cache=config.training.workers == 0, cropped=False)
         validate = Validation(open_samples(data_set, "val", config)) if config.training.validate_every else None
         database = _label_database(data_set, config)
-        detector = Model(config)
+        detector = model_of(config)
         check_rates(config.training.rates, detector)
         checkpoints = Checkpoints(run / "checkpoints", config)
         state = _starting_point(detector, checkpoints, frames, detector_run, processes) if resume else None
@@ -234,6 +237,7 @@ def _starting_point(
 def _beginning(detector: Model, frames: Samples, detector_run: str | Path | None) -> TrainingState:
     if detector_run is None:
         return TrainingState(Position(frames=len(frames)))
-    parts = tuple(part for part in DETECTOR_PARTS if getattr(detector.detector, part) is not None)
+    weights = {name_in_file(name).split(".")[0] for name in detector.state_dict()}
+    parts = tuple(part for part in DETECTOR_PARTS if part in weights)
     load_weights(detector, detector.config, Path(detector_run) / "model.safetensors", parts=parts)
     return TrainingState(Position(stage="energy", frames=len(frames)))

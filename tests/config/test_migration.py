@@ -27,11 +27,18 @@ def test_a_limit_that_somebody_chose_is_kept(tmp_path: Path) -> None:
         assert load_config(path).detection.max_candidates == 40
 
 
-def test_the_points_of_a_voxel_have_no_limit_any_more(tmp_path: Path) -> None:
+def test_a_run_of_version_0_1_keeps_its_limits(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text("voxels: {max_points_per_voxel: 5, max_voxels: 7}\n")
-    with pytest.warns(UserWarning, match=r"voxels\.max_points_per_voxel=5 is passed over"):
-        assert load_config(path).voxels == Config().voxels.model_copy(update={"max_voxels": 7})
+    path.write_text("voxels: {max_points_per_voxel: 5, max_voxels: 7}\ndetection: {max_proposals: 100}\n")
+    with pytest.warns(UserWarning, match=r"max_points_per_voxel=5: of version 0\.1, whose limits are kept"):
+        config = load_config(path)
+    assert config.voxels == Config().voxels.model_copy(update={"max_points_per_voxel": 5, "max_voxels": 7})
+    assert config.detection.max_proposals == 100
+    assert config.energy.points.order == "file"
+    save_config(config, path)
+    with warnings.catch_warnings():  # it is said once
+        warnings.simplefilter("error")
+        assert load_config(path) == config
 
 
 def test_configurations_of_today_pass_without_a_word(tmp_path: Path) -> None:

@@ -63,10 +63,28 @@ def test_each_processor_level_has_its_library(level: str, monkeypatch: pytest.Mo
     if real not in LEVELS or LEVELS.index(real) < LEVELS.index(level):
         pytest.skip(f"this processor has {real} only")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: level)
+    monkeypatch.delenv("LIDAR_EBM_NATIVE_LEVEL", raising=False)
     suffix = "" if level == "DEFAULT" else f"_{level.lower()}"
     assert Path(_native._library("cpu")._name).name == f"lidar_ebm_cpu{suffix}.so"
     boxes = random_boxes(50)
     torch.testing.assert_close(op.box_iou_3d(boxes, boxes), reference.box_iou_3d(boxes, boxes))
+
+
+@needs_native
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_lower_level_can_be_asked_for(level: str, monkeypatch: pytest.MonkeyPatch, fresh_choice: None) -> None:
+    """And a level that the processor lacks is not loaded, whatever is asked for."""
+    real = torch.backends.cpu.get_cpu_capability()
+    monkeypatch.setenv("LIDAR_EBM_NATIVE_LEVEL", level.lower())
+    expected = LEVELS[min(LEVELS.index(level), LEVELS.index(real) if real in LEVELS else 0)]
+    suffix = "" if expected == "DEFAULT" else f"_{expected.lower()}"
+    assert Path(_native._library("cpu")._name).name == f"lidar_ebm_cpu{suffix}.so"
+
+
+def test_a_level_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, fresh_choice: None) -> None:
+    monkeypatch.setenv("LIDAR_EBM_NATIVE_LEVEL", "AVX3")
+    with pytest.raises(RuntimeError, match=r"LIDAR_EBM_NATIVE_LEVEL=AVX3.*DEFAULT, AVX2, AVX512"):
+        _native._library("cpu")
 
 
 @needs_native

@@ -132,9 +132,10 @@ def test_search_finds_the_best_cell_whatever_the_chunk() -> None:
         best = grid_search(energy, grid, 2, chunk=chunk)
         assert max(sizes) <= chunk
         assert sum(sizes) == 2 * grid.size
-        assert torch.equal(best.f, everything.f.max(1).values)
+        # To rounding: a chunk's size chooses in which order the library adds up f.
+        torch.testing.assert_close(best.f, everything.f.max(1).values)
         assert torch.equal(best.y, grid.points[everything.f.argmax(1)])
-        assert torch.equal(tabulate(energy, grid, 2, chunk=chunk).f, everything.f)
+        torch.testing.assert_close(tabulate(energy, grid, 2, chunk=chunk).f, everything.f)
     assert (best.y - MEANS).abs().max() < 0.11
 
 

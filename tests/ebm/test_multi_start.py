@@ -33,9 +33,9 @@ def test_one_start_is_an_ascent() -> None:
     y0 = PEAKS[:, 0] + 0.5
     one = best_of_starts(peaks, y0.unsqueeze(1), steps=5, step_length=0.05)
     plain = ascend(peaks, y0, steps=5, step_length=0.05)
-    assert torch.equal(one.y, plain.y)
-    assert torch.equal(one.f, plain.f)
-    assert torch.equal(one.f0, plain.f0)
+    torch.testing.assert_close(one.y, plain.y)
+    torch.testing.assert_close(one.f, plain.f)
+    torch.testing.assert_close(one.f0, plain.f0)
 
 
 def test_no_steps_choose_among_the_starts() -> None:

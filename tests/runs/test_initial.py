@@ -12,14 +12,18 @@ from lidar_ebm.config.config import Config
 from lidar_ebm.config.detector import ClassConfig
 from lidar_ebm.errors import InputError
 from lidar_ebm.runs.initial import take_weights
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.runs.model import Model, name_in_file
 from lidar_ebm.runs.run import model_settings, model_tensors, save_weights
 from lidar_ebm.runs.tensor_file import write_tensors
 
 
-def save(config: Config, folder: Path) -> Detector:
+def in_file(model: Model) -> dict[str, torch.Tensor]:
+    return {name_in_file(name): value for name, value in model.state_dict().items()}
+
+
+def save(config: Config, folder: Path) -> Model:
     torch.manual_seed(1)
-    detector = Detector(config)
+    detector = Model(config)
     save_weights(detector, config, folder / "model.safetensors")
     return detector
 
@@ -28,11 +32,11 @@ def test_the_same_model_is_taken_whole(tiny_config: Config, tmp_path: Path) -> N
     there = save(tiny_config, tmp_path)
     for source in (tmp_path, tmp_path / "model.safetensors"):
         torch.manual_seed(2)
-        here = Detector(tiny_config)
+        here = Model(tiny_config)
         taken = take_weights(here, tiny_config, source)
-        for name, value in here.state_dict().items():
-            assert torch.equal(value, there.state_dict()[name]), name
-        count = sum(value.numel() for value in there.state_dict().values())
+        for name, value in in_file(here).items():
+            assert torch.equal(value, in_file(there)[name]), name
+        count = sum(value.numel() for value in in_file(there).values())
         assert taken.lines() == [f"{tmp_path / 'model.safetensors'}: {count:,} parameters taken, 0 begin anew."]
 
 
@@ -44,11 +48,11 @@ def test_layers_of_another_shape_begin_anew_and_are_named(tiny_config: Config, t
     energy = tiny_config.energy.model_copy(update={"points": points})
     config = tiny_config.model_copy(update={"classes": classes, "energy": energy})
     torch.manual_seed(2)
-    here = Detector(config)
-    before = {name: value.clone() for name, value in here.state_dict().items()}
+    here = Model(config)
+    before = {name: value.clone() for name, value in in_file(here).items()}
     taken = take_weights(here, config, tmp_path)
-    for name, value in here.state_dict().items():
-        other = there.state_dict().get(name)
+    for name, value in in_file(here).items():
+        other = in_file(there).get(name)
         fits = other is not None and other.shape == value.shape
         assert torch.equal(value, other if fits else before[name]), name
         assert (name in taken.taken) == fits
@@ -63,23 +67,23 @@ def test_layers_of_another_shape_begin_anew_and_are_named(tiny_config: Config, t
 
 def test_averaged_weights_of_a_checkpoint_are_what_is_taken(tiny_config: Config, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    there = Detector(tiny_config)
+    there = Model(tiny_config)
     name = "anchor_head.box.weight"
-    averaged = {f"ema.{name}": torch.full_like(there.state_dict()[name], 0.25)}
+    averaged = {f"ema.{name}": torch.full_like(in_file(there)[name], 0.25)}
     metadata = {"config": json.dumps(model_settings(tiny_config))}
     write_tensors(tmp_path / "c.safetensors", model_tensors(there) | averaged, metadata)
-    here = Detector(tiny_config)
+    here = Model(tiny_config)
     take_weights(here, tiny_config, tmp_path / "c.safetensors")
-    assert bool((here.state_dict()[name] == 0.25).all())
-    assert torch.equal(here.state_dict()["anchor_head.box.bias"], there.state_dict()["anchor_head.box.bias"])
+    assert bool((in_file(here)[name] == 0.25).all())
+    assert torch.equal(in_file(here)["anchor_head.box.bias"], in_file(there)["anchor_head.box.bias"])
 
 
 def test_what_holds_no_weights_is_refused(tiny_config: Config, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"model\.safetensors: no such weights"):
-        take_weights(Detector(tiny_config), tiny_config, tmp_path)
+        take_weights(Model(tiny_config), tiny_config, tmp_path)
     write_tensors(tmp_path / "model.safetensors", {"x": torch.zeros(2)}, {})
     with pytest.raises(InputError, match="holds no weights that lidar_ebm wrote"):
-        take_weights(Detector(tiny_config), tiny_config, tmp_path)
+        take_weights(Model(tiny_config), tiny_config, tmp_path)
     write_tensors(tmp_path / "model.safetensors", {"model.x": torch.zeros(2)}, {"config": "{}"})
     with pytest.raises(InputError, match="none of its weights fits"):
-        take_weights(Detector(tiny_config), tiny_config, tmp_path)
+        take_weights(Model(tiny_config), tiny_config, tmp_path)

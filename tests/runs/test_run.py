@@ -85,7 +85,7 @@ def test_a_device_that_is_not_there_is_named(device: str, tiny_config: Config, t
 
 def test_weights_of_another_version_are_refused(tiny_config: Config, tmp_path: Path) -> None:
     model = Model(tiny_config)
-    model.detector.anchor_head.box = torch.nn.Conv2d(3, 3, 1)
+    model.detector.head.box = torch.nn.Conv2d(3, 3, 1)
     save_weights(model, tiny_config, tmp_path / "w.safetensors")
     with pytest.raises(InputError, match=r"does not fit this version of the model \(at anchor_head\.box"):
         load_weights(Model(tiny_config), tiny_config, tmp_path / "w.safetensors")

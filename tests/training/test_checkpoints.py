@@ -72,7 +72,7 @@ def test_the_newest_few_and_the_best_stay(tiny_config: Config, tmp_path: Path) -
     ]
     other = Model(tiny_config)
     load_weights(other, tiny_config, tmp_path / "best.safetensors")
-    assert torch.equal(other.detector.anchor_head.box.weight, best.detector.anchor_head.box.weight)
+    assert torch.equal(other.detector.head.box.weight, best.detector.head.box.weight)
 
 
 def damage(path: Path, how: str) -> None:
@@ -97,7 +97,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(how: str, tiny_config
         state = checkpoints.load_newest(other)
     assert state is not None
     assert state.position.total_step == 1
-    assert torch.equal(other.detector.anchor_head.box.weight, model.detector.anchor_head.box.weight)
+    assert torch.equal(other.detector.head.box.weight, model.detector.head.box.weight)
     checkpoints.tidy(1)
     assert [path.name for path in tmp_path.glob("*")] == ["step_0000000001.safetensors"]
     damage(tmp_path / "step_0000000001.safetensors", how)
@@ -115,10 +115,10 @@ def test_files_of_other_kinds_are_refused(tiny_config: Config, tmp_path: Path) -
 
 def test_averaged_weights_are_what_is_read_of_a_checkpoint(tiny_config: Config, tmp_path: Path) -> None:
     checkpoints, model = Checkpoints(tmp_path, tiny_config), Model(tiny_config)
-    weight = model.detector.anchor_head.box.weight.detach()
+    weight = model.detector.head.box.weight.detach()
     state = TrainingState(Position(), ema={"anchor_head.box.weight": weight + 1})
     checkpoints.save(model, replace(state, position=Position(total_step=3)))
     other = Model(tiny_config)
     load_weights(other, tiny_config, tmp_path / "step_0000000003.safetensors")
-    assert torch.equal(other.detector.anchor_head.box.weight, weight + 1)
-    assert torch.equal(other.detector.anchor_head.box.bias, model.detector.anchor_head.box.bias)
+    assert torch.equal(other.detector.head.box.weight, weight + 1)
+    assert torch.equal(other.detector.head.box.bias, model.detector.head.box.bias)

@@ -197,7 +197,7 @@ def test_validation_is_logged_and_chooses_the_best(
     assert all(torch.equal(best[f"model.{key}"], value) for key, value in load_run(run).state_dict().items())
     assert last.keys() <= best.keys()
     detector = load_run(run, weights="checkpoints/best.safetensors")
-    assert torch.equal(detector.detector.anchor_head.box.weight, last["model.anchor_head.box.weight"])
+    assert torch.equal(detector.detector.head.box.weight, last["model.anchor_head.box.weight"])
 
 
 def test_validation_measures_both_and_changes_nothing(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:

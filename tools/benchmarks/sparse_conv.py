@@ -1,8 +1,9 @@
 """The published sparse backbone on one KITTI frame: forward, and a training step, against spconv and against torch.
 
 A pass is every rulebook and every layer up to the last sparse features; the dense map after them is left out on each
-side. The frame is KITTI's 000003 where it is to be had ($LIDAR_EBM_KITTI, or shared/kitti in or beside the checkout),
-otherwise a simulated one; the table says which. `python tools/benchmarks/sparse_conv.py --help`
+side. spconv's own network is compared on one thread, as is ours: with more its CPU convolution is wrong. The frame is
+KITTI's 000003 where it is to be had ($LIDAR_EBM_KITTI, or shared/kitti in or beside the checkout), otherwise a
+simulated one; the table says which. `python tools/benchmarks/sparse_conv.py --help`
 """
 
 from __future__ import annotations
@@ -181,9 +182,11 @@ def measure(settings: Settings) -> list[Comparison]:
         with torch.no_grad():
             return function()
 
-    def compare_forward(other: Callable[[], tuple[Tensor, Tensor]], against: str, aim: float | None) -> None:
+    def compare_forward(
+        other: Callable[[], tuple[Tensor, Tensor]], against: str, aim: float | None, work: str = forward_work
+    ) -> None:
         ours = partial(forward, partial(run_layers, backbone, voxels, own))
-        rows.append(compare(settings, forward_work, ours, partial(forward, other), against=against, aim=aim))
+        rows.append(compare(settings, work, ours, partial(forward, other), against=against, aim=aim))
 
     def compare_step(plan: Planner, against: str, aim: float | None) -> None:
         ours, other = (partial(training_step, backbone, voxels, side) for side in (own, plan))
@@ -197,10 +200,10 @@ def measure(settings: Settings) -> list[Comparison]:
     if has_spconv:
         network = spconv_network(backbone, device)
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # with more, spconv 2.3.8 on a CPU loses some of its additions
+        torch.set_num_threads(1)  # both sides: with more, spconv 2.3.8 on a CPU loses additions, and is wrong
         check_same(forward(partial(run_spconv, network, voxels)), expected)
+        compare_forward(partial(run_spconv, network, voxels), "spconv's own network", 2.5, f"{forward_work}, 1 thread")
         torch.set_num_threads(threads)
-        compare_forward(partial(run_spconv, network, voxels), "spconv's own network", 2.5)
     compare_forward(partial(run_layers, backbone, voxels, plan_with_reference), "the reference on torch's BLAS", None)
 
     backbone.train()

@@ -6,7 +6,7 @@ What the studies compare with the energies of the package, which read the map se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -36,9 +36,9 @@ class VoxelBevFeatures(BevFeatures):
 class VoxelContext(BoxContext):
     """What is seen of the frames around N boxes, the stages' dense volumes among it."""
 
-    volumes: tuple[Tensor, ...]  # [B, C, D, H, W] each
-    stages: tuple[SparseFeatures, ...]  # where the volumes' cells lie
-    batch_index: Tensor  # [N] int64
+    volumes: tuple[Tensor, ...] = field(kw_only=True)  # [B, C, D, H, W] each
+    stages: tuple[SparseFeatures, ...] = field(kw_only=True)  # where the volumes' cells lie
+    batch_index: Tensor = field(kw_only=True)  # [N] int64
 
 
 def dense(stage: SparseFeatures) -> Tensor:
@@ -104,7 +104,7 @@ class VoxelEnergyHead(EnergyHead):
             raise ValueError("this energy reads voxels, which a VoxelDetector gives it")
         known = super().context(batch, bev, boxes, batch_index, seed=seed)
         volumes = tuple(dense(stage) for stage in bev.stages)
-        return VoxelContext(known.bev, known.points, volumes, bev.stages, batch_index)
+        return VoxelContext(known.bev, known.points, volumes=volumes, stages=bev.stages, batch_index=batch_index)
 
     def forward(self, context: BoxContext, boxes: Tensor) -> Tensor:
         """f [N, S] of boxes [N, S, 7]."""

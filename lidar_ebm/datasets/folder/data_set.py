@@ -46,6 +46,16 @@ _LARGEST = 1e5  # m; beyond, a number is no place or size of an object
 _SIZES = (0.05, 50.0)  # m, of objects; what is beyond is said, and used all the same
 
 
+def recognise(root: Path) -> bool:
+    """Tell if a folder has a `dataset.yaml`."""
+    return (root / FILE).is_file()
+
+
+def open_folder(root: Path, prepared: str | Path | None) -> FolderDataSet:
+    """The data set in a folder with a `dataset.yaml`; arguments and errors as `FolderDataSet`."""
+    return FolderDataSet(root, prepared)
+
+
 class FolderDataSet:
     """A data set of one's own.
 

@@ -43,6 +43,16 @@ from lidar_ebm.geometry.counting import count_points_in_boxes
 SAMPLED_FRAMES = 8  # that the full scale of the reflectance is decided by
 
 
+def recognise(root: Path) -> bool:
+    """Tell if a folder has KITTI's subfolders, or is not there: then what is missing is said by KITTI's names."""
+    return not root.is_dir() or any((root / name).is_dir() for name in ("training", "ImageSets"))
+
+
+def open_folder(root: Path, prepared: str | Path | None) -> KittiDataSet:
+    """The data set in a folder in KITTI's layout; arguments and errors as `KittiDataSet`."""
+    return KittiDataSet(root, prepared)
+
+
 class KittiDataSet:
     """A folder in KITTI's layout.
 
@@ -221,6 +231,17 @@ class KittiDataSet:
             scores=boxes.scores,
             image_size=None if camera is None else camera.image_size,
         )
+
+    def result_lines(self, folder: Path, name: str) -> list[Label]:
+        """The lines of FOLDER/NAME.txt or FOLDER/data/NAME.txt; none where there is no such file.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        for path in (folder / f"{name}.txt", folder / "data" / f"{name}.txt"):
+            if path.is_file():
+                return read_labels(path, require_score=True, types=None)
+        return []
 
     def read_results(self, folder: Path, name: str) -> Boxes | None:
         """The detections in FOLDER/NAME.txt or FOLDER/data/NAME.txt; None where there is no such file.

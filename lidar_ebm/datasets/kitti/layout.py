@@ -20,6 +20,9 @@ from lidar_ebm.errors import InputError
 INPUTS = ("velodyne", "calib", "label_2", "image_2")
 SUFFIXES = {"velodyne": ".bin", "calib": ".txt", "label_2": ".txt", "image_2": ".png"}
 
+# Of a point cloud on its own: calibration, image and labels beside its folder.
+BESIDE = (("calib", ".txt"), ("image_2", ".png"), ("label_2", ".txt"))
+
 
 def input_path(root: Path, folder: str, name: str) -> Path:
     """The file of frame `name` in `training/folder`."""

@@ -20,6 +20,7 @@ from lidar_ebm.detector.heads.anchors import (
     make_anchors,
     resolve_direction,
 )
+from lidar_ebm.detector.heads.head import Head
 from lidar_ebm.detector.losses import PRIOR_BIAS, precise, residual_loss, sigmoid_focal_loss
 from lidar_ebm.geometry.boxes import decode_boxes
 from lidar_ebm.system.synchronised import shared_count
@@ -40,7 +41,7 @@ class AnchorPredictions:
     covered: Tensor  # [B, A] bool, anchors over something; the others neither train nor propose
 
 
-class AnchorHead(nn.Module):
+class AnchorHead(Head):
     """1×1 convolutions on the anchor map.
 
     Anchors are specific to a class: each has one logit, for its own class, and is matched with labels of that class
@@ -119,10 +120,13 @@ class AnchorHead(nn.Module):
         }
 
     @torch.no_grad()
-    def decode(self, predictions: AnchorPredictions, score_threshold: float, count: int) -> Proposals:
-        """Boxes of the best anchors: of each frame and class at most `count`, those that score above the threshold."""
+    def decode(
+        self, predictions: AnchorPredictions, score_threshold: float, count: int, *, together: int | None = None
+    ) -> Proposals:
+        """Boxes of the best anchors: of each frame and class at most `count`, and of a frame at most `together` (None:
+        any number), of those that score above the threshold."""
         scores = predictions.logits.float().sigmoid().masked_fill(~predictions.covered, 0.0)  # [B, A]
-        best, index = self._best_of_classes(scores, count)  # [B, k]
+        best, index = (each[:, :together] for each in self._best_of_classes(scores, count))  # [B, k]
         batch_index, rank = torch.nonzero(best > score_threshold, as_tuple=True)  # [N]
         anchor_index = index[batch_index, rank]
         residuals = predictions.residuals[batch_index, anchor_index].float()  # [N, 7]

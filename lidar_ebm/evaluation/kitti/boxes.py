@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,14 +11,16 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.objects import Objects, check_objects, objects_from_numbers
 from lidar_ebm.evaluation.kitti.rules import UNKNOWN_ANGLE, UNKNOWN_LOCATION
-from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.files import read_calibration
+from lidar_ebm.geometry.camera import Camera
+from lidar_ebm.geometry.projection import clip_to_image, project_boxes
+from lidar_ebm.geometry.upright import wrap_angle
 
 _NO_BOX = np.array([UNKNOWN_LOCATION] * 3 + [-1.0] * 3 + [UNKNOWN_ANGLE])
 
 
 def pack_camera_boxes(
-    frames: Sequence[Boxes], cameras: Sequence[Any], *, need_scores: bool, names: Sequence[str] | None = None
+    frames: Sequence[Boxes], transforms: Sequence[np.ndarray], *, need_scores: bool, names: Sequence[str] | None = None
 ) -> Objects:
     """Flatten the boxes of each frame and bring them into its camera's frame.
 
@@ -28,17 +29,17 @@ def pack_camera_boxes(
 
     Args:
         frames: boxes of each frame, LiDAR frame.
-        cameras: a `Camera` or `Calibration` a frame: what has `lidar_to_camera`, [4, 4].
+        transforms: of each frame [4, 4], LiDAR → rectified camera.
         need_scores: these are results, each of which must have a finite score.
         names: what to call each frame in a message.
 
     Raises:
         InputError: there is not one camera a frame, points are known for some frames only, or a number is missing.
     """
-    if len(cameras) != len(frames):
-        raise InputError(f"cameras: {len(cameras)} for {len(frames)} frames; give one a frame.")
+    if len(transforms) != len(frames):
+        raise InputError(f"cameras: {len(transforms)} for {len(frames)} frames; give one a frame.")
     columns = []
-    for frame, camera in zip(frames, cameras, strict=True):
+    for frame, transform in zip(frames, transforms, strict=True):
         scores = np.full(len(frame), np.nan) if frame.scores is None else frame.scores
         columns.append(
             np.column_stack(
@@ -47,7 +48,7 @@ def pack_camera_boxes(
                     _known(frame.occluded, 0.0, (len(frame),)),
                     _known(frame.alpha, UNKNOWN_ANGLE, (len(frame),)),
                     _known(frame.image_rectangle, -1.0, (len(frame), 4)),
-                    to_camera(frame.boxes, np.asarray(camera.lidar_to_camera, dtype=np.float64)),
+                    to_camera(frame.boxes, transform),
                     scores,
                 )
             )
@@ -66,6 +67,27 @@ def pack_camera_boxes(
     return objects
 
 
+def has_rectangle(boxes: Boxes) -> np.ndarray:
+    """Mask [N] of the boxes whose rectangle in the image is known and has an extent."""
+    if boxes.image_rectangle is None:
+        return np.zeros(len(boxes), dtype=np.bool_)
+    return np.asarray((boxes.image_rectangle[:, 2:] > boxes.image_rectangle[:, :2]).all(axis=1))
+
+
+def add_rectangles(boxes: Boxes, camera: Camera) -> Boxes:
+    """The boxes with the extent in the image of those that have no rectangle, and with alpha where it is unknown."""
+    wanted = ~has_rectangle(boxes) & np.isfinite(boxes.boxes).all(axis=1)
+    extents = clip_to_image(project_boxes(boxes.boxes, camera), camera.image_size)
+    rectangle = np.full((len(boxes), 4), np.nan) if boxes.image_rectangle is None else boxes.image_rectangle
+    x, _, z, *_, rotation_y = to_camera(boxes.boxes, camera.lidar_to_camera).T
+    alpha = np.full(len(boxes), np.nan) if boxes.alpha is None else boxes.alpha
+    unknown = wanted & (np.isnan(alpha) | (alpha == UNKNOWN_ANGLE))
+    return boxes.with_columns(
+        image_rectangle=np.where(wanted[:, None], extents, rectangle),
+        alpha=np.where(unknown, wrap_angle(rotation_y - np.arctan2(x, z)), alpha),
+    )
+
+
 def to_camera(boxes: np.ndarray, lidar_to_camera: np.ndarray) -> np.ndarray:
     """Boxes [N, 7] of the LiDAR frame as KITTI gives them, [N, 7]: x, y, z of the bottom face's centre, height, width,
     length, rotation_y; placeholders for boxes that are NaN throughout."""
@@ -81,13 +103,13 @@ def to_camera(boxes: np.ndarray, lidar_to_camera: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(boxes).all(axis=1, keepdims=True), _NO_BOX, found)
 
 
-def read_cameras(folder: Path, names: Sequence[str]) -> list[Calibration]:
-    """The calibration of each frame from `folder/NAME.txt`.
+def read_transforms(folder: Path, names: Sequence[str]) -> list[np.ndarray]:
+    """LiDAR → rectified camera [4, 4] of each frame, from `folder/NAME.txt`.
 
     Raises:
         InputError: a file is missing or malformed.
     """
-    return [read_calibration(folder / f"{name}.txt") for name in names]
+    return [read_calibration(folder / f"{name}.txt").lidar_to_rect for name in names]
 
 
 def _known(values: np.ndarray | None, default: float, shape: tuple[int, ...]) -> np.ndarray:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from lidar_ebm.boxes import Boxes
+from lidar_ebm.evaluation.kitti.boxes import has_rectangle
 from lidar_ebm.evaluation.kitti.passes import Passes, run_passes
 from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, OFFICIAL_OVERLAPS, list_rule_notes
 from lidar_ebm.evaluation.kitti.sources import load
@@ -25,13 +28,15 @@ class KittiProtocol:
     facts = ProtocolFacts("kitti", tuple(each.name for each in DIFFICULTIES), "moderate", OFFICIAL_OVERLAPS)
 
     def suits(self, labels: Any, options: ScoringOptions) -> bool:
-        """Tell if labels in memory say what these rules ask for: they are none of `Boxes`, or have cameras and
-        rectangles in the image."""
+        """Tell if labels in memory say what these rules ask for: they are none of `Boxes`, or have cameras and, half of
+        them at least, rectangles in the image."""
         frames = list(labels.values()) if isinstance(labels, Mapping) else labels
         boxes = [frame for frame in frames if isinstance(frame, Boxes)] if isinstance(frames, Sequence) else []
         if not boxes:
             return True
-        return options.cameras is not None and any(frame.image_rectangle is not None for frame in boxes)
+        in_space = sum(int(np.isfinite(frame.boxes).all(axis=1).sum()) for frame in boxes)
+        seen = sum(int((has_rectangle(frame) & np.isfinite(frame.boxes).all(axis=1)).sum()) for frame in boxes)
+        return options.cameras is not None and 2 * seen >= in_space
 
     def load(self, labels: Any, results: Any, options: ScoringOptions) -> Loaded:
         """Read or pack labels and results.

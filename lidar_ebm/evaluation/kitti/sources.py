@@ -12,11 +12,12 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.box_files import AlignedFrames, align_frames, is_path, is_text_folder
 from lidar_ebm.evaluation.class_notes import check_classes, list_class_notes
-from lidar_ebm.evaluation.kitti.boxes import pack_camera_boxes, read_cameras
+from lidar_ebm.evaluation.kitti.boxes import add_rectangles, pack_camera_boxes, read_transforms
 from lidar_ebm.evaluation.kitti.frame_boxes import FrameBoxes, pack_frame_boxes
 from lidar_ebm.evaluation.kitti.object_files import read_objects
 from lidar_ebm.evaluation.kitti.objects import Objects, check_objects, pack_objects
 from lidar_ebm.evaluation.kitti.point_counts import count_label_points
+from lidar_ebm.evaluation.kitti.projection import project_missing_boxes
 from lidar_ebm.evaluation.kitti.result_files import find_result_files
 from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, LIDAR_DIFFICULTIES, METRICS
 from lidar_ebm.evaluation.limits import Difficulty
@@ -95,9 +96,6 @@ def _load_folders(
     detections = read_objects(result_files, need_scores=True, types=types, others=True)
     calib_folder = _beside(labels, "calib", options.calib)
     if options.project:
-        # It needs torch, which takes longer to import than all of KITTI's files to score.
-        from lidar_ebm.evaluation.kitti.projection import project_missing_boxes
-
         if calib_folder is None:
             raise InputError(
                 f"{labels.parent / 'calib'}: no such folder; boxes cannot be projected. Give it with --calib."
@@ -121,21 +119,26 @@ def _load_boxes(
     labels: Any, results: Any, options: ScoringOptions
 ) -> tuple[Objects, Objects, tuple[str, ...], tuple[str, ...] | None]:
     """Boxes of any format or in memory, with the cameras that were given or those of the calibration files."""
-    for name in ("project", "velodyne"):
-        if getattr(options, name):
-            raise InputError(f"{name}: is for folders of KITTI's text files; leave it out for boxes of other kinds.")
+    if options.velodyne is not None:
+        raise InputError("velodyne: is for folders of KITTI's text files; boxes say their points in a column.")
     frames: AlignedFrames = align_frames(labels, results, options)
-    cameras: Sequence[Any] | None = options.cameras
-    if cameras is None and options.calib is not None and frames.names is not None:
-        cameras = read_cameras(Path(options.calib), frames.names)
-    if cameras is None:
+    sides = [frames.labels, frames.results]
+    if options.project:
+        if options.cameras is None or len(options.cameras) != len(frames.labels):
+            raise InputError("project: boxes are projected by cameras; give a Camera for each frame.")
+        sides = [tuple(map(add_rectangles, side, options.cameras)) for side in sides]
+    if options.cameras is not None:
+        transforms = [camera.lidar_to_camera for camera in options.cameras]
+    elif options.calib is not None and frames.names is not None:
+        transforms = read_transforms(Path(options.calib), frames.names)
+    else:
         raise InputError(
             "cameras: KITTI's rules are about what a camera sees. Give a Camera for each frame (or calib, a folder of "
             "calibration files), or score by distance (protocol 'distance')."
         )
     packed = [
-        pack_camera_boxes(side, cameras, need_scores=need_scores, names=frames.names)
-        for side, need_scores in ((frames.labels, False), (frames.results, True))
+        pack_camera_boxes(side, transforms, need_scores=need_scores, names=frames.names)
+        for side, need_scores in ((sides[0], False), (sides[1], True))
     ]
     return packed[0], packed[1], frames.notes, frames.names
 

@@ -28,3 +28,8 @@ class Label:
     location: tuple[float, float, float]  # centre of the bottom face, rectified camera frame, m
     rotation_y: float  # about the camera's y axis, rad
     score: float | None = None  # result files only
+
+
+def official_spelling(name: str) -> str:
+    """A class name as KITTI spells it, whatever its case; names of one's own stay as they are."""
+    return {each.lower(): each for each in KITTI_TYPES}.get(name.lower(), name)

@@ -12,7 +12,7 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation import evaluate
 from lidar_ebm.evaluation.kitti.boxes import to_camera
 from lidar_ebm.formats.kitti.calibration import SIMULATED, Calibration
-from lidar_ebm.formats.kitti.conversion import boxes_to_camera, labels_to_boxes
+from lidar_ebm.formats.kitti.conversion import boxes_to_camera, boxes_to_labels, labels_to_boxes
 from lidar_ebm.formats.kitti.label import Label
 from tests.evaluation.kitti.random_frames import random_frames
 
@@ -73,4 +73,30 @@ def test_boxes_without_cameras_are_no_kitti() -> None:
     with pytest.raises(InputError, match="cameras: KITTI's rules are about what a camera sees"):
         evaluate([boxes], [found], protocol="kitti")
     with pytest.raises(InputError, match="cameras: 2 for 1 frames"):
-        evaluate([boxes], [found], cameras=[SIMULATED] * 2)
+        evaluate([boxes], [found], cameras=[SIMULATED.camera()] * 2)
+
+
+def test_results_without_rectangles_are_projected_where_asked() -> None:
+    generator = np.random.default_rng(1)
+    camera = SIMULATED.camera()
+    labels, results, written = [], [], []
+    for _ in range(20):
+        boxes = generator.uniform((8, -8, -1.5, 3.5, 1.5, 1.4, -3), (40, 8, -0.5, 4.5, 1.8, 1.7, 3), (4, 7))
+        lines = boxes_to_labels(boxes, SIMULATED, types=["Car"] * 4, image_size=camera.image_size)
+        rectangles, alpha = np.array([item.bbox for item in lines]), [item.alpha for item in lines]
+        labels.append(Boxes(boxes, ["Car"] * 4, image_rectangle=rectangles, alpha=alpha))
+        scores = generator.random(4)
+        results.append(Boxes(boxes, ["Car"] * 4, scores))
+        written.append(Boxes(boxes, ["Car"] * 4, scores, image_rectangle=rectangles, alpha=alpha))
+    cameras = [camera] * 20
+    found = evaluate(labels, results, cameras=cameras, project=True)
+    expected = evaluate(labels, written, cameras=cameras)
+    assert len(found.curves) == len(expected.curves) == 12
+    for curve, other in zip(found.curves, expected.curves, strict=True):
+        np.testing.assert_allclose(curve.precision, other.precision, atol=1e-9)
+    plain = evaluate(labels, results, cameras=cameras)
+    assert any("80 of 80 Car results have no 2-D box" in note for note in plain.notes)
+    bare = [each.with_columns(image_rectangle=None) for each in labels]
+    assert evaluate(bare, results, cameras=cameras).protocol.name == "distance"
+    with pytest.raises(InputError, match="project: boxes are projected by cameras"):
+        evaluate(labels, results, protocol="kitti", project=True)

@@ -35,7 +35,8 @@ def tilted_calibration() -> Calibration:
     """A camera that is turned, tilted and rolled by more than KITTI's ever was."""
     generator = np.random.default_rng(5)
     turn, _ = np.linalg.qr(np.eye(3) + 0.1 * generator.normal(size=(3, 3)))
-    return Calibration(SIMULATED.p2, turn * np.sign(np.diag(turn)), SIMULATED.tr_velo_to_cam)
+    nominal = SIMULATED
+    return Calibration(nominal.p2, turn * np.sign(np.diag(turn)), nominal.tr_velo_to_cam)
 
 
 def brute_force(points: np.ndarray, label: Label, calibration: Calibration) -> int:
@@ -78,9 +79,7 @@ def test_counts_are_those_of_brute_force(tmp_path: Path, calibrated: bool) -> No
 
 
 def test_a_point_on_a_face_is_inside(tmp_path: Path) -> None:
-    calibration = Calibration(
-        SIMULATED.p2, np.eye(3), np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0]])
-    )
+    calibration = Calibration(SIMULATED.p2, np.eye(3), np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0]]))
     # In the camera's frame (-y, -z, x): a box of 4 x 2 x 2 m whose bottom centre is (0, 1, 10).
     lidar = [(10, 2, 0), (10, -2, 0), (11, 0, 0), (9, 0, 0), (10, 0, 1), (10, 0, -1), (11, 2, 1), (11.001, 0, 0)]
     write_frame(tmp_path, "a", np.array([(*point, 0) for point in lidar]), calibration)
