@@ -176,7 +176,8 @@ def config(
 def evaluate(
     run: Run,
     data: Data,
-    split: Annotated[str, typer.Option(help="Name of a file in ImageSets.")] = "val",
+    split: Annotated[str, typer.Option(help="Name of one of the data set's splits.")] = "val",
+    prepared: Prepared = None,
     steps: Annotated[int | None, typer.Option(help="Refinement steps T; the configuration's where not given.")] = None,
     iou: Annotated[str, typer.Option(help="Overlaps of before → after, separated by commas.")] = "0.7,0.75,0.8,0.85",
     recall: Recall = "40",
@@ -194,6 +195,7 @@ def evaluate(
         found = evaluate_run(
             run,
             data,
+            prepared=prepared,
             split=split,
             steps=steps,
             ious=ious,
@@ -210,8 +212,9 @@ def evaluate(
 def calibrate(
     run: Run,
     data: Data,
-    split: Annotated[str, typer.Option(help="File in ImageSets to report on.")] = "val",
-    fit: Annotated[str, typer.Option(help="File in ImageSets that the temperature is fitted to.")] = "train",
+    split: Annotated[str, typer.Option(help="Split to report on.")] = "val",
+    fit: Annotated[str, typer.Option(help="Split that the temperature is fitted to.")] = "train",
+    prepared: Prepared = None,
     frames: Annotated[int, typer.Option(help="Frames of each split at most, taken evenly.")] = 300,
     steps: Annotated[int | None, typer.Option(help="Refinement steps T; the configuration's where not given.")] = None,
     iou: Annotated[float, typer.Option(help="3-D overlap with a label from which on a detection counts.")] = 0.5,
@@ -229,6 +232,7 @@ def calibrate(
     found = calibrate_run(
         run,
         data,
+        prepared=prepared,
         split=split,
         fit_split=fit,
         frames=frames,

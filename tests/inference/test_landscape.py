@@ -12,18 +12,15 @@ from lidar_ebm.datasets.collate import collate
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.datasets.samples import crop_to_range
 from lidar_ebm.energy.box_space import BOX_NAMES
+from lidar_ebm.energy.landscape import PLANES, Landscape, Slice, unwrapped
 from lidar_ebm.errors import InputError
 from lidar_ebm.inference.detection import LoadedDetector
 from lidar_ebm.inference.landscape import (
     LEAST_TURN,
     MOST_REACH,
-    PLANES,
-    Landscape,
-    Slice,
     boxes_of,
     landscape,
     landscapes,
-    unwrapped,
 )
 from lidar_ebm.runs.model import Model
 

@@ -18,9 +18,9 @@ from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run
-from lidar_ebm.training import stage_run
 from lidar_ebm.training.stages import EnergyStage
 from lidar_ebm.workflows.train import train
+from lidar_ebm.workflows.validate import Validation
 
 # What can be learnt by heart in seconds.
 PLAIN = {
@@ -182,7 +182,7 @@ def test_validation_is_logged_and_chooses_the_best(
     simulated: Path, tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([(5.0, 6.0), (3.0, 4.0), (0.0, 1.0), (7.0, 8.0)])
-    monkeypatch.setattr(stage_run, "validation_ap", lambda *_: next(found))
+    monkeypatch.setattr(Validation, "__call__", lambda *_: next(found))
     run = tmp_path / "run"
     train(with_settings(tiny_config, validate_every=1), simulated, run)
     with (run / "metrics.csv").open(newline="") as file:
@@ -220,7 +220,7 @@ def test_an_interrupted_validation_is_done_again(
             raise KeyboardInterrupt
         return 1.0, 2.0
 
-    monkeypatch.setattr(stage_run, "validation_ap", interrupted_once)
+    monkeypatch.setattr(Validation, "__call__", interrupted_once)
     with pytest.raises(KeyboardInterrupt):
         train(config, simulated, tmp_path / "run")
     train(config, simulated, tmp_path / "run", resume=True)
