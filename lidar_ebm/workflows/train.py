@@ -226,8 +226,8 @@ def _starting_point(
         )
     if state.position.data not in ("", frames.digest()):
         raise InputError(
-            f"{frames.split_path}: the run in {checkpoints.folder.parent} began with other frames (other names, or point "
-            "clouds of other sizes). Resume on the data set that it began with, or train anew in another folder."
+            f"{frames.split_path}: the run in {checkpoints.folder.parent} began with other frames (other names, or "
+            "point clouds of other sizes). Resume on the data set that it began with, or train anew elsewhere."
         )
     if detector_run is not None and state.position.stage == "detector":
         raise InputError(

@@ -15,9 +15,12 @@ from lidar_ebm.config.loading import load_config, save_config
 from lidar_ebm.datasets.collate import collate
 from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError, OutputError
+from lidar_ebm.formats.kitti.files import write_split
+from lidar_ebm.formats.text_lists import read_names
 from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run
+from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.training.stages import EnergyStage
 from lidar_ebm.workflows.train import train
 from lidar_ebm.workflows.validate import Validation
@@ -155,6 +158,27 @@ def test_a_resumed_run_needs_the_same_frames(simulated: Path, tiny_config: Confi
     (data / "ImageSets" / "train.txt").write_text("\n".join(names[:-1]))
     with pytest.raises(InputError, match=r"train\.txt: names 3 frames, and the run began with 4"):
         train(tiny_config, data, tmp_path / "run", resume=True)
+
+
+def test_a_resume_on_another_data_set_is_refused(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
+    """Of as many frames with the same names."""
+    other, moved = tmp_path / "other", tmp_path / "moved"
+    simulate(other, frames=6, seed=2, workers=1)
+    assert read_names(other / "ImageSets" / "train.txt") == read_names(simulated / "ImageSets" / "train.txt")
+    run = tmp_path / "run"
+    train(tiny_config, simulated, run)
+    whole = (run / "model.safetensors").read_bytes()
+    (run / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"train\.txt: the run in .*run began with other frames"):
+        train(tiny_config, other, run, resume=True)
+    assert not (run / "model.safetensors").exists()
+    names = read_names(other / "ImageSets" / "train.txt")
+    write_split(other / "ImageSets" / "train.txt", ["000004", *names[1:]])
+    with pytest.raises(InputError, match="began with other frames"):
+        train(tiny_config, other, run, resume=True)
+    shutil.copytree(simulated, moved)  # in another place it is the same
+    train(tiny_config, moved, run, resume=True)
+    assert (run / "model.safetensors").read_bytes() == whole
 
 
 def test_what_is_not_learnt_from_may_change_on_a_resume(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
