@@ -19,7 +19,7 @@ from lidar_ebm.formats.kitti.files import write_split
 from lidar_ebm.formats.text_lists import read_names
 from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.model import Model
-from lidar_ebm.runs.run import load_run
+from lidar_ebm.runs.run import load_run, model_tensors
 from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.training.stages import EnergyStage
 from lidar_ebm.workflows.train import train
@@ -218,7 +218,7 @@ def test_validation_is_logged_and_chooses_the_best(
         ("8", "1", "energy", "7", "8"),
     ]
     best, last = load_file(run / "checkpoints" / "best.safetensors"), load_file(run / "model.safetensors")
-    assert all(torch.equal(best[f"model.{key}"], value) for key, value in load_run(run).state_dict().items())
+    assert all(torch.equal(best[key], value) for key, value in model_tensors(load_run(run)).items())
     assert last.keys() <= best.keys()
     detector = load_run(run, weights="checkpoints/best.safetensors")
     assert torch.equal(detector.detector.head.box.weight, last["model.anchor_head.box.weight"])
