@@ -173,7 +173,7 @@ def test_a_resume_on_another_data_set_is_refused(simulated: Path, tiny_config: C
         train(tiny_config, other, run, resume=True)
     assert not (run / "model.safetensors").exists()
     names = read_names(other / "ImageSets" / "train.txt")
-    write_split(other / "ImageSets" / "train.txt", ["000004", *names[1:]])
+    write_split(other / "ImageSets" / "train.txt", [read_names(other / "ImageSets" / "val.txt")[0], *names[1:]])
     with pytest.raises(InputError, match="began with other frames"):
         train(tiny_config, other, run, resume=True)
     shutil.copytree(simulated, moved)  # in another place it is the same
