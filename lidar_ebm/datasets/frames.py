@@ -97,6 +97,10 @@ class Frames:
         camera_of = getattr(self.data_set, "camera", None)
         return None if camera_of is None else camera_of(self._names[index])
 
+    def cloud_sizes(self) -> list[int]:
+        """Size of each frame's point-cloud file in bytes, as the split was opened."""
+        return [0 if cloud is None else cloud[0] for cloud, *_ in self._inputs]
+
     def is_prepared(self, index: int) -> bool:
         """Tell if a frame is read from the prepared folder."""
         return self._prepared[index]
