@@ -25,10 +25,19 @@ LINES = [line for block in blocks(PAGE, "bash") for line in block.text.splitline
 
 # Makes the page's files part of the installed package: each folder is a further place to look for a package's modules.
 LAUNCH = """
-import importlib, os, runpy, sys
-for folder, _, files in list(os.walk("lidar_ebm")):
-    if any(name.endswith(".py") for name in files):
-        importlib.import_module(folder.replace(os.sep, ".")).__path__.append(os.path.abspath(folder))
+import os, runpy, sys
+
+class Further:
+    def find_spec(self, name, path=None, target=None):
+        folder = os.path.abspath(name.replace(".", os.sep))
+        if not os.path.isdir(folder) or not name.startswith("lidar_ebm."):
+            return None
+        others = (each.find_spec(name, path, target) for each in sys.meta_path if each is not self)
+        spec = next(filter(None, others))
+        spec.submodule_search_locations.append(folder)
+        return spec
+
+sys.meta_path.insert(0, Further())
 sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
