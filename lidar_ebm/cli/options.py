@@ -201,7 +201,7 @@ def read_scoring_options(
         project=project,
         lidar_only=lidar_only,
         calib=calib,
-        velodyne=velodyne,
+        point_folder=velodyne,
     )
 
 
