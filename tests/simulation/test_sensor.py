@@ -100,7 +100,7 @@ def test_a_thing_straight_behind_is_seen() -> None:
     assert echoes.alone[0] == 0  # but not in the image
     around = cast(wall, np.array([0]), Ground.level(), full_grid(), seed=0)
     np.testing.assert_array_equal(around.depth, echoes.depth)  # what is in view changes no echo
-    assert around.alone[0] == around.visible[0] == (echoes.actor == 0).sum()
+    assert around.alone[0] >= around.visible[0] == (echoes.actor == 0).sum() > 0
 
 
 def test_nothing_but_ground() -> None:

@@ -71,7 +71,7 @@ def test_full_view_has_points_all_around_and_the_same_labelled_boxes() -> None:
 
 def test_rectangle_lies_within_that_of_the_box() -> None:
     """What the camera sees of a body is no more than what it would see of its box."""
-    frame = _frame(14, 0)
+    frame = _frame(3, 1)
     outer = clip_to_image(project_boxes(frame.boxes.boxes, SIMULATED_CAMERA), SIMULATED_CAMERA.image_size)
     inner = frame.boxes.image_rectangle
     assert inner is not None and len(inner) > 3
@@ -80,8 +80,8 @@ def test_rectangle_lies_within_that_of_the_box() -> None:
 
 
 def test_all_around_without_a_camera() -> None:
-    around = simulate_frame(SimulationSettings(14), 0)
-    whole = _frame(14, 0, full=True)
+    around = simulate_frame(SimulationSettings(3), 1)
+    whole = _frame(3, 1, full=True)
     assert around.camera is None
     np.testing.assert_array_equal(around.points, whole.points)
     assert set(around.boxes.columns()) == {"points"}

@@ -16,9 +16,9 @@ from torch import Tensor
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.energy.box_features import BevView, BoxContext
 from lidar_ebm.energy.box_space import box_space
+from lidar_ebm.formats.kitti.calibration import SIMULATED_CAMERA
 from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.model import Model
-from lidar_ebm.formats.kitti.calibration import SIMULATED_CAMERA
 from lidar_ebm.simulation.simulator import SimulationSettings, simulate_frame
 from lidar_ebm.types import Batch, LabelBatch
 

@@ -43,7 +43,8 @@ def _boxes(*rows: tuple[float, ...], **columns: object) -> Boxes:
 
 
 def _frame(boxes: Boxes | None) -> Frame:
-    points = np.random.default_rng(0).uniform(5.0, 20.0, (30, 4)).astype(np.float32)
+    in_image = (10.0, -1.0, -1.0, 0.0), (20.0, 1.0, 0.5, 1.0)
+    points = np.random.default_rng(0).uniform(*in_image, (30, 4)).astype(np.float32)
     return Frame("000007", points, boxes=boxes, camera=CAMERA)
 
 
