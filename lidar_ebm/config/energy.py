@@ -59,7 +59,7 @@ class NoiseConfig(Settings):
     flip_share: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the samples lies around the label turned by half a turn
 
 
-class EnergyTrainingConfig(Settings):
+class ObjectiveConfig(Settings):
     """What makes f a log-density. Every method but sm and dsm takes `energy.samples` samples a label."""
 
     # nce: telling the label from samples around it (published). nce+: the same for labels that are inexact themselves.
@@ -86,15 +86,15 @@ class EnergyConfig(Settings):
     # silu is smooth. sm needs that, and dsm is better with it: slopes of relu layers do not see their biases.
     activation: Literal["relu", "silu"] = "relu"
     noise: NoiseConfig = NoiseConfig()
-    training: EnergyTrainingConfig = EnergyTrainingConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
     samples: Count = 128  # M
     min_size: Positive = 0.05  # m
 
     @model_validator(mode="after")
     def _smooth_for_score_matching(self) -> EnergyConfig:
-        if self.training.method == "sm" and self.activation == "relu":
+        if self.objective.method == "sm" and self.activation == "relu":
             raise ValueError(
-                "score matching (energy.training.method=sm) looks at the curvature of f, and straight pieces (relu) "
+                "score matching (energy.objective.method=sm) looks at the curvature of f, and straight pieces (relu) "
                 "have none: f would become flat. Set energy.activation=silu"
             )
         return self

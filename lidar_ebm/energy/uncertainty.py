@@ -85,7 +85,7 @@ def sample_boxes(
 
 def knows_flips(config: EnergyConfig) -> bool:
     """Whether f was shown boxes turned by π in training; elsewhere its values there are accidents."""
-    return config.noise.flip_share > 0 and config.training.method in _FLIP_METHODS
+    return config.noise.flip_share > 0 and config.objective.method in _FLIP_METHODS
 
 
 def flip_probability(energy: Energy, samples: WeightedSamples) -> Tensor:

@@ -56,7 +56,7 @@ def test_comments_are_found_beside_above_and_below() -> None:
 
 
 def test_a_bad_name_is_an_error() -> None:
-    with pytest.raises(InputError, match="presets: demo"):
+    with pytest.raises(InputError, match="presets: around, around_small, demo"):
         resolved_yaml("nowhere")
 
 
@@ -118,7 +118,7 @@ def published() -> dict[str, Any]:
                 tuple(1.25 * std for std in (plane, plane, rest, rest, rest, rest, yaw))
                 for plane, rest, yaw in ((0.05, 0.025, 0.0125), (0.1, 0.05, 0.025), (0.2, 0.1, 0.05))
             ), "boundary": "clamped", "flip_share": 0.0},
-            "activation": "relu", "training": {"method": "nce"}, "samples": 128, "min_size": 0.05,
+            "activation": "relu", "objective": {"method": "nce"}, "samples": 128, "min_size": 0.05,
         },
         "refinement": {"steps": 10, "rule": "halving", "step_length": 2e-4, "starts": 1},
         "detection": {"score_threshold": 0.3, "nms_iou": 0.1},

@@ -33,7 +33,7 @@ SMOOTH = ("sm", "dsm")
 
 def head_for(method: str, kinds: tuple[str, ...], *overrides: str) -> EnergyHead:
     smooth = ["energy.activation=silu"] if method in SMOOTH else []
-    settings = [f"energy.training.method={method}", "energy.samples=16", "energy.training.langevin_steps=4"]
+    settings = [f"energy.objective.method={method}", "energy.samples=16", "energy.objective.langevin_steps=4"]
     return make_energy(make_config(kinds, *settings, *smooth, "refinement.step_length=1e-3", *overrides))
 
 
@@ -216,4 +216,4 @@ def test_a_learnt_proposal() -> None:
 
 def test_score_matching_wants_a_smooth_energy() -> None:
     with pytest.raises(InputError, match=r"energy\.activation=silu"):
-        load_config(None, ["energy.training.method=sm"])
+        load_config(None, ["energy.objective.method=sm"])

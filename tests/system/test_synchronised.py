@@ -68,8 +68,8 @@ def in_precision(batch: Batch, dtype: torch.dtype) -> Batch:
 
 def with_method(config: Config, method: str) -> Config:
     """The energy trained another way, with few samples."""
-    training = config.energy.training.model_copy(update={"method": method, "langevin_steps": 2})
-    energy = config.energy.model_copy(update={"training": training, "samples": 8})
+    objective = config.energy.objective.model_copy(update={"method": method, "langevin_steps": 2})
+    energy = config.energy.model_copy(update={"objective": objective, "samples": 8})
     return config.model_copy(update={"energy": energy})
 
 

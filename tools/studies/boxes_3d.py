@@ -211,7 +211,7 @@ def noise_of_width(factor: float) -> str:
     return f"energy.noise.stds={stds}"
 
 
-METHOD = "energy.training.method="
+METHOD = "energy.objective.method="
 SMOOTH = "energy.activation=silu"  # what learns from slopes needs them to be smooth
 # What is compared: title → name of the line → (the head, settings of prediction).
 Lines = Mapping[str, tuple[Head, tuple[str, ...]]]
