@@ -23,7 +23,7 @@ SHELL = [block for page in PAGES for block in blocks(page, "bash")]
 WITH_RUNS = [page for page in PAGES if any(block.runs for block in blocks(page, "python"))]
 
 # Documented before it is there: (verb, option or None). A test fails as soon as it is, so that the entry is removed.
-PENDING: set[tuple[str, str | None]] = {("train", "--init"), ("convert", None)}
+PENDING: set[tuple[str, str | None]] = set()
 # Options of no verb, in the pages' running text.
 OTHERS = {"--nnodes", "--nproc-per-node", "--version"}
 
