@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from lidar_ebm.cli.verb import Verb
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.terminal import print_line
 
@@ -54,3 +55,13 @@ def _read_size(text: str) -> tuple[int, int]:
     if not (0 < width < 100_000 and 0 < height < 100_000):
         raise InputError(f"--image-size {text!r}: this is no size of an image.")
     return width, height
+
+
+VERBS = (
+    Verb(
+        convert,
+        "`lidar-ebm convert labels data/mine.json --from sustechpoints --to boxes_json`",
+        panel="Data",
+        place=30,
+    ),
+)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lidar_ebm.cli import options as options
+from lidar_ebm.cli.verb import Verb
 
 
 def landscape(
@@ -46,3 +47,13 @@ def landscape(
         device=device,
     ):
         typer.echo(path)
+
+
+VERBS = (
+    Verb(
+        landscape,
+        "`lidar-ebm landscape runs/a 000012 --data data/simulated --box 0 --box 1`",
+        panel="Pictures",
+        place=110,
+    ),
+)

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from lidar_ebm.evaluation.options import ScoringOptions
 
 
+Data = Annotated[Path, typer.Option(help="Folder of the data set: with a dataset.yaml, or in KITTI's layout.")]
+Prepared = Annotated[
+    Path | None,
+    typer.Option(help="Where `prepare` leaves its files, for data that may not be written to; else within the data."),
+]
+Run = Annotated[Path, typer.Argument(help="Run folder that `train` has written.")]
+
+
 def output(help_text: str) -> Any:
     """An option for the path of something to write; an empty one would be taken for the current folder."""
     return typer.Option(help=help_text, parser=_read_output, metavar="<path>")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lidar_ebm.cli import options as options
+from lidar_ebm.cli.verb import Verb
 
 
 def report(
@@ -22,3 +23,6 @@ def report(
     from lidar_ebm.workflows.report import write_report
 
     typer.echo(write_report(run, out, data=data, split=split, frames=frames, boxes=boxes))
+
+
+VERBS = (Verb(report, "`lidar-ebm report runs/a --data data/simulated`", panel="Pictures", place=120),)

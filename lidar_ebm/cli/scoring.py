@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from lidar_ebm.cli import options as options
+from lidar_ebm.cli.verb import Verb
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.terminal import print_line, print_tables
 
@@ -158,3 +159,10 @@ def _check_draws(resamples: int, confidence: float, seed: int) -> None:
         raise InputError(f"--confidence {confidence:g}: give a number of percent from 1 to below 100, for example 95.")
     if seed < 0:
         raise InputError(f"--seed {seed}: give 0 or more.")
+
+
+VERBS = (
+    Verb(score, "`lidar-ebm score LABELS RESULTS --distance 0,20,40,80 --plots curves`", panel="Evaluation", place=90),
+    Verb(compare, "`lidar-ebm compare LABELS RESULTS_BEFORE RESULTS_AFTER`", panel="Evaluation", place=91),
+    Verb(submit, "`lidar-ebm submit results_test --out submission.zip`", panel="Evaluation", place=92),
+)

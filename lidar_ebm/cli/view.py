@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lidar_ebm.cli import options as options
+from lidar_ebm.cli.verb import Verb
 
 
 def view(
@@ -107,3 +108,13 @@ def view(
         by_class=boxes_by == "class",
     ):
         typer.echo(path)
+
+
+VERBS = (
+    Verb(
+        view,
+        "`lidar-ebm view data/simulated --frame 000012 --results RESULTS --screenshot pictures`",
+        panel="Pictures",
+        place=100,
+    ),
+)
