@@ -10,17 +10,15 @@ import numpy as np
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.box_files import is_path, is_text_folder
-from lidar_ebm.evaluation.distance.protocol import DISTANCE
 from lidar_ebm.evaluation.kitti import matching
 from lidar_ebm.evaluation.kitti.operating_point import best_operating_point
 from lidar_ebm.evaluation.kitti.passes import Passes
-from lidar_ebm.evaluation.kitti.protocol import KITTI
+from lidar_ebm.evaluation.kitti.protocol import suits_kitti
 from lidar_ebm.evaluation.limits import with_bands
 from lidar_ebm.evaluation.options import ScoringOptions
 from lidar_ebm.evaluation.protocol import Loaded, ScoringProtocol, Source
+from lidar_ebm.evaluation.protocols import protocols
 from lidar_ebm.evaluation.result import Curve, Evaluation
-
-_PROTOCOLS: Mapping[str, ScoringProtocol] = {"kitti": KITTI, "distance": DISTANCE}
 
 
 def evaluate(labels: Source, results: Source, options: ScoringOptions | None = None, **keywords: Any) -> Evaluation:
@@ -88,14 +86,20 @@ def choose_protocol(labels: Source, results: Source, options: ScoringOptions) ->
     """
     if options.protocol is not None and not isinstance(options.protocol, str):
         return options.protocol
+    known = protocols()
     if options.protocol is not None:
-        if options.protocol not in _PROTOCOLS:
-            raise InputError(f"protocol {options.protocol!r}: choose one of {', '.join(_PROTOCOLS)}.")
-        return _PROTOCOLS[options.protocol]
+        if options.protocol not in known:
+            raise InputError(f"protocol {options.protocol!r}: choose one of {', '.join(known)}.")
+        return known[options.protocol]
+    return known["kitti" if _is_for_images(labels, results, options) else "distance"]
+
+
+def _is_for_images(labels: Source, results: Source, options: ScoringOptions) -> bool:
+    """Tell if these are folders of text files, or frames with rectangles in an image."""
     if is_path(labels) or is_path(results):
         others = [source for source in (labels, results) if is_path(source) and not is_text_folder(source)]
-        return DISTANCE if others or not (is_path(labels) and is_path(results)) else KITTI
-    return KITTI if KITTI.suits(labels, options) else DISTANCE
+        return not others and is_path(labels) and is_path(results)
+    return suits_kitti(labels, options)
 
 
 def _curves(loaded: Loaded, passes: Passes, headline: str) -> Iterator[Curve]:

@@ -11,12 +11,11 @@ from typing import Any
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.kitti.data_set import KittiDataSet
-from lidar_ebm.evaluation.distance.protocol import DISTANCE
 from lidar_ebm.evaluation.kitti.data_set import labels_to_score
-from lidar_ebm.evaluation.kitti.protocol import KITTI
 from lidar_ebm.evaluation.options import ScoringOptions
 from lidar_ebm.evaluation.paired import compare_results
 from lidar_ebm.evaluation.paired_result import PairedComparison
+from lidar_ebm.evaluation.protocols import protocols
 from lidar_ebm.evaluation.result import Evaluation, ProtocolFacts
 from lidar_ebm.evaluation.scoring import evaluate
 
@@ -39,6 +38,7 @@ class SplitScoring:
             InputError: a label file, a calibration or a point cloud cannot be read.
         """
         data = frames.data_set
+        facts = protocols()[data.protocol].facts
         if isinstance(data, KittiDataSet):
             labels = labels_to_score(
                 [data.label_lines(name) for name in frames.names],
@@ -48,10 +48,10 @@ class SplitScoring:
                 lidar_only=data.lidar_only,
             )
             options = ScoringOptions(classes=tuple(classes), lidar_only=labels.lidar_only, protocol="kitti")
-            return cls(frames, labels.labels, options, KITTI.facts, labels.notes)
+            return cls(frames, labels.labels, options, facts, labels.notes)
         by_name = {name: data.labels(name) for name in frames.names}
-        options = ScoringOptions(classes=tuple(classes), protocol="distance")
-        return cls(frames, by_name, options, DISTANCE.facts, ())
+        options = ScoringOptions(classes=tuple(classes), protocol=data.protocol)
+        return cls(frames, by_name, options, facts, ())
 
     def score(self, results: Mapping[str, Boxes], **options: Any) -> Evaluation:
         """Score the detections of every frame, by its name; `options` replace fields of `ScoringOptions`."""

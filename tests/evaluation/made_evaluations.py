@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lidar_ebm.evaluation.kitti.matching import recall_thresholds
-from lidar_ebm.evaluation.kitti.protocol import KITTI
+from lidar_ebm.evaluation.kitti.protocol import PROTOCOL as KITTI
 from lidar_ebm.evaluation.paired_result import PairedComparison, PairedDifference
 from lidar_ebm.evaluation.result import RECALLS, Curve, Evaluation, OperatingPoint
 

@@ -165,7 +165,7 @@ class DistanceProtocol:
         return tuple(notes)
 
 
-DISTANCE = DistanceProtocol()
+PROTOCOL = DistanceProtocol()
 
 
 def _states(

@@ -27,17 +27,6 @@ class KittiProtocol:
 
     facts = ProtocolFacts("kitti", tuple(each.name for each in DIFFICULTIES), "moderate", OFFICIAL_OVERLAPS)
 
-    def suits(self, labels: Any, options: ScoringOptions) -> bool:
-        """Tell if labels in memory say what these rules ask for: they are none of `Boxes`, or have cameras and, half of
-        them at least, rectangles in the image."""
-        frames = list(labels.values()) if isinstance(labels, Mapping) else labels
-        boxes = [frame for frame in frames if isinstance(frame, Boxes)] if isinstance(frames, Sequence) else []
-        if not boxes:
-            return True
-        in_space = sum(int(np.isfinite(frame.boxes).all(axis=1).sum()) for frame in boxes)
-        seen = sum(int((has_rectangle(frame) & np.isfinite(frame.boxes).all(axis=1)).sum()) for frame in boxes)
-        return options.cameras is not None and 2 * seen >= in_space
-
     def load(self, labels: Any, results: Any, options: ScoringOptions) -> Loaded:
         """Read or pack labels and results.
 
@@ -66,4 +55,16 @@ class KittiProtocol:
         return list_rule_notes(loaded)
 
 
-KITTI = KittiProtocol()
+PROTOCOL = KittiProtocol()
+
+
+def suits_kitti(labels: Any, options: ScoringOptions) -> bool:
+    """Tell if labels in memory say what this benchmark asks for: they are none of `Boxes`, or have cameras and, half of
+    them at least, rectangles in the image."""
+    frames = list(labels.values()) if isinstance(labels, Mapping) else labels
+    boxes = [frame for frame in frames if isinstance(frame, Boxes)] if isinstance(frames, Sequence) else []
+    if not boxes:
+        return True
+    in_space = sum(int(np.isfinite(frame.boxes).all(axis=1).sum()) for frame in boxes)
+    seen = sum(int((has_rectangle(frame) & np.isfinite(frame.boxes).all(axis=1)).sum()) for frame in boxes)
+    return options.cameras is not None and 2 * seen >= in_space

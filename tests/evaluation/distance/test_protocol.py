@@ -212,5 +212,5 @@ def test_a_protocol_of_ones_own_is_taken() -> None:
     found = evaluate(labels, results, protocol=Yard())
     assert found.protocol.name == "yard"
     assert {curve.difficulty for curve in found.curves if curve.headline} == {"near"}
-    with pytest.raises(InputError, match="protocol 'yard': choose one of kitti, distance"):
+    with pytest.raises(InputError, match="protocol 'yard': choose one of distance, kitti"):
         evaluate(labels, results, protocol="yard")
