@@ -210,7 +210,7 @@ def _declared() -> Iterator[Any]:
 def _as_array(value: Any, name: str, kind: type) -> np.ndarray:
     """Numbers of any kind as an array."""
     try:
-        return np.array(value.detach().cpu() if hasattr(value, "detach") else value, dtype=kind)
+        return np.array(value.detach().cpu().numpy() if hasattr(value, "detach") else value, dtype=kind)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: holds something that is no number ({error}).") from error
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lidar_ebm.cli.options import Data, Device, Run
+from lidar_ebm.cli.options import Data, Device, Prepared, Run
 from lidar_ebm.cli.verb import Verb
 from lidar_ebm.system.terminal import print_tables
 
@@ -14,8 +14,9 @@ from lidar_ebm.system.terminal import print_tables
 def calibrate(
     run: Run,
     data: Data,
-    split: Annotated[str, typer.Option(help="File in ImageSets to report on.")] = "val",
-    fit: Annotated[str, typer.Option(help="File in ImageSets that the temperature is fitted to.")] = "train",
+    split: Annotated[str, typer.Option(help="Split to report on.")] = "val",
+    fit: Annotated[str, typer.Option(help="Split that the temperature is fitted to.")] = "train",
+    prepared: Prepared = None,
     frames: Annotated[int, typer.Option(help="Frames of each split at most, taken evenly.")] = 300,
     steps: Annotated[int | None, typer.Option(help="Refinement steps T; the configuration's where not given.")] = None,
     iou: Annotated[float, typer.Option(help="3-D overlap with a label from which on a detection counts.")] = 0.5,
@@ -33,6 +34,7 @@ def calibrate(
     found = calibrate_run(
         run,
         data,
+        prepared=prepared,
         split=split,
         fit_split=fit,
         frames=frames,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lidar_ebm.cli.options import Data, Device, Recall, Run, read_numbers, read_recall
+from lidar_ebm.cli.options import Data, Device, Prepared, Recall, Run, read_numbers, read_recall
 from lidar_ebm.cli.verb import Verb
 from lidar_ebm.system.terminal import print_tables
 
@@ -14,7 +14,8 @@ from lidar_ebm.system.terminal import print_tables
 def evaluate(
     run: Run,
     data: Data,
-    split: Annotated[str, typer.Option(help="Name of a file in ImageSets.")] = "val",
+    split: Annotated[str, typer.Option(help="Name of one of the data set's splits.")] = "val",
+    prepared: Prepared = None,
     steps: Annotated[int | None, typer.Option(help="Refinement steps T; the configuration's where not given.")] = None,
     iou: Annotated[str, typer.Option(help="Overlaps of before → after, separated by commas.")] = "0.7,0.75,0.8,0.85",
     recall: Recall = "40",
@@ -32,6 +33,7 @@ def evaluate(
         found = evaluate_run(
             run,
             data,
+            prepared=prepared,
             split=split,
             steps=steps,
             ious=ious,

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from lidar_ebm.config.augmentation import AugmentationConfig
+from lidar_ebm.config.augmentation import AugmentationConfig, SamplingConfig
 from lidar_ebm.config.base import (
     Settings,
 )
@@ -58,10 +58,24 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _each_type_once(self) -> Config:
-        claimed = [name.lower() for item in self.classes for name in (item.name, *item.merge)]
-        for name in claimed:
-            if claimed.count(name) > 1:
-                raise ValueError(f"label type {name!r} belongs to two classes; let one of them name or merge it")
+        claimed: dict[str, str] = {}
+        for name in (name for item in self.classes for name in (item.name, *item.merge)):
+            if name.lower() in claimed:
+                raise ValueError(
+                    f"label type {claimed[name.lower()]!r} belongs to two classes; let one of them name or merge it"
+                )
+            claimed[name.lower()] = name
+        return self
+
+    @model_validator(mode="after")
+    def _counts_of_own_classes(self) -> Config:
+        counts = self.augmentation.sampling.counts
+        unknown = [name for name in counts if name not in self.class_names]
+        if unknown and counts != SamplingConfig().counts:
+            raise ValueError(
+                f"augmentation.sampling.counts: {unknown[0]!r} is no class here; there are "
+                f"{', '.join(self.class_names)}"
+            )
         return self
 
     def stage_augmentation(self, stage: str) -> AugmentationConfig:

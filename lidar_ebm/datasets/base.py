@@ -9,7 +9,7 @@ import math
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +137,13 @@ class BaseDataSet:
         frame = Frame(frame.name, frame.points, frame.channels, boxes, frame.camera)
         checksum = zlib.crc32(read_bytes(cloud))
         return CheckedFrame(frame, counts, len(frame.points), checksum, Counter(boxes.names.tolist()), tuple(findings))
+
+    def compare(self, frames: Mapping[str, Stamps], *, named: bool) -> Iterable[Finding]:
+        """Point clouds that belong to no frame of a split."""
+        left = sorted(set(self.all_names()) - set(frames)) if named else []
+        if left:
+            message = f"{len(left)} files of frames that no checked split names, {left[0]} the first of them."
+            yield Finding(WARNING, "files that no split names", str(self.root), message)
 
     def write_results(self, folder: Path, results: Mapping[str, Boxes]) -> None:
         """Write detections as FOLDER/data/NAME.json.

@@ -6,7 +6,7 @@ evaluation and pictures then take it as they take any other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -88,6 +88,14 @@ class DataSet(Protocol):
 
     def check(self, name: str, inputs: Stamps) -> CheckedFrame:
         """Read and check a frame, whatever is wrong with it."""
+
+    def compare(self, frames: Mapping[str, Stamps], *, named: bool) -> Iterable[Finding]:
+        """What is odd in the files of a frame beside those of all others.
+
+        Args:
+            frames: stamps of the `input_paths` of all frames that were checked, by name.
+            named: they are those of splits, so that a file of another frame belongs to none.
+        """
 
     def write_results(self, folder: Path, results: Mapping[str, Boxes]) -> None:
         """Write detections of frames into a folder, in `result_format` and the frame of the data set's own labels.

@@ -76,7 +76,8 @@ class Frames:
     def points_and_boxes(self, index: int) -> tuple[np.ndarray, tuple[str, ...], Boxes]:
         """Points [N, 3 + C], names of their channels, and labelled boxes in space: a frame without its camera."""
         if self._prepared[index]:
-            return self.read_prepared(index)
+            points, channels, boxes = self.read_prepared(index)
+            return points, channels, boxes if self.with_labels else Boxes.empty()
         frame = self.data_set.read(self._names[index], with_labels=self.with_labels)
         return frame.points, frame.channels, Boxes.empty() if frame.boxes is None else frame.boxes
 
@@ -95,6 +96,10 @@ class Frames:
         """A frame's camera, without its points; None where there is none."""
         camera_of = getattr(self.data_set, "camera", None)
         return None if camera_of is None else camera_of(self._names[index])
+
+    def cloud_sizes(self) -> list[int]:
+        """Size of each frame's point-cloud file in bytes, as the split was opened."""
+        return [0 if cloud is None else cloud[0] for cloud, *_ in self._inputs]
 
     def is_prepared(self, index: int) -> bool:
         """Tell if a frame is read from the prepared folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -73,6 +74,13 @@ class Samples(Dataset[Sample]):
     def name(self, index: int) -> str:
         """A frame's name, without reading it."""
         return self.frames.name(index)
+
+    def digest(self) -> str:
+        """SHA-256 of the frames' names and, of data sets on disk, the sizes of their point clouds: that which stays the
+        same when a data set is moved or its labels are mended, and is another of another one."""
+        sizes = self.frames.cloud_sizes() if isinstance(self.frames, Frames) else [0] * len(self)
+        lines = (f"{self.name(index)} {size}\n" for index, size in enumerate(sizes))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def labelled_boxes(self, index: int) -> tuple[np.ndarray, list[str]]:
         """Boxes [M, 7] in space of a frame's labels, of any class, and their class names; the points are passed over

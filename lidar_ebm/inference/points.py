@@ -20,7 +20,7 @@ def checked_points(points: ArrayLike | Tensor) -> np.ndarray:
     Raises:
         InputError: they have another shape, or a place that is NaN or infinite.
     """
-    array = np.array(points.detach().cpu() if isinstance(points, Tensor) else points, dtype=np.float32)
+    array = np.array(points.detach().cpu().numpy() if isinstance(points, Tensor) else points, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != 4:
         turned = "; is it transposed? Give points.T" if array.ndim == 2 and array.shape[0] == 4 else ""
         raise InputError(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.detector.detector import Detector
+from lidar_ebm.energy.box_feature import BoxFeature
 from lidar_ebm.energy.energy_head import EnergyHead
 
 
@@ -25,10 +28,10 @@ class Model(nn.Module):
         self.energy = make_energy(config) if energy is None else energy
 
 
-def make_energy(config: Config) -> EnergyHead:
-    """The configured energy, with fresh weights."""
+def make_energy(config: Config, extra: Sequence[BoxFeature] = ()) -> EnergyHead:
+    """The configured energy, with fresh weights; `extra`: terms of your own beside the configured ones."""
     sizes = [item.anchor_size for item in config.classes]
-    return EnergyHead(config.energy_settings, map_channels=config.bev.channels, sizes=sizes)
+    return EnergyHead(config.energy_settings, map_channels=config.bev.channels, sizes=sizes, extra=extra)
 
 
 def name_in_file(name: str) -> str:

@@ -39,6 +39,18 @@ class Census:
             lines.append(f"{line}, {left} left out ({self._why(index, ~inside)})" if left else line)
         return lines
 
+    def outside(self) -> tuple[str, ...]:
+        """A note for each class that has labels outside the range: how many of how many, and along which axis."""
+        notes = []
+        for index, item in enumerate(self.classes):
+            outside = ~self.inside(index)
+            if outside.any():
+                notes.append(
+                    f"{int(outside.sum())} of {len(outside)} labels of {item.name} lie outside voxels.range "
+                    f"({self._why(index, outside)}): nothing is found there"
+                )
+        return tuple(notes)
+
     def check(self, place: object) -> None:
         """Refuse a split without an object to learn from.
 

@@ -25,6 +25,7 @@ class Position:
     best_ap: float = -1.0  # by which the best checkpoint was chosen
     skipped: int = 0  # steps left out because something was not finite
     averaged: int = 0  # updates of the averaged weights in this stage
+    data: str = ""  # digest of the training split, by which a resume knows it again; none in checkpoints of before
 
 
 @dataclass(frozen=True)

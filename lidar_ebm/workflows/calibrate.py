@@ -8,7 +8,7 @@ from pathlib import Path
 from rich import box, console
 from rich.table import Table
 
-from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.opening import open_data_set, open_samples
 from lidar_ebm.ebm.calibration import LEVELS, TEMPERATURES, Calibration
 from lidar_ebm.errors import InputError
 from lidar_ebm.inference.box_calibration import BoxCalibration, calibrate
@@ -25,6 +25,7 @@ def calibrate_run(
     run: str | Path,
     data: str | Path,
     *,
+    prepared: str | Path | None = None,
     split: str = "val",
     fit_split: str = "train",
     frames: int | None = 300,
@@ -41,8 +42,9 @@ def calibrate_run(
 
     Args:
         run: folder of a finished run.
-        data: folder in KITTI's layout, with labels.
-        split: name of a file in ImageSets, to report on.
+        data: folder of the data set, with labels.
+        prepared: where `prepare` left its files; within the data set where None.
+        split: name of one of its splits, to report on.
         fit_split: another one, to fit the temperature to.
         frames: of each split at most, taken evenly; None for all.
         steps: refinement steps T; the run's configuration where None, 0 for the detector's own boxes.
@@ -65,7 +67,8 @@ def calibrate_run(
             f"split {split!r}: the temperature would be reported on the frames that it was fitted to. Name two splits."
         )
     detector = load_run(run, device, weights=weights)
-    fitted_to, reported_on = (open_samples(data, name, detector.config) for name in (fit_split, split))
+    data_set = open_data_set(data, prepared)
+    fitted_to, reported_on = (open_samples(data_set, name, detector.config) for name in (fit_split, split))
     found = calibrate(detector, fitted_to, reported_on, most_frames=frames, steps=steps, iou=iou)
     facts = {
         "weights": weights,

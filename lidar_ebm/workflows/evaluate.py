@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.data_set import DataSet
 from lidar_ebm.datasets.frames import Frames
-from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.opening import open_data_set, open_samples
 from lidar_ebm.evaluation.curves import (
     REFINEMENT_OVERLAPS,
     Comparison,
@@ -62,6 +62,7 @@ def evaluate_run(
     data: str | Path,
     *,
     data_set: DataSet | None = None,
+    prepared: str | Path | None = None,
     split: str = "val",
     steps: int | None = None,
     ious: Sequence[float] = REFINEMENT_OVERLAPS,
@@ -83,6 +84,7 @@ def evaluate_run(
         run: folder of a finished run.
         data: folder of the data set.
         data_set: the same, open already; None to open it.
+        prepared: where `prepare` left its files; within the data set where None.
         steps: refinement steps T; the run's configuration where None.
         ious: overlaps of the comparison of before and after.
         recall: "R40", "R11" or "mean41", of the tables and of ap_against_steps.csv; ap.json has all three.
@@ -100,7 +102,7 @@ def evaluate_run(
     began, group = time.perf_counter(), Group() if group is None else group
     detector = load_run(run, device, weights=weights)
     config = detector.config
-    samples = open_samples(data_set if data_set is not None else data, split, config)
+    samples = open_samples(open_data_set(data, prepared) if data_set is None else data_set, split, config)
     frames = samples.frames
     assert isinstance(frames, Frames)
     chosen = config.refinement.steps if steps is None else steps
@@ -112,6 +114,7 @@ def evaluate_run(
     figures = None
     if group.is_first:
         scoring = SplitScoring.of(frames, config.class_names)
+        scoring = replace(scoring, notes=(*scoring.notes, *scoring.outside(config.classes, config.voxels.range)))
         named = name or "+".join(config.energy.features)
         figures = _score(predictions, scoring, config, chosen, ious, recall, named)
         write_results(frames, predictions.by_name(0), folder / "results_before")

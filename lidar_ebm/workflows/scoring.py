@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lidar_ebm.boxes import Boxes
+from lidar_ebm.config.detector import ClassConfig
 from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.kitti.data_set import KittiDataSet
 from lidar_ebm.evaluation.kitti.data_set import labels_to_score
@@ -18,6 +21,7 @@ from lidar_ebm.evaluation.paired_result import PairedComparison
 from lidar_ebm.evaluation.protocols import protocols
 from lidar_ebm.evaluation.result import Evaluation, ProtocolFacts
 from lidar_ebm.evaluation.scoring import evaluate
+from lidar_ebm.training.census import take_census
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +98,18 @@ class SplitScoring:
     def required_overlaps(self, classes: Sequence[str]) -> dict[str, float]:
         """Overlap that a match of each class exceeds, by the rules."""
         return {name: self.facts.required_overlap(name) for name in classes}
+
+    def outside(self, classes: Sequence[ClassConfig], bounds: Sequence[float]) -> tuple[str, ...]:
+        """A note for each class with labels outside the voxel range (low x y z, high x y z; m): nothing is found there.
+
+        What a class merges is left out, as it is by the rules.
+        """
+        names = self.frames.names
+        by_name = self.labels if isinstance(self.labels, Mapping) else None
+        labels = [self.frames.labels(i) if by_name is None else by_name[name] for i, name in enumerate(names)]
+        in_space = [each.select(np.isfinite(each.boxes).all(axis=1)) for each in labels]
+        alone = [item.model_copy(update={"merge": ()}) for item in classes]
+        return take_census(((each.boxes, each.names.tolist()) for each in in_space), alone, bounds).outside()
 
     def warn(self, what: str) -> None:
         """Say the notes as warnings."""

@@ -224,6 +224,11 @@ def _starting_point(
             f"{frames.split_path}: names {len(frames)} frames, and the run began with {state.position.frames}. Restore "
             "the split, or train anew in another folder."
         )
+    if state.position.data not in ("", frames.digest()):
+        raise InputError(
+            f"{frames.split_path}: the run in {checkpoints.folder.parent} began with other frames (other names, or "
+            "point clouds of other sizes). Resume on the data set that it began with, or train anew elsewhere."
+        )
     if detector_run is not None and state.position.stage == "detector":
         raise InputError(
             f"{checkpoints.folder}: the run there trains a detector of its own. Resume it without one, or choose "
@@ -236,8 +241,8 @@ def _starting_point(
 
 def _beginning(detector: Model, frames: Samples, detector_run: str | Path | None) -> TrainingState:
     if detector_run is None:
-        return TrainingState(Position(frames=len(frames)))
+        return TrainingState(Position(frames=len(frames), data=frames.digest()))
     weights = {name_in_file(name).split(".")[0] for name in detector.state_dict()}
     parts = tuple(part for part in DETECTOR_PARTS if part in weights)
     load_weights(detector, detector.config, Path(detector_run) / "model.safetensors", parts=parts)
-    return TrainingState(Position(stage="energy", frames=len(frames)))
+    return TrainingState(Position(stage="energy", frames=len(frames), data=frames.digest()))

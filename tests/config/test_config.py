@@ -72,7 +72,8 @@ def test_overrides_replace_single_settings() -> None:
         ("energy.noise.boundary=wrapped", ["energy.noise.boundary", "'clamped'"]),
         ("energy.noise.flip_share=1", ["energy.noise.flip_share", "less than 1"]),
         ("classes=[{name: Car}, {name: Van, merge: [Car]}]", ["'Car' belongs to two classes"]),
-        ("classes=[{name: Bus}]", ["'Bus'", "Cyclist"]),
+        ("classes=[{name: Bus}, {name: bus}]", ["'Bus' belongs to two classes"]),
+        ("classes=[{name: ''}]", ["classes.0.name", "at least 1 character"]),
     ],
 )
 def test_bad_settings_are_named(override: str, words: list[str]) -> None:
@@ -89,6 +90,13 @@ def test_every_training_method_is_one_line(method: str, tmp_path: Path) -> None:
     smooth = ["energy.activation=silu"] if method == "sm" else []
     config = load_config("demo", [f"energy.training.method={method}", *smooth])
     assert config.energy.training.method == method
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_a_class_may_have_any_name(tmp_path: Path) -> None:
+    config = load_config(None, ["classes=[{name: reach truck, merge: [stapler-2]}, {name: Radfahrer:in}]"])
+    assert config.class_names == ("reach truck", "Radfahrer:in")
     save_config(config, tmp_path / "config.yaml")
     assert load_config(tmp_path / "config.yaml") == config
 

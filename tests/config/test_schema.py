@@ -33,7 +33,7 @@ def test_every_line_has_its_meaning() -> None:
     assert "max_voxels: 20000  # a frame, in training alone\n" in text
     assert "# How points become voxels.\nvoxels:\n" in text
     assert "# Share of a new batch in the running statistics of BatchNorm." in text  # above the setting in the source
-    assert "  - name: Car  # one of KITTI's types" in text
+    assert "  - name: Car  # as the labels spell it, whatever the case" in text
     assert text.count("stride: [2, 2, 2]  # z, y, x") == 1  # explained once in a list
 
 

@@ -166,13 +166,13 @@ def _copied(folder: str, source: str, named: str = "") -> Damage:
     return damage
 
 
-def _split(split: str, change: Callable[[str], str] | None) -> Damage:
+def _split(split: str, change: Callable[[str], str] | None, *, encoding: str = "utf-8") -> Damage:
     def damage(root: Path, rng: np.random.Generator) -> list[str]:
         path = root / "ImageSets" / f"{split}.txt"
         if change is None:
             path.unlink()
         else:
-            path.write_text(change(path.read_text()))
+            path.write_text(change(path.read_text()), encoding=encoding)
         return [f"ImageSets/{split}.txt"]
 
     return damage
@@ -268,8 +268,7 @@ DAMAGES: dict[str, Damage] = {
     "calib noise": _bytes("calib", _noise),
     "calib zeros": _bytes("calib", lambda content, rng: bytes(len(content))),
     "calib without P2": _text("calib", lambda text: text.replace("P2:", "Q2:")),
-    "calib without Tr_velo_to_cam": _text("calib", lambda text: text.replace("Tr_velo_to_cam", "Tr_velo_cam")),
-    "calib UTF-16": _bytes("calib", lambda content, rng: content.decode().encode("utf-16")),
+    "calib without Tr_velo_to_cam": _text("calib", lambda text: text.replace("Tr_velo_to_cam", "Tr_velo_to_camera")),
     "calib no number": _entry("R0_rect", 4, "x.1"),
     "calib NaN": _entry("P2", 0, "nan"),
     "calib decimal comma": _entry("P2", 3, "44,85"),
@@ -290,7 +289,7 @@ DAMAGES: dict[str, Damage] = {
     "label noise": _bytes("label_2", _noise),
     "label zeros": _bytes("label_2", lambda content, rng: bytes(len(content))),
     "label UTF-16": _bytes("label_2", lambda content, rng: content.decode().encode("utf-16")),
-    "label unknown class": _field(0, "Spaceship"),
+    "label without a class": _field(0, "0.95"),
     "label field lost": _field(9, ""),
     "label fields too many": _field(14, "1.0 0.9 7 8"),
     "label a result": _field(14, "1.0 0.9"),
@@ -345,6 +344,14 @@ DAMAGES: dict[str, Damage] = {
 
 # Changes that leave a data set which nobody can tell from one that was meant so. Each returns what it changed.
 HARMLESS: dict[str, Damage] = {
+    "a calibration in UTF-16, as PowerShell writes it": _bytes(
+        "calib", lambda content, rng: content.decode().encode("utf-16")
+    ),
+    "a split in UTF-16": _split("val", lambda text: text, encoding="utf-16"),
+    "the keys of KITTI's tracking benchmark": _text(
+        "calib", lambda text: text.replace("Tr_velo_to_cam:", "Tr_velo_cam").replace("R0_rect:", "R_rect")
+    ),
+    "a class of one's own": _field(0, "Spaceship"),
     "a label file emptied: a frame without objects": _text("label_2", lambda text: ""),
     "a label file cut between lines: fewer objects": _text("label_2", lambda text: text.split("\n")[0] + "\n"),
     "a point cloud cut by a tenth between points": _bytes("velodyne", lambda c, rng: c[: len(c) // 160 * 16 * 9]),

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.opening import open_data_set, open_samples
 from lidar_ebm.datasets.preparation.label_database import load_label_database
-from lidar_ebm.datasets.preparation.prepare import PrepareReport, prepare
+from lidar_ebm.datasets.preparation.prepare import prepare
+from lidar_ebm.datasets.preparation.report import PrepareReport
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.errors import InputError
 from lidar_ebm.workflows.train import train
@@ -28,7 +29,7 @@ def sound(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(simulated, root)
     for path in (root / "training" / "velodyne").iterdir():
         write_png(root / "training" / "image_2" / f"{path.stem}.png", 1242, 375)
-    report = prepare(root, workers=1)
+    report = prepare(open_data_set(root), workers=1)
     assert not report.findings
     return root
 
@@ -46,7 +47,7 @@ def read_all(root: Path, split: str) -> list[Sample] | InputError:
 
 def check(root: Path) -> PrepareReport | InputError:
     try:
-        return prepare(root, workers=1)
+        return prepare(open_data_set(root), workers=1)
     except InputError as error:
         return error
 
@@ -94,7 +95,7 @@ def test_what_is_no_damage_is_used(sound: Path, tmp_path: Path, name: str) -> No
     assert not report.errors
     for split, frames in before.items():
         assert_same_frames(frames, read_all(root, split))
-    load_label_database(root / "prepared")
+    load_label_database(open_data_set(root))
 
 
 @pytest.mark.parametrize("prepared", [True, False])
@@ -107,7 +108,7 @@ def test_training_refuses_what_cannot_be_used(
     shutil.copy(root / "ImageSets" / "trainval.txt", root / "ImageSets" / "train.txt")
     places = DAMAGES[name](root, np.random.default_rng(0))
     if prepared:
-        prepare(root, workers=1)
+        prepare(open_data_set(root), workers=1)
     else:
         shutil.rmtree(root / "prepared")
     with pytest.raises(InputError) as refusal:

@@ -12,18 +12,15 @@ from lidar_ebm.datasets.collate import collate
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.datasets.samples import crop_to_range
 from lidar_ebm.energy.box_space import BOX_NAMES
+from lidar_ebm.energy.landscape import PLANES, Landscape, Slice, unwrapped
 from lidar_ebm.errors import InputError
 from lidar_ebm.inference.detection import LoadedDetector
 from lidar_ebm.inference.landscape import (
     LEAST_TURN,
     MOST_REACH,
-    PLANES,
-    Landscape,
-    Slice,
     boxes_of,
     landscape,
     landscapes,
-    unwrapped,
 )
 from lidar_ebm.runs.model import Model
 
@@ -82,7 +79,7 @@ def test_the_path_leads_from_what_is_detected_to_what_it_is_refined_to(
         assert each.f == pytest.approx(float(after.f[each.index]), abs=1e-4)
         assert (np.diff(each.path_f) >= -1e-4).all()
         assert each.score == float(after.scores[each.index])
-        assert each.class_name == detector.config.class_names[int(after.labels[each.index])]
+        assert each.class_name == str(after.names[each.index])
 
 
 def test_slices_pass_through_the_refined_box_and_hold_the_path(found: list[Landscape]) -> None:
@@ -224,7 +221,7 @@ def test_a_region_far_from_the_refined_box_is_found_and_finely_drawn(
     detector: LoadedDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     points, temperature = some_points(), detector.temperature
-    box = detector.detect(points).boxes[0].double().numpy()
+    box = detector.detect(points).boxes[0]
     peak, scales = box + np.array([0.6, -0.3, 0.2, 0.5, 0.1, 0.3, 0.2]), np.array([0.05] * 6 + [0.02])
 
     def evaluate(boxes: np.ndarray) -> np.ndarray:  # the logarithm of a Gaussian

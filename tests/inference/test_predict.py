@@ -9,17 +9,19 @@ import torch
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
+from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_labels, write_split
 from lidar_ebm.inference import predict as module
 from lidar_ebm.inference.detection import detect_batch
-from lidar_ebm.inference.predict import Predictions, predict, write_results
+from lidar_ebm.inference.predict import Predictions, predict
 from lidar_ebm.runs.model import Model
 from lidar_ebm.system.processes import Group
 from lidar_ebm.types import Batch, FrameFeatures
+from lidar_ebm.workflows.evaluate import write_results
 from tests.process_group import run_together
 
 
@@ -28,23 +30,43 @@ def detector(eager_config: Config) -> Model:
     return Model(eager_config).eval()
 
 
-def test_one_climb_serves_every_number_of_steps(detector: Model, simulated: Path, tmp_path: Path) -> None:
+def assert_same_predictions(found: Predictions, expected: Predictions) -> None:
+    """The same boxes to the last digit."""
+    assert found.names == expected.names
+    assert found.results.keys() == expected.results.keys()
+    for steps, frames in expected.results.items():
+        for one, other in zip(found.results[steps], frames, strict=True):
+            assert one.names.tolist() == other.names.tolist()
+            columns, others = one.columns(), other.columns()
+            assert columns.keys() == others.keys()
+            assert np.array_equal(one.boxes, other.boxes)
+            assert all(np.array_equal(value, others[name]) for name, value in columns.items())
+
+
+def test_one_ascent_serves_every_number_of_steps(detector: Model, simulated: Path, tmp_path: Path) -> None:
     frames = open_samples(simulated, "val", detector.config)
     predictions = predict(detector, frames, steps=(0, 1, 3), batch_size=2)
-    assert predictions.frame_ids == tuple(frames.frame_id(i) for i in range(len(frames)))
+    assert predictions.names == tuple(frames.name(i) for i in range(len(frames)))
     for steps in (0, 1, 3):
         for index, results in enumerate(predictions.results[steps]):
             alone = detect_batch(detector, collate([frames[index]]), steps).after()[0]
-            boxes = labels_to_boxes(results, frames.calibration(index))
-            np.testing.assert_allclose(boxes, alone.boxes, atol=1e-3)
-            assert [label.score for label in results] == pytest.approx(alone.scores.tolist(), abs=1e-5)
+            assert len(results) > 0
+            assert results.names.tolist() == alone.names.tolist()
+            np.testing.assert_allclose(results.boxes, alone.boxes, atol=1e-5)
+            np.testing.assert_allclose(results.scores, alone.scores, atol=1e-6)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "999999.txt").write_text("")
-    write_results(predictions, 3, tmp_path)
-    assert sorted(path.stem for path in (tmp_path / "data").iterdir()) == list(predictions.frame_ids)
-    for frame_id, results in zip(predictions.frame_ids, predictions.results[3], strict=True):
-        written = read_labels(tmp_path / "data" / f"{frame_id}.txt", require_score=True)
-        assert [label.rotation_y for label in written] == pytest.approx([r.rotation_y for r in results], abs=0.0051)
+    assert isinstance(frames.frames, Frames)
+    write_results(frames.frames, predictions.by_name(3), tmp_path)
+    assert sorted(path.stem for path in (tmp_path / "data").iterdir()) == list(predictions.names)
+    for name, results in zip(predictions.names, predictions.results[3], strict=True):
+        written = read_labels(tmp_path / "data" / f"{name}.txt", require_score=True)
+        assert [label.type for label in written] == results.names.tolist()
+        again = frames.frames.data_set.read_results(tmp_path / "data", name)
+        assert again is not None
+        apart = np.abs(again.boxes - results.boxes)
+        apart[:, 6] = np.abs(np.remainder(apart[:, 6] + np.pi, 2 * np.pi) - np.pi)
+        assert apart.max() < 0.02  # files have two decimals
 
 
 @pytest.mark.parametrize("steps", [(), (0, -1)])
@@ -87,19 +109,20 @@ def test_processes_share_the_work_and_find_the_same(
 
     monkeypatch.setattr(detector.detector, "encode", lambda batch: (seen.append(batch.frame_ids), encode(batch))[1])
     for found in run_together(size, work):
-        assert found == alone  # every digit
-    assert sorted(seen) == [alone.frame_ids[i : i + batch_size] for i in range(0, 6, batch_size)]  # each batch once
+        assert not isinstance(found, BaseException)
+        assert_same_predictions(found, alone)
+    assert sorted(seen) == [alone.names[i : i + batch_size] for i in range(0, 6, batch_size)]  # each batch once
 
 
 def test_a_broken_file_in_one_share_ends_all(detector: Model, six: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
-    image_size = six.image_size
+    read = Samples.__getitem__
 
-    def broken(index: int) -> tuple[int, int]:
+    def broken(samples: Samples, index: int) -> Sample:
         if index == 3:
             raise InputError("frame 3 is broken")
-        return image_size(index)
+        return read(samples, index)
 
-    monkeypatch.setattr(six, "image_size", broken)
+    monkeypatch.setattr(Samples, "__getitem__", broken)
     first, second = run_together(2, lambda group: predict(detector, six, steps=(0,), batch_size=2, group=group))
     assert isinstance(first, InputError)
     assert str(first) == "frame 3 is broken"
@@ -125,5 +148,5 @@ def test_an_interrupted_call_goes_on_where_it_was(
 
     again: list[tuple[str, ...]] = []
     monkeypatch.setattr(detector.detector, "encode", lambda batch: (again.append(batch.frame_ids), encode(batch))[1])
-    assert predict(detector, six, steps=(0, 2), batch_size=2, parts=parts) == undisturbed  # every digit
-    assert seen + again == [undisturbed.frame_ids[i : i + 2] for i in range(0, 6, 2)]
+    assert_same_predictions(predict(detector, six, steps=(0, 2), batch_size=2, parts=parts), undisturbed)
+    assert seen + again == [undisturbed.names[i : i + 2] for i in range(0, 6, 2)]

@@ -42,11 +42,12 @@ def test_each_class_has_its_own_limit_after_suppression(simulated: Path, eager_c
     detector = Model(config).eval()
     with torch.no_grad():
         features = detector.detector.encode(batch)
-        every = detector.propose(features)
+        every = detector.detector.propose(features)
         assert bool((torch.bincount(every.labels) > 20).all())
         few = config.detection.model_copy(update={"max_detections": 5})
-        detector.config = config.model_copy(update={"detection": few})
-        kept = detector.propose(features)
+        limited = config.model_copy(update={"detection": few})
+        detector.detector.settings = limited.detector_settings
+        kept = detector.detector.propose(features)
     for frame in range(2):
         for label in range(2):
             whole, part = (each.select((each.batch_index == frame) & (each.labels == label)) for each in (every, kept))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import SIMULATED, SIMULATED_IMAGE_SIZE
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.label import Label
 from lidar_ebm.geometry.projection import project_to_image
@@ -15,6 +15,7 @@ from lidar_ebm.simulation.solids import Solid, SolidBuilder, block
 from lidar_ebm.simulation.street import SENSOR_HEIGHT, Ground
 
 SIZE = (4.0, 1.7, 1.5)
+CAMERA = SIMULATED.camera(SIMULATED_IMAGE_SIZE)
 
 
 def _car(x: float, y: float, yaw: float = 0.0) -> Actor:
@@ -30,7 +31,7 @@ def _label(actors: list[Actor], surroundings: Solid | None = None) -> list[Label
     echoes = cast(solid, owners, scene.ground, grid, seed=0)
     returns = receive(echoes, grid, np.random.default_rng(0))
     counts = np.bincount(returns.actor[returns.actor >= 0], minlength=len(actors))
-    return make_labels(scene, echoes, counts, Calibration.nominal())
+    return make_labels(scene, echoes, counts, CAMERA)
 
 
 def _wall(low_y: float, high_y: float) -> Solid:
@@ -41,8 +42,8 @@ def test_a_car_alone_is_labelled_with_its_box_and_not_occluded() -> None:
     actor = _car(15.0, 2.0, 0.4)
     (label,) = _label([actor])
     assert (label.type, label.occluded, label.truncated) == ("Car", 0, pytest.approx(0.0, abs=1e-9))
-    np.testing.assert_allclose(labels_to_boxes([label], Calibration.nominal())[0], actor.box, atol=1e-6)
-    pixels, _ = project_to_image(actor.solid.corners, Calibration.nominal())
+    np.testing.assert_allclose(labels_to_boxes([label], SIMULATED)[0], actor.box, atol=1e-6)
+    pixels, _ = project_to_image(actor.solid.corners, CAMERA)
     np.testing.assert_allclose(label.bbox, [*pixels.min(axis=0), *pixels.max(axis=0)])
 
 
@@ -68,7 +69,7 @@ def test_a_car_hides_the_car_behind_it() -> None:
 def test_truncation_is_the_share_of_the_outline_outside_the_image() -> None:
     actor = _car(8.0, 6.5)
     (label,) = _label([actor])
-    pixels, _ = project_to_image(actor.solid.corners, Calibration.nominal())
+    pixels, _ = project_to_image(actor.solid.corners, CAMERA)
     low, high = pixels.min(axis=0), pixels.max(axis=0)
     seen = np.minimum(high, [1241, 374]) - np.maximum(low, 0)
     assert label.truncated == pytest.approx(1 - seen.prod() / (high - low).prod())

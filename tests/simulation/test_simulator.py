@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lidar_ebm.errors import InputError, OutputError
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import SIMULATED
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels, labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points
 from lidar_ebm.formats.text_lists import read_names
@@ -75,7 +75,7 @@ def test_files_read_back_as_what_was_simulated(data_set: Path) -> None:
         labels = read_labels(data_set / f"training/label_2/{index:06d}.txt")
         calibration = read_calibration(data_set / f"training/calib/{index:06d}.txt")
         assert [label.type for label in labels] == [label.type for label in frame.labels]
-        np.testing.assert_allclose(calibration.p2, Calibration.nominal().p2)
+        np.testing.assert_allclose(calibration.p2, SIMULATED.p2)
         for read, made in zip(labels, frame.labels, strict=True):
             np.testing.assert_allclose(read.bbox, made.bbox, atol=0.006)
             np.testing.assert_allclose(read.location, made.location, atol=0.006)
@@ -86,7 +86,7 @@ def test_points_are_in_the_image_and_as_many_as_in_kitti() -> None:
     frames = [simulate_frame(SimulationSettings(seed=11), index) for index in range(12)]
     for frame in frames:
         assert frame.points.dtype == np.float32
-        assert crop_to_camera_view(frame.points, frame.calibration).all()
+        assert crop_to_camera_view(frame.points, frame.camera).all()
     assert 15_000 < np.mean([len(frame.points) for frame in frames]) < 21_000
 
 
@@ -94,7 +94,7 @@ def test_labelled_things_have_points_and_those_lie_within_the_box() -> None:
     for index in range(10):
         frame = simulate_frame(SimulationSettings(seed=12), index)
         labels = [label for label in frame.labels if label.type != "DontCare"]
-        boxes = labels_to_boxes(labels, frame.calibration).reshape(-1, 7)
+        boxes = labels_to_boxes(labels, SIMULATED).reshape(-1, 7)
         grown = boxes + np.array([0, 0, 0, 0.16, 0.16, 0.16, 0])  # four standard deviations of noise
         assert points_in_boxes(frame.points, grown).any(axis=0).all()
         # In a box nothing but its own thing may stand, so counting points by box and by body must agree.
@@ -115,7 +115,7 @@ def test_cars_have_as_many_points_as_in_kitti_at_each_distance() -> None:
         cars = [
             label for label in frame.labels if label.type == "Car" and label.occluded == 0 and label.truncated < 0.05
         ]
-        boxes = labels_to_boxes(cars, frame.calibration).reshape(-1, 7)
+        boxes = labels_to_boxes(cars, SIMULATED).reshape(-1, 7)
         for box, count in zip(boxes, points_in_boxes(frame.points, boxes).sum(axis=0), strict=True):
             for distance, found in counts.items():
                 if abs(np.hypot(*box[:2]) - distance) < 0.15 * distance:
@@ -137,8 +137,10 @@ def test_full_view_has_points_all_around_and_the_same_labelled_boxes(tmp_path: P
 def test_bbox_agrees_with_the_box_it_belongs_to() -> None:
     frame = simulate_frame(SimulationSettings(seed=14), 0)
     labels = [label for label in frame.labels if label.type != "DontCare"]
-    boxes = labels_to_boxes(labels, frame.calibration)
-    again = boxes_to_labels(boxes, frame.calibration, types=[label.type for label in labels])
+    boxes = labels_to_boxes(labels, SIMULATED)
+    again = boxes_to_labels(
+        boxes, SIMULATED, types=[label.type for label in labels], image_size=frame.camera.image_size
+    )
     for label, loose in zip(labels, again, strict=True):
         assert label.alpha == pytest.approx(loose.alpha)
         assert label.rotation_y == pytest.approx(loose.rotation_y)

@@ -10,8 +10,8 @@ import pytest
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats import read_boxes, read_frames, write_boxes
 from lidar_ebm.workflows.convert import convert
+from tests.cli.test_command import run
 from tests.formats.samples import CAMERA, assert_same, random_boxes
-from tests.test_cli import run
 
 FRAMES = {"000001": random_boxes(1, ["velocity", "track"]), "000002": random_boxes(2, ["velocity", "track"])}
 

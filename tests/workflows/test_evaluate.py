@@ -10,23 +10,31 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
+from lidar_ebm.datasets.frames import Frames
+from lidar_ebm.datasets.kitti.data_set import KittiDataSet
+from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.detector.detector import Detector
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.scoring import evaluate
-from lidar_ebm.formats.kitti.files import read_labels, write_labels, write_split
-from lidar_ebm.inference.predict import predicted_labels
-from lidar_ebm.runs.model import Detector
+from lidar_ebm.formats.kitti.conversion import labels_to_boxes
+from lidar_ebm.formats.kitti.files import read_calibration, read_labels, write_labels, write_split
+from lidar_ebm.formats.text_lists import read_names
+from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run, save_weights
 from lidar_ebm.runs.temperature import weights_digest
 from lidar_ebm.system.processes import Group
-from lidar_ebm.training.validation import validation_ap
 from lidar_ebm.workflows.evaluate import evaluate_run
 from lidar_ebm.workflows.plot import plot_run
+from lidar_ebm.workflows.scoring import SplitScoring
+from lidar_ebm.workflows.validate import Validation
+from tests.cli.test_command import run as command
+from tests.inference.test_predict import assert_same_predictions
 
 METRICS = "step,epoch,stage,loss,anchor_box\n10,0,detector,2.0,1.0\n20,1,detector,1.0,0.5\n"
 
@@ -82,13 +90,55 @@ def test_labels_without_2d_boxes_are_scored_by_distance_and_points(
     run = make_run(tiny_config, tmp_path / "run")
     found = evaluate_run(run, data, steps=1)
     assert "labels have no 2-D box, so difficulty is by distance and points" in found.after.notes[0]
-    labels = predicted_labels(found.predictions, KittiDataset(data, "val", tiny_config), tiny_config.class_names)
-    assert labels.labels.points is not None
-    assert labels.labels.points.max() > 5
+    samples = open_samples(data, "val", tiny_config)
+    assert isinstance(samples.frames, Frames)
+    labels = SplitScoring.of(samples.frames, tiny_config.class_names).labels
+    assert labels.points is not None
+    assert labels.points.max() > 5
     with pytest.warns(UserWarning, match="validation: .* have no 2-D box"):
-        validation_ap(Detector(tiny_config), KittiDataset(data, "val", tiny_config), Group())
+        Validation(samples)(Model(tiny_config), Group())
     shown = evaluate_run(run, simulated, steps=1).after
     assert not any("2-D box, so" in note for note in shown.notes)
+
+
+def test_labels_outside_the_range_are_told(
+    tiny_config: Config, simulated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tiny_config, tmp_path / "run")
+    (note,) = (note for note in evaluate_run(run, simulated, steps=0).after.notes if "outside" in note)
+    centers = []
+    for name in read_names(simulated / "ImageSets" / "val.txt"):
+        training = simulated / "training"
+        labels = [item for item in read_labels(training / "label_2" / f"{name}.txt") if item.type == "Car"]
+        calibration = read_calibration(training / "calib" / f"{name}.txt")
+        centers += [box[:3] for box in labels_to_boxes(labels, calibration)]
+    low, high = np.split(np.array(tiny_config.voxels.range), 2)
+    outside = sum(not bool(np.all((center >= low) & (center < high))) for center in centers)
+    assert 0 < outside < len(centers)
+    assert note.startswith(f"{outside} of {len(centers)} labels of Car lie outside voxels.range (x from ")
+    assert command("evaluate", run, "--data", simulated, "--steps", 0) == 0
+    assert f"{outside} of {len(centers)} labels of Car lie outside" in " ".join(capsys.readouterr().out.split())
+
+    wide = tiny_config.voxels.model_copy(update={"range": (0.0, -80.0, -5.0, 160.0, 80.0, 5.0)})
+    far = make_run(tiny_config.model_copy(update={"voxels": wide}), tmp_path / "far")
+    assert not any("outside" in note for note in evaluate_run(far, simulated, steps=0).after.notes)
+
+
+def test_frames_are_read_from_where_they_were_prepared(
+    eager_config: Config, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, away = make_run(eager_config, tmp_path / "run"), tmp_path / "away"
+    plain = evaluate_run(run, simulated, steps=1)
+    assert command("prepare", simulated, "--prepared", away, "--workers", 1) == 0
+    assert not (simulated / "prepared").exists()
+
+    def unprepared(*_: object, **__: object) -> None:
+        raise AssertionError("a frame was read from its own files")
+
+    monkeypatch.setattr(KittiDataSet, "read", unprepared)
+    assert_same_predictions(evaluate_run(run, simulated, prepared=away, steps=1).predictions, plain.predictions)
+    assert command("evaluate", run, "--data", simulated, "--prepared", away, "--steps", 1) == 0
+    assert command("calibrate", run, "--data", simulated, "--prepared", away, "--steps", 0, "--iou", 0.02) == 0
 
 
 def test_pictures_of_a_split_that_was_not_evaluated_are_refused(
@@ -108,14 +158,11 @@ def every_file(folder: Path) -> dict[str, bytes]:
 # Evaluates until its sixth frame, for which it waits for ever: the second batch is never done.
 KILLED = """
 import sys, threading
-from lidar_ebm.datasets.kitti.dataset import KittiDataset
-from lidar_ebm.evaluation.scoring import evaluate
-from lidar_ebm.system.processes import Group
-from lidar_ebm.training.validation import validation_ap
+from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.workflows.evaluate import evaluate_run
 
-read = KittiDataset.__getitem__
-KittiDataset.__getitem__ = lambda self, index: threading.Event().wait() if index == 5 else read(self, index)
+read = Samples.__getitem__
+Samples.__getitem__ = lambda self, index: threading.Event().wait() if index == 5 else read(self, index)
 evaluate_run(sys.argv[1], sys.argv[2], split="six", steps=2)
 """
 
@@ -143,11 +190,11 @@ def test_a_killed_evaluation_goes_on_to_the_same_files(
     assert set(every_file(folder)) == {str(path.relative_to(folder)) for path in folder.glob("partial/*.safetensors")}
 
     seen: list[tuple[str, ...]] = []
-    encode = Model.encode
-    monkeypatch.setattr(Model, "encode", lambda self, batch: (seen.append(batch.frame_ids), encode(self, batch))[1])
+    encode = Detector.encode
+    monkeypatch.setattr(Detector, "encode", lambda self, batch: (seen.append(batch.frame_ids), encode(self, batch))[1])
     found = evaluate_run(run, data, split="six", steps=2)
     assert seen == [("000004", "000005")]  # the rest was there
-    assert found.predictions == undisturbed.predictions  # every digit
+    assert_same_predictions(found.predictions, undisturbed.predictions)
     assert every_file(folder) == files
 
 

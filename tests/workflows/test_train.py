@@ -15,12 +15,15 @@ from lidar_ebm.config.loading import load_config, save_config
 from lidar_ebm.datasets.collate import collate
 from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError, OutputError
+from lidar_ebm.formats.kitti.files import write_split
+from lidar_ebm.formats.text_lists import read_names
 from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.model import Model
-from lidar_ebm.runs.run import load_run
-from lidar_ebm.training import stage_run
+from lidar_ebm.runs.run import load_run, model_tensors
+from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.training.stages import EnergyStage
 from lidar_ebm.workflows.train import train
+from lidar_ebm.workflows.validate import Validation
 
 # What can be learnt by heart in seconds.
 PLAIN = {
@@ -157,6 +160,27 @@ def test_a_resumed_run_needs_the_same_frames(simulated: Path, tiny_config: Confi
         train(tiny_config, data, tmp_path / "run", resume=True)
 
 
+def test_a_resume_on_another_data_set_is_refused(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
+    """Of as many frames with the same names."""
+    other, moved = tmp_path / "other", tmp_path / "moved"
+    simulate(other, frames=6, seed=2, workers=1)
+    assert read_names(other / "ImageSets" / "train.txt") == read_names(simulated / "ImageSets" / "train.txt")
+    run = tmp_path / "run"
+    train(tiny_config, simulated, run)
+    whole = (run / "model.safetensors").read_bytes()
+    (run / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"train\.txt: the run in .*run began with other frames"):
+        train(tiny_config, other, run, resume=True)
+    assert not (run / "model.safetensors").exists()
+    names = read_names(other / "ImageSets" / "train.txt")
+    write_split(other / "ImageSets" / "train.txt", [read_names(other / "ImageSets" / "val.txt")[0], *names[1:]])
+    with pytest.raises(InputError, match="began with other frames"):
+        train(tiny_config, other, run, resume=True)
+    shutil.copytree(simulated, moved)  # in another place it is the same
+    train(tiny_config, moved, run, resume=True)
+    assert (run / "model.safetensors").read_bytes() == whole
+
+
 def test_what_is_not_learnt_from_may_change_on_a_resume(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
     train(tiny_config, simulated, tmp_path / "run")
     before = (tmp_path / "run" / "model.safetensors").read_bytes()
@@ -182,7 +206,7 @@ def test_validation_is_logged_and_chooses_the_best(
     simulated: Path, tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([(5.0, 6.0), (3.0, 4.0), (0.0, 1.0), (7.0, 8.0)])
-    monkeypatch.setattr(stage_run, "validation_ap", lambda *_: next(found))
+    monkeypatch.setattr(Validation, "__call__", lambda *_: next(found))
     run = tmp_path / "run"
     train(with_settings(tiny_config, validate_every=1), simulated, run)
     with (run / "metrics.csv").open(newline="") as file:
@@ -194,7 +218,7 @@ def test_validation_is_logged_and_chooses_the_best(
         ("8", "1", "energy", "7", "8"),
     ]
     best, last = load_file(run / "checkpoints" / "best.safetensors"), load_file(run / "model.safetensors")
-    assert all(torch.equal(best[f"model.{key}"], value) for key, value in load_run(run).state_dict().items())
+    assert all(torch.equal(best[key], value) for key, value in model_tensors(load_run(run)).items())
     assert last.keys() <= best.keys()
     detector = load_run(run, weights="checkpoints/best.safetensors")
     assert torch.equal(detector.detector.head.box.weight, last["model.anchor_head.box.weight"])
@@ -220,7 +244,7 @@ def test_an_interrupted_validation_is_done_again(
             raise KeyboardInterrupt
         return 1.0, 2.0
 
-    monkeypatch.setattr(stage_run, "validation_ap", interrupted_once)
+    monkeypatch.setattr(Validation, "__call__", interrupted_once)
     with pytest.raises(KeyboardInterrupt):
         train(config, simulated, tmp_path / "run")
     train(config, simulated, tmp_path / "run", resume=True)

@@ -6,7 +6,7 @@ import math
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from lidar_ebm.datasets.frame import GROUND, Frame
 from lidar_ebm.datasets.preparation.findings import ERROR, WARNING, Finding
 from lidar_ebm.datasets.stamps import Stamps, is_file
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.box_format import closest, find_format
+from lidar_ebm.formats.box_format import closest, find_format, recognise_format
 from lidar_ebm.formats.point_clouds import (
     POINT_SUFFIXES,
     PointCloud,
@@ -155,7 +155,7 @@ class FolderDataSet:
         Raises:
             InputError: a file is missing or damaged.
         """
-        cloud = self._read_cloud(name)
+        cloud = self._in_convention(self._read_raw_cloud(name))
         boxes = self._read_labels(name) if with_labels and self.settings.labels is not None else None
         return self._frame(name, cloud, boxes)
 
@@ -176,11 +176,16 @@ class FolderDataSet:
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                cloud = self._read_cloud(name)
+                raw = self._read_raw_cloud(name)
+                cloud = self._in_convention(raw)
             checksum, read = zlib.crc32(read_bytes(paths[0])), len(cloud)
             for each in caught:
                 message = str(each.message).removeprefix(f"{paths[0]}: ")
                 findings.append(Finding(WARNING, "point clouds", self._place(paths[0]), message))
+            clipped = 0 if raw.reflectance is None else self.scale.apply(raw.reflectance)[1]
+            if clipped:
+                message = f"{clipped} reflectances lie outside 0 to {self.scale.full_scale:g}, and are clipped."
+                findings.append(Finding(WARNING, "reflectance out of range", self._place(paths[0]), message))
         except InputError as error:
             message = str(error).removeprefix(f"{paths[0]}: ")
             findings.append(Finding(ERROR, "unreadable point clouds", self._place(paths[0]), message))
@@ -198,6 +203,13 @@ class FolderDataSet:
             counts = np.asarray(frame.boxes.points)
             findings += self._oddities(paths, frame, len(boxes))
         return CheckedFrame(frame, counts, read, checksum, Counter(boxes.names.tolist()), tuple(findings))
+
+    def compare(self, frames: Mapping[str, Stamps], *, named: bool) -> Iterator[Finding]:
+        """Point clouds that belong to no frame of a split."""
+        left = sorted(set(self._point_files) - set(frames)) if named else []
+        if left:
+            message = f"{len(left)} files of frames that no checked split names, {left[0]} the first of them."
+            yield Finding(WARNING, "files that no split names", self._place(self._points_folder), message)
 
     def write_results(self, folder: Path, results: Mapping[str, Boxes]) -> None:
         """Write detections as FOLDER/data/NAME.json, in the files' own axes, unit and height.
@@ -318,8 +330,9 @@ class FolderDataSet:
                 continue  # said where the frame is checked
         return choose_reflectance_scale(clouds)
 
-    def _read_cloud(self, name: str) -> PointCloud:
-        cloud, _ = scale_reflectance(self._read_raw_cloud(name), self.scale)
+    def _in_convention(self, raw: PointCloud) -> PointCloud:
+        """A point cloud with reflectance of 0..1, in x forward, y left, z up, the ground at its place."""
+        cloud, _ = scale_reflectance(raw, self.scale)
         sensor = self.settings.sensor
         if sensor.axes == DEFAULT_AXES and sensor.unit == 1.0 and not self._shift.any():
             return cloud
@@ -341,6 +354,26 @@ class FolderDataSet:
             return False
         return any((folder / f"{name}{suffix}").is_file() for name in self._point_files for suffix in _LABEL_SUFFIXES)
 
+    @cached_property
+    def _label_format(self) -> str | None:
+        """Name of the labels' box format; None where it has to be recognised.
+
+        Files without an object fit any format, so the first that has one tells it for all of them.
+        """
+        settings = self.settings.labels
+        assert settings is not None
+        if settings.format is not None:
+            return _OWN_FORMATS.get(settings.format.lower(), settings.format)
+        if not self._labels_by_frame:
+            return None
+        paths = [path for path in map(self._label_path, self.all_names()) if path.is_file()]
+        for path in paths:
+            try:
+                return recognise_format(path)
+            except InputError:
+                continue
+        return _OWN_FORMATS.get(paths[0].suffix[1:]) if paths else None
+
     def _label_path(self, name: str) -> Path:
         assert self.settings.labels is not None
         folder = self.root / self.settings.labels.folder
@@ -351,16 +384,15 @@ class FolderDataSet:
 
     def _read_labels(self, name: str) -> Boxes:
         """A frame's labels of the declared classes in x forward, y left, z up; others are counted as passed over."""
-        settings = self.settings.labels
-        assert settings is not None
-        kind = None if settings.format is None else _OWN_FORMATS.get(settings.format.lower(), settings.format)
         path = self._label_path(name)
         if self._labels_by_frame:
-            frames = read_frames(path, kind)
+            frames = read_frames(path, self._label_format)
+            if name not in frames and len(frames) > 1:
+                raise InputError(f"{path}: holds {len(frames)} frames and no {name}. Give each frame its own file.")
             boxes = frames.get(name, next(iter(frames.values()), Boxes.empty()))
         else:
             if self._whole is None:
-                self._whole = read_frames(path, kind)
+                self._whole = read_frames(path, self._label_format)
             boxes = self._whole.get(name, Boxes.empty())
         if not np.isfinite(boxes.boxes).all() or np.abs(boxes.boxes).max(initial=0.0) > _LARGEST:
             raise InputError(f"{path}: frame {name}: a box has a number that no object has. Correct or remove it.")

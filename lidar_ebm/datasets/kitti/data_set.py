@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from lidar_ebm.datasets.kitti.check import FrameCheck
 from lidar_ebm.datasets.kitti.layout import INPUTS, SUFFIXES, input_path, is_lidar_only, needed_inputs, split_path
 from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space, crop_to_view, frame_calibration, frame_camera, is_sane
 from lidar_ebm.datasets.kitti.splits import check_splits
-from lidar_ebm.datasets.preparation.findings import Finding
+from lidar_ebm.datasets.preparation.findings import WARNING, Finding
 from lidar_ebm.datasets.stamps import Stamps
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.image_size import IMAGE_SUFFIXES
@@ -84,7 +84,7 @@ class KittiDataSet:
         """Full scale of the reflectance, by frames taken evenly."""
         names = self.all_names()
         step = max(len(names) // SAMPLED_FRAMES, 1)
-        values = [np.zeros(0, np.float32)]
+        values = []
         for name in names[::step][:SAMPLED_FRAMES]:
             try:
                 with warnings.catch_warnings():
@@ -92,7 +92,7 @@ class KittiDataSet:
                     values.append(read_points(input_path(self.root, "velodyne", name))[:, 3])
             except InputError:
                 continue  # said where the frame is checked
-        return scale_of_values(np.concatenate(values))
+        return scale_of_values(*values)
 
     def split_path(self, split: str) -> Path:
         """ImageSets/SPLIT.txt."""
@@ -206,6 +206,24 @@ class KittiDataSet:
             Counter(label.type for label in check.labels),
             tuple(check.findings),
         )
+
+    def compare(self, frames: Mapping[str, Stamps], *, named: bool) -> Iterator[Finding]:
+        """Images that a few frames alone lack, and files that belong to no frame of a split."""
+        column = INPUTS.index("image_2")
+        missing = [name for name, inputs in frames.items() if inputs[column] is None]
+        if len(missing) < len(frames) / 2:
+            for name in missing:
+                place = input_path(self.root, "image_2", name).relative_to(self.root).as_posix()
+                message = "no such file, though most frames have an image; its size is taken from P2."
+                yield Finding(WARNING, "missing images", place, message)
+        if not named:
+            return
+        for folder in INPUTS:
+            suffixes = IMAGE_SUFFIXES if folder == "image_2" else (SUFFIXES[folder],)
+            left = sorted(set(self._files(folder, suffixes)) - set(frames))
+            if left:
+                message = f"{len(left)} files of frames that no checked split names, {left[0]} the first of them."
+                yield Finding(WARNING, "files that no split names", f"training/{folder}", message)
 
     def write_results(self, folder: Path, results: Mapping[str, Boxes]) -> None:
         """Write detections as KITTI result files FOLDER/data/NAME.txt.

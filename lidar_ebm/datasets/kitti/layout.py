@@ -4,11 +4,11 @@ ROOT/ImageSets/SPLIT.txt             one frame name a line
 ROOT/training/velodyne/NAME.bin      point cloud
 ROOT/training/calib/NAME.txt         calibration
 ROOT/training/label_2/NAME.txt       labels
-ROOT/training/image_2/NAME.png       image, of which only the size is read; may be missing
+ROOT/training/image_2/NAME.png       image of any kind, only the size is read; may be missing
 ROOT/prepared/                       what `lidar-ebm prepare ROOT` makes of them
 
-A data set without the folder `calib` is LiDAR-only: its labels are written for the nominal calibration, and its point
-clouds are not cropped to a camera's view.
+A data set without the folder `calib` is LiDAR-only: its labels stand in fixed axes, and its point clouds are not
+cropped to a camera's view.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.image_size import IMAGE_SUFFIXES
 
 INPUTS = ("velodyne", "calib", "label_2", "image_2")
 SUFFIXES = {"velodyne": ".bin", "calib": ".txt", "label_2": ".txt", "image_2": ".png"}
@@ -35,7 +36,7 @@ def split_path(root: Path, split: str) -> Path:
 
 
 def is_lidar_only(root: Path) -> bool:
-    """Whether the data set has no calibrations.
+    """Tell if the data set has no calibrations.
 
     Raises:
         InputError: it has none, but images: the calibrations were forgotten.
@@ -43,10 +44,10 @@ def is_lidar_only(root: Path) -> bool:
     training = root / "training"
     if (training / "calib").exists():
         return False
-    if any((training / "image_2").glob("*.png")):
+    if any(path.suffix.lower() in IMAGE_SUFFIXES for path in (training / "image_2").glob("[!.]*")):
         raise InputError(
             f"{training / 'calib'}: no such folder, though there are images. Copy the calibration files there, or "
-            f"remove {training / 'image_2'} if the labels are written for the nominal calibration (LiDAR-only)."
+            f"remove {training / 'image_2'} if there is no camera and the labels stand in fixed axes (LiDAR-only)."
         )
     return True
 

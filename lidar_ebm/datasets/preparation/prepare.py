@@ -248,6 +248,4 @@ def _compare_frames(data: DataSet, frames: Sequence[FrameRecord], *, named: bool
             message = f"the same bytes as frame {first[record.points_checksum]}'s."
             yield Finding(WARNING, "point clouds that are there twice", place, message)
         first.setdefault(record.points_checksum, record.name)
-    compare = getattr(data, "compare", None)
-    if compare is not None:
-        yield from compare(frames, named)
+    yield from data.compare({record.name: record.inputs for record in frames}, named=named)

@@ -24,8 +24,9 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write
 
 FORMAT = 2  # to be raised whenever what a prepared file holds changes
-_READ = ("points", "boxes", "names")  # what a data set reads of a frame; the label database reads the rest
-_OBJECTS = ("difficulty", "object_counts", "object_points")
+# What a data set reads of a frame; the label database reads the rest.
+_READ = ("points", "boxes", "names", "difficulty", "object_counts")
+_OBJECTS = ("object_points",)
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,11 @@ def read_prepared(folder: Path, name: str) -> tuple[np.ndarray, tuple[str, ...],
     Raises:
         InputError: the file is missing, damaged, or of another format.
     """
-    (points, boxes, name_index), about, record = _read(folder, name, _READ, "checksum")
+    (points, rows, name_index, word_index, counts), about, record = _read(folder, name, _READ, "checksum")
     try:
-        return points, tuple(about["channels"]), Boxes(boxes, _words(about["names"], name_index)), record.inputs
+        words = _words(about["difficulties"], word_index)
+        boxes = Boxes(rows, _words(about["names"], name_index), points=counts, difficulty=words)
+        return points, tuple(about["channels"]), boxes, record.inputs
     except (KeyError, IndexError, TypeError) as error:
         raise _unusable(folder, name, error) from error
 
@@ -147,11 +150,8 @@ def read_objects(folder: Path, name: str) -> PreparedFrame:
         InputError: as `read_prepared`.
     """
     points, channels, boxes, _ = read_prepared(folder, name)
-    (word_index, counts, object_points), about, _ = _read(folder, name, _OBJECTS, "objects_checksum")
-    try:
-        words = _words(about["difficulties"], word_index)
-    except (KeyError, IndexError, TypeError) as error:
-        raise _unusable(folder, name, error) from error
+    (object_points,), _, _ = _read(folder, name, _OBJECTS, "objects_checksum")
+    counts, words = np.asarray(boxes.points), np.asarray(boxes.difficulty)
     return PreparedFrame(points, channels, boxes.boxes, boxes.names, words, counts, object_points)
 
 
@@ -191,13 +191,17 @@ def _read(
 
 def pack_arrays(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> bytes:
     """A safetensors file of arrays and of what is to be said of them; the same input gives the same bytes."""
+    text = json.dumps({"format": FORMAT, **about})
     # One key alone, as the library writes several in any order.
-    return bytes(save(dict(arrays), metadata={"about": json.dumps({"format": FORMAT, **about})}))
+    return bytes(save(dict(arrays), metadata={"about": f"{zlib.crc32(text.encode()):08x} {text}"}))
 
 
 def unpack_about(metadata: Mapping[str, str] | None) -> dict[str, Any]:
     """What `pack_arrays` was told of its arrays. ValueError, TypeError or AttributeError where it is something else."""
-    about = json.loads((metadata or {}).get("about", "{}"))
+    checksum, _, text = (metadata or {}).get("about", "").partition(" ")
+    if len(checksum) != 8 or int(checksum, 16) != zlib.crc32(text.encode()):
+        raise ValueError("it is of another version, or was changed")
+    about = json.loads(text)
     if about.get("format") != FORMAT:
         raise ValueError("it is of another version")
     return dict(about)

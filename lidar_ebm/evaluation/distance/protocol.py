@@ -43,9 +43,24 @@ OVERLAP = 0.5  # that a match exceeds where none is asked for
 
 
 class DistanceProtocol:
-    """The rules of this module."""
+    """The rules of this module.
 
-    facts = ProtocolFacts("distance", tuple(each.name for each in DIFFICULTIES), "middle", {}, OVERLAP)
+    Args:
+        name: that `--protocol` takes.
+        difficulties: limits of distance and points, from the easiest on, where none are asked for.
+        headline: the difficulty that tables show first.
+        overlap: that a match exceeds where none is asked for.
+    """
+
+    def __init__(
+        self,
+        name: str = "distance",
+        difficulties: Sequence[Difficulty] = DIFFICULTIES,
+        headline: str = "middle",
+        overlap: float = OVERLAP,
+    ) -> None:
+        self.difficulties, self.overlap = tuple(difficulties), overlap
+        self.facts = ProtocolFacts(name, tuple(each.name for each in difficulties), headline, {}, overlap)
 
     def load(self, labels: Any, results: Any, options: ScoringOptions) -> Loaded:
         """Bring labels and results of any kind into one form.
@@ -80,7 +95,7 @@ class DistanceProtocol:
         )
 
     def _difficulties(self, labels: Objects, options: ScoringOptions) -> tuple[tuple[Difficulty, ...], tuple[str, ...]]:
-        chosen = DIFFICULTIES if options.difficulties is None else tuple(options.difficulties)
+        chosen = self.difficulties if options.difficulties is None else tuple(options.difficulties)
         for each in chosen:
             if each.min_height > 0 or each.max_occluded < math.inf or each.max_truncated < math.inf:
                 raise InputError(
@@ -129,7 +144,7 @@ class DistanceProtocol:
                                 excused=excused,
                             )
                     continue
-                overlaps = required_overlaps(OVERLAP if options.iou is None else options.iou, name, metric)
+                overlaps = required_overlaps(self.overlap if options.iou is None else options.iou, name, metric)
                 pairs = find_pairs(labels, detections, GEOMETRIES[metric], min(overlaps))
                 for each, label_state, detection_state, excused in states:
                     for iou in overlaps:

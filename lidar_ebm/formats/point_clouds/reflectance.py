@@ -1,8 +1,9 @@
 """The one rule for reflectance: its full scale is decided once for a data set or run, kept, and applied to every file.
 
 Files have reflectance of 0..1, 0..255 or 0..65,535, and seldom say so. Where the field's type is a small integer, its
-largest value is the full scale. Otherwise that goes by the 99 % quantile of the values that are not 0, over all files
-of a sample together: single retroreflectors or damaged values decide nothing, and two frames of a drive never differ.
+largest value is the full scale. Otherwise that goes by the 99 % quantile of the values that are not 0 in a file, and by
+the median of these over the files of a sample: single retroreflectors, damaged values or a file of another scale decide
+nothing, and two frames of a drive never differ.
 """
 
 from __future__ import annotations
@@ -90,20 +91,20 @@ def choose_reflectance_scale(clouds: Iterable[PointCloud]) -> ReflectanceScale:
         raise InputError(
             "reflectance: some files have it in 8 bit and some in 16 bit. Give full_scale, or read them apart."
         )
-    present = np.concatenate(values) if values else np.empty(0, np.float32)
     if by_type:
+        present = np.concatenate(values)
         full_scale = by_type.pop()
         return ReflectanceScale(full_scale, "the field's type" + _describe_doubt(present, full_scale))
-    return scale_of_values(present)
+    return scale_of_values(*values)
 
 
-def scale_of_values(values: np.ndarray) -> ReflectanceScale:
-    """Decide the full scale by reflectances [N] of no type; zeros and what is not finite say nothing."""
-    values = np.asarray(values)
-    values = values[np.isfinite(values) & (values > 0)]
-    if not len(values):
+def scale_of_values(*files: np.ndarray) -> ReflectanceScale:
+    """Decide the full scale by the reflectances [N] of files, of no type; zeros and what is not finite say nothing."""
+    said = [each[np.isfinite(each) & (each > 0)] for each in map(np.asarray, files)]
+    quantiles = [float(np.quantile(each, QUANTILE)) for each in said if len(each)]
+    if not quantiles:
         return ReflectanceScale(1.0, "no value above 0")
-    quantile = float(np.quantile(values, QUANTILE))
+    quantile = float(np.median(quantiles))
     full_scale = _SCALES[0] if quantile <= _UNIT_LIMIT else _SCALES[1] if quantile < _BYTE_LIMIT else _SCALES[2]
     return ReflectanceScale(full_scale, f"99 % of the values are at most {quantile:.4g}")
 

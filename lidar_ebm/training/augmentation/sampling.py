@@ -11,6 +11,7 @@ from cuda_ops.point_ops import points_in_boxes
 from lidar_ebm.config.augmentation import SamplingConfig
 from lidar_ebm.config.detector import ClassConfig
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.arrays import as_tensor
 from lidar_ebm.geometry.rectangles import choose_apart, footprints
 from lidar_ebm.training.augmentation.ground import ground_heights
@@ -63,6 +64,9 @@ def add_objects(
         settings: `config.augmentation.sampling`.
         database: objects to draw from; those of a class's merged types are not drawn.
         classes: `config.classes`, which `frame.labels` count.
+
+    Raises:
+        InputError: the settings have a difficulty that is no word of the database's data set.
     """
     rows, labels = _draw(frame, rng, settings, database, classes)
     taken = footprints(np.concatenate([frame.boxes, frame.others]))
@@ -95,12 +99,19 @@ def _draw(
     classes: Sequence[ClassConfig],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the database to try, in order, and the classes' indices: [K] int64 each."""
+    unknown = [word for word in settings.difficulties if word not in database.difficulties]
+    if unknown:
+        raise InputError(
+            f"augmentation.sampling.difficulties: {unknown[0]!r} is no difficulty of this data set; there are "
+            f"{', '.join(database.difficulties)}."
+        )
     wanted = settings.difficulties or database.difficulties[:-1]
     allowed = np.isin(database.difficulty, wanted)
     allowed &= database.point_counts >= settings.min_points
+    types = np.char.lower(database.types)  # a class's name counts whatever the case
     rows, labels = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for label, item in enumerate(classes):
-        candidates = np.flatnonzero(allowed & (database.types == item.name))
+        candidates = np.flatnonzero(allowed & (types == item.name.lower()))
         lacking = settings.counts.get(item.name, 0) - int(np.count_nonzero(frame.labels == label))
         count = min(max(lacking, 0), len(candidates))
         rows.append(rng.choice(candidates, size=count, replace=False))

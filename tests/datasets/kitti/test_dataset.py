@@ -11,11 +11,12 @@ from torch.utils.data import DataLoader
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.detector import ClassConfig
 from lidar_ebm.datasets.collate import collate
+from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.datasets.samples import crop_to_range
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import SIMULATED
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 from lidar_ebm.formats.kitti.files import write_calibration, write_labels, write_points, write_split
 from lidar_ebm.geometry.boxes import points_in_boxes
@@ -34,13 +35,12 @@ BOXES = np.array(
 
 def make_data(root: Path, names: tuple[str, ...] = ("000000", "000001")) -> Path:
     """Frames with points all around, and labels; the last frame has neither."""
-    calibration = Calibration.nominal()
     for number, name in enumerate(names):
         empty = number == len(names) - 1
         points = np.random.default_rng(number).uniform((-80, -50, -4, 0), (80, 50, 2, 1), (0 if empty else 5000, 4))
         write_points(root / "training" / "velodyne" / f"{name}.bin", points)
-        write_calibration(root / "training" / "calib" / f"{name}.txt", calibration)
-        labels = [] if empty else boxes_to_labels(BOXES, calibration, types=TYPES)
+        write_calibration(root / "training" / "calib" / f"{name}.txt", SIMULATED)
+        labels = [] if empty else boxes_to_labels(BOXES, SIMULATED, types=TYPES, image_size=(1242, 375))
         write_labels(root / "training" / "label_2" / f"{name}.txt", labels)
     write_split(root / "ImageSets" / "train.txt", names)
     return root
@@ -50,12 +50,13 @@ def test_frames_hold_the_boxes_of_the_class_and_of_what_it_merges(tmp_path: Path
     data = open_samples(make_data(tmp_path), "train", CONFIG)
     assert len(data) == 2
     frame = data[0]
-    assert frame.frame_id == data.frame_id(0) == "000000"
+    assert frame.frame_id == data.name(0) == "000000"
     np.testing.assert_allclose(frame.boxes, BOXES[:2], atol=0.011)
     np.testing.assert_array_equal(frame.labels, [0, 0])
     assert frame.boxes.dtype == frame.points.dtype == np.float32
     assert frame.labels.dtype == np.int64
-    assert [label.type for label in data.labels(0)] == TYPES
+    assert isinstance(data.frames, Frames)
+    assert data.frames.labels(0).names.tolist() == TYPES
 
 
 def test_classes_have_the_index_of_their_place_and_an_own_name_goes_before_a_merged_one(tmp_path: Path) -> None:
@@ -170,12 +171,16 @@ def test_labelled_objects_of_other_classes_take_up_room(tmp_path: Path) -> None:
 
 def test_real_frames(kitti_frames: Path) -> None:
     data = open_samples(kitti_frames, "all", CONFIG)
-    frames = {data.frame_id(index): data[index] for index in range(len(data))}
+    frames = {data.name(index): data[index] for index in range(len(data))}
     assert {name: len(frame.boxes) for name, frame in frames.items()} == {
         **{"000000": 0, "000001": 1, "000002": 1, "000003": 1, "000004": 2, "000008": 6}
     }
-    assert data.image_size(0) == (1224, 370)
-    assert data.image_size(4) == (1242, 375)  # without an image
+    assert isinstance(data.frames, Frames)
+    cameras = [data.frames.camera(index) for index in range(len(data))]
+    assert [None if camera is None else camera.image_size for camera in (cameras[0], cameras[4])] == [
+        (1224, 370),
+        (1242, 375),  # without an image: as P2 tells
+    ]
     for frame in frames.values():
         assert 5_000 < len(frame.points) < 25_000
         assert (points_in_boxes(frame.points, frame.boxes).sum(axis=0) > 5).all()

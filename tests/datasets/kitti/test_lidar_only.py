@@ -11,12 +11,12 @@ import pytest
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
-from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.frames import Frames
+from lidar_ebm.datasets.opening import open_data_set, open_samples
 from lidar_ebm.datasets.preparation.label_database import load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
-from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import FIXED_AXES
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import parse_labels
 from lidar_ebm.geometry.boxes import points_in_boxes
@@ -46,8 +46,9 @@ def all_round(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_points_are_used_all_around(all_round: Path) -> None:
     dataset = open_samples(all_round, "trainval", CONFIG, cropped=False)
-    assert dataset.lidar_only
-    np.testing.assert_array_equal(dataset.calibration(0).lidar_to_rect, Calibration.nominal().lidar_to_rect)
+    assert isinstance(dataset.frames, Frames)
+    assert dataset.frames.camera(0) is None
+    assert dataset.frames.data_set.kind == "KITTI's layout, LiDAR alone"
     frame = dataset[0]
     raw = np.fromfile(all_round / "training" / "velodyne" / "000000.bin", "<f4").reshape(-1, 4)
     np.testing.assert_array_equal(frame.points, raw)
@@ -59,14 +60,14 @@ def test_points_are_used_all_around(all_round: Path) -> None:
 def test_from_the_files_to_a_run(all_round: Path, tiny_config: Config, tmp_path: Path) -> None:
     data = Path(shutil.copytree(all_round, tmp_path / "data"))
     raw = [open_samples(data, "train", CONFIG)[index] for index in range(2)]
-    report = prepare(data, workers=1)
-    assert report.lidar_only
+    report = prepare(open_data_set(data), workers=1)
+    assert report.kind == "KITTI's layout, LiDAR alone"
     assert not report.errors
     assert report.points_kept == report.points_read
-    database = load_label_database(data / "prepared")
-    assert set(database.difficulty) > {0}
+    database = load_label_database(open_data_set(data))
+    assert set(database.difficulty) > {"easy"}
     prepared = open_samples(data, "train", CONFIG)
-    assert prepared.is_prepared(0)
+    assert isinstance(prepared.frames, Frames) and prepared.frames.is_prepared(0)
     for index, frame in enumerate(raw):
         np.testing.assert_array_equal(prepared[index].points, frame.points)
         np.testing.assert_array_equal(prepared[index].boxes, frame.boxes)
@@ -81,7 +82,9 @@ def test_from_the_files_to_a_run(all_round: Path, tiny_config: Config, tmp_path:
 def test_a_single_missing_calibration_is_an_error(simulated: Path, tmp_path: Path) -> None:
     data = Path(shutil.copytree(simulated, tmp_path / "data"))
     (data / "training" / "calib" / "000000.txt").unlink()
-    assert [finding.place for finding in prepare(data, workers=1).errors] == ["training/calib/000000.txt"]
+    assert [finding.place for finding in prepare(open_data_set(data), workers=1).errors] == [
+        "training/calib/000000.txt"
+    ]
     with pytest.raises(InputError, match=r"calib/000000\.txt"):
         open_samples(data, "trainval", CONFIG)
 
@@ -89,7 +92,7 @@ def test_a_single_missing_calibration_is_an_error(simulated: Path, tmp_path: Pat
 def test_images_without_calibrations_are_refused(all_round: Path, tmp_path: Path) -> None:
     data = Path(shutil.copytree(all_round, tmp_path / "data"))
     write_png(data / "training" / "image_2" / "000000.png", 100, 50)
-    for refused in (lambda: prepare(data, workers=1), lambda: Samples(data, "train", CONFIG)):
+    for refused in (lambda: open_data_set(data), lambda: open_samples(data, "train", CONFIG)):
         with pytest.raises(InputError, match="calib: no such folder, though there are images"):
             refused()
 
@@ -102,11 +105,11 @@ def test_the_documented_example_is_true(tmp_path: Path, monkeypatch: pytest.Monk
     center = np.array([12.0, 3.0, -0.9, 0.5])
     np.save("scan.npy", (np.random.default_rng(0).uniform(-0.4, 0.4, (100, 4)) + center).astype(np.float32))
     exec(code, {})
-    report = prepare("data/mine", workers=1)
+    report = prepare(open_data_set("data/mine"), workers=1)
     assert not report.errors
     assert {finding.place for finding in report.warnings} == {"ImageSets/val.txt"}
     (frame,) = open_samples("data/mine", "train", CONFIG)
     box = [12.0, 3.0, -0.9, 3.9, 1.6, 1.5, 0.4]
     np.testing.assert_allclose(frame.boxes, [box], atol=0.01)
-    np.testing.assert_allclose(labels_to_boxes(parse_labels(line, "guide"), Calibration.nominal()), [box], atol=0.01)
+    np.testing.assert_allclose(labels_to_boxes(parse_labels(line, "guide"), FIXED_AXES), [box], atol=0.01)
     assert report.database == {"Car": (1, 0, 0, 0)}

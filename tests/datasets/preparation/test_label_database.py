@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lidar_ebm.datasets.opening import open_data_set
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.errors import InputError
@@ -16,7 +17,7 @@ from lidar_ebm.evaluation.kitti.matching import VALID
 from lidar_ebm.evaluation.kitti.objects import pack_objects
 from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, label_states
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
-from lidar_ebm.formats.kitti.difficulty import difficulties
+from lidar_ebm.formats.kitti.difficulty import DIFFICULTY_NAMES, difficulties
 from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points
 from lidar_ebm.formats.kitti.label import Label
 from lidar_ebm.formats.text_lists import read_names
@@ -27,17 +28,20 @@ from lidar_ebm.geometry.boxes import points_in_boxes
 def prepared(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("prepared") / "data"
     shutil.copytree(simulated, root)
-    prepare(root, workers=1)
+    prepare(open_data_set(root), workers=1)
     return root
 
 
 @pytest.fixture
 def data(prepared: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(prepared, tmp_path / "data"))
+    """A copy, which is prepared anew: a file system tells copies from what they are copies of."""
+    root = Path(shutil.copytree(prepared, tmp_path / "data"))
+    prepare(open_data_set(root), workers=1)
+    return root
 
 
 def test_every_object_of_the_train_split_is_there_with_its_points(prepared: Path) -> None:
-    database = load_label_database(prepared / "prepared")
+    database = load_label_database(open_data_set(prepared))
     index = 0
     for name in read_names(prepared / "ImageSets" / "train.txt"):
         calibration = read_calibration(prepared / "training" / "calib" / f"{name}.txt")
@@ -54,7 +58,8 @@ def test_every_object_of_the_train_split_is_there_with_its_points(prepared: Path
             index += 1
     assert len(database) == index > 10
     assert database.boxes.dtype == database.points(0).dtype == np.float32
-    assert database.difficulty.dtype == np.int8
+    assert database.difficulties == DIFFICULTY_NAMES
+    assert set(database.difficulty) <= set(DIFFICULTY_NAMES)
     assert database.point_counts.dtype == np.int64
 
 
@@ -88,7 +93,7 @@ def test_without_a_2d_box_difficulty_goes_by_distance_and_points() -> None:
 
 
 def test_it_may_be_sent_to_a_worker(prepared: Path) -> None:
-    database = load_label_database(prepared / "prepared")
+    database = load_label_database(open_data_set(prepared))
     sent = pickle.dumps(database)
     assert len(sent) < 1000
     there = pickle.loads(sent)
@@ -98,7 +103,7 @@ def test_it_may_be_sent_to_a_worker(prepared: Path) -> None:
 
 
 def test_points_are_copies(prepared: Path) -> None:
-    database = load_label_database(prepared / "prepared")
+    database = load_label_database(open_data_set(prepared))
     points = database.points(0)
     before = points.copy()
     points += 1
@@ -107,7 +112,7 @@ def test_points_are_copies(prepared: Path) -> None:
 
 def test_a_missing_one_says_how_to_make_it(simulated: Path) -> None:
     with pytest.raises(InputError, match=r"label_database\.safetensors: .*lidar-ebm prepare"):
-        load_label_database(simulated / "prepared")
+        load_label_database(open_data_set(simulated))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.01, 0.3, 0.9])
@@ -122,9 +127,9 @@ def test_a_damaged_one_is_refused_and_mended(data: Path, share: float, cut: bool
         content[at] ^= 64
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"label_database\.safetensors: .*lidar-ebm prepare"):
-        load_label_database(data / "prepared")
-    prepare(data, workers=1)
-    load_label_database(data / "prepared")
+        load_label_database(open_data_set(data))
+    prepare(open_data_set(data), workers=1)
+    load_label_database(open_data_set(data))
 
 
 def test_an_outdated_one_is_refused_and_mended(data: Path) -> None:
@@ -133,31 +138,31 @@ def test_an_outdated_one_is_refused_and_mended(data: Path) -> None:
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[1:]))
     with pytest.raises(InputError, match=r"were changed after it was made.*lidar-ebm prepare"):
-        load_label_database(data / "prepared")
-    prepare(data, workers=1)
-    load_label_database(data / "prepared")
+        load_label_database(open_data_set(data))
+    prepare(open_data_set(data), workers=1)
+    load_label_database(open_data_set(data))
     (data / "ImageSets" / "train.txt").write_text(f"{frame}\n")
     with pytest.raises(InputError, match="were changed after it was made"):
-        load_label_database(data / "prepared")
-    prepare(data, workers=1)
-    assert set(load_label_database(data / "prepared").frame_ids) == {frame}
+        load_label_database(open_data_set(data))
+    prepare(open_data_set(data), workers=1)
+    assert set(load_label_database(open_data_set(data)).frame_ids) == {frame}
 
 
 def test_the_val_split_does_not_matter(data: Path) -> None:
     before = (data / "prepared" / "label_database.safetensors").stat().st_mtime_ns
     frame = read_names(data / "ImageSets" / "val.txt")[0]
     (data / "training" / "label_2" / f"{frame}.txt").write_text("")
-    load_label_database(data / "prepared")
-    prepare(data, workers=1)
+    load_label_database(open_data_set(data))
+    prepare(open_data_set(data), workers=1)
     assert (data / "prepared" / "label_database.safetensors").stat().st_mtime_ns == before
-    assert frame not in load_label_database(data / "prepared").frame_ids
+    assert frame not in load_label_database(open_data_set(data)).frame_ids
 
 
 def test_a_train_split_without_objects_gives_an_empty_one(data: Path) -> None:
     for path in (data / "training" / "label_2").iterdir():
         path.write_text("")
-    assert prepare(data, workers=1).database == {}
-    database = load_label_database(data / "prepared")
+    assert prepare(open_data_set(data), workers=1).database == {}
+    database = load_label_database(open_data_set(data))
     assert len(database) == 0
     assert database.boxes.shape == (0, 7)
     assert isinstance(database, LabelDatabase)

@@ -20,11 +20,12 @@ import lidar_ebm
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.detector import ClassConfig
 from lidar_ebm.datasets.kitti.layout import INPUTS
-from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.opening import open_data_set, open_samples, open_source
 from lidar_ebm.datasets.preparation.index import read_index
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.datasets.preparation.report import report_table, report_text
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.datasets.stamps import stamp
 from lidar_ebm.errors import InputError
 from lidar_ebm.simulation.simulator import simulate
 
@@ -60,9 +61,9 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
 @pytest.mark.parametrize("settings", [{}, {"cropped": False}, {"with_labels": False}])
 def test_prepared_frames_are_those_of_the_files(data: Path, settings: dict[str, bool]) -> None:
     raw = frames(data, **settings)
-    report = prepare(data, workers=1)
+    report = prepare(open_data_set(data), workers=1)
     assert (report.made, report.kept, report.failed, report.findings) == (6, 0, 0, ())
-    assert all(open_samples(data, "trainval", CONFIG).is_prepared(index) for index in range(6))
+    assert all(open_source(data, "trainval").is_prepared(index) for index in range(6))
     assert_same(raw, frames(data, **settings))
 
 
@@ -71,7 +72,7 @@ def test_real_frames_are_cropped_to_their_own_image(kitti_frames: Path, tmp_path
     (tmp_path / "ImageSets").mkdir()
     (tmp_path / "ImageSets" / "trainval.txt").write_text((kitti_frames / "ImageSets" / "all.txt").read_text())
     raw = frames(tmp_path)
-    report = prepare(tmp_path, workers=1, splits=["trainval"])
+    report = prepare(open_data_set(tmp_path), workers=1, splits=["trainval"])
     assert not report.errors
     assert {finding.kind for finding in report.warnings} <= {"small point clouds", "missing images"}
     assert_same(raw, frames(tmp_path))
@@ -79,13 +80,13 @@ def test_real_frames_are_cropped_to_their_own_image(kitti_frames: Path, tmp_path
 
 
 def test_the_index_says_who_wrote_it_and_what_of(data: Path) -> None:
-    prepare(data, workers=1)
-    index = read_index(data)
+    prepare(open_data_set(data), workers=1)
+    index = read_index(data / "prepared", data)
     assert index.version == lidar_ebm.__version__
     assert sorted(index.frames) == [f"{number:06d}" for number in range(6)]
     record = index.frames["000002"]
     path = data / "training" / "velodyne" / "000002.bin"
-    assert record.inputs[INPUTS.index("velodyne")] == (path.stat().st_size, path.stat().st_mtime_ns)
+    assert record.inputs[INPUTS.index("velodyne")] == stamp(path)
     assert record.inputs[INPUTS.index("image_2")] is None
     assert record.points_read == path.stat().st_size // 16
     lines = (data / "training" / "label_2" / "000002.txt").read_text().splitlines()
@@ -93,25 +94,25 @@ def test_the_index_says_who_wrote_it_and_what_of(data: Path) -> None:
 
 
 def test_a_second_call_changes_nothing(data: Path) -> None:
-    prepare(data, workers=1)
+    prepare(open_data_set(data), workers=1)
     before = contents(data / "prepared")
     reached: list[tuple[int, int]] = []
-    report = prepare(data, workers=1, progress=lambda done, total: reached.append((done, total)))
+    report = prepare(open_data_set(data), workers=1, progress=lambda done, total: reached.append((done, total)))
     assert (report.made, report.kept) == (0, 6)
     assert contents(data / "prepared") == before
     assert reached[0] == (0, 6)
     assert reached[-1] == (6, 6)
-    assert prepare(data, workers=1, force=True).made == 6
+    assert prepare(open_data_set(data), workers=1, force=True).made == 6
 
 
 def test_only_what_was_changed_is_made_anew(data: Path) -> None:
-    prepare(data, workers=1)
+    prepare(open_data_set(data), workers=1)
     before = contents(data / "prepared" / "frames")
     path = data / "training" / "velodyne" / "000001.bin"
     path.write_bytes(path.read_bytes()[: 16 * 9000])
     with pytest.warns(UserWarning, match=r"trainval\.txt: 1 of the 6 frames are not prepared.*lidar-ebm prepare"):
         raw = frames(data)
-    report = prepare(data, workers=1)
+    report = prepare(open_data_set(data), workers=1)
     assert (report.made, report.kept) == (1, 5)
     after = contents(data / "prepared" / "frames")
     assert [name for name in after if after[name] != before[name]] == ["000001.safetensors"]
@@ -126,10 +127,10 @@ def test_an_interrupted_call_is_gone_on_with(data: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare(data, workers=1, progress=stop)
+        prepare(open_data_set(data), workers=1, progress=stop)
     with pytest.warns(UserWarning, match=r"index\.json: cannot be used \(No such file.*lidar-ebm prepare"):
         assert_same(raw, frames(data))
-    report = prepare(data, workers=1)
+    report = prepare(open_data_set(data), workers=1)
     assert (report.made, report.kept) == (3, 3)
     assert_same(raw, frames(data))
 
@@ -139,9 +140,10 @@ def test_processes_make_the_same_and_a_killed_one_is_gone_on_with(tmp_path: Path
     root = tmp_path / "data"
     simulate(root, frames=24, seed=2, workers=1)
     script = f"""
+from lidar_ebm.datasets.opening import open_data_set
 from lidar_ebm.datasets.preparation.prepare import prepare
 if __name__ == "__main__":
-    prepare({str(root)!r}, workers=2)
+    prepare(open_data_set({str(root)!r}), workers=2)
 """
     (tmp_path / "run.py").write_text(script)
     # A group of its own, so that the workers are killed with it.
@@ -152,18 +154,18 @@ if __name__ == "__main__":
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    first = prepare(root, workers=1)
+    first = prepare(open_data_set(root), workers=1)
     assert first.kept > 0
     assert first.kept + first.made == 24
     kept = contents(folder)
     shutil.rmtree(root / "prepared")
-    assert prepare(root, workers=1).made == 24
+    assert prepare(open_data_set(root), workers=1).made == 24
     for name, (content, _) in contents(folder).items():
         assert kept[name][0] == content
 
 
 def change_index(path: Path) -> None:
-    path.write_text(path.read_text().replace('"format": 1', '"format": 0'))
+    path.write_text(path.read_text().replace('"format": 2', '"format": 0'))
 
 
 @pytest.mark.parametrize(
@@ -178,18 +180,18 @@ def change_index(path: Path) -> None:
 )
 def test_a_damaged_or_foreign_index_is_said_and_mended(data: Path, damage: object) -> None:
     raw = frames(data)
-    prepare(data, workers=1)
+    prepare(open_data_set(data), workers=1)
     damage(data / "prepared" / "index.json")  # type: ignore[operator]
     with pytest.warns(UserWarning, match=r"index\.json: cannot be used.*lidar-ebm prepare"):
         assert_same(raw, frames(data))
-    assert prepare(data, workers=1).kept == 6
+    assert prepare(open_data_set(data), workers=1).kept == 6
     assert_same(raw, frames(data))
 
 
 @pytest.mark.parametrize("at", [0, 4, 60, 700, 5000, -1, None])
 def test_a_damaged_prepared_frame_is_never_used(data: Path, at: int | None) -> None:
     raw = frames(data)
-    prepare(data, workers=1)
+    prepare(open_data_set(data), workers=1)
     path = data / "prepared" / "frames" / "000003.safetensors"
     content = bytearray(path.read_bytes())
     if at is None:
@@ -202,13 +204,13 @@ def test_a_damaged_prepared_frame_is_never_used(data: Path, at: int | None) -> N
     except InputError as error:
         assert "000003.safetensors" in str(error)
         assert "lidar-ebm prepare" in str(error)
-    assert prepare(data, workers=1).kept >= 5
+    assert prepare(open_data_set(data), workers=1).kept >= 5
     assert_same(raw, frames(data))
 
 
 def test_a_prepared_frame_that_is_gone_is_read_from_its_own_files(data: Path) -> None:
     raw = frames(data)
-    prepare(data, workers=1)
+    prepare(open_data_set(data), workers=1)
     (data / "prepared" / "frames" / "000003.safetensors").unlink()
     with pytest.warns(UserWarning, match="1 of the 6 frames are not prepared"):
         assert_same(raw, frames(data))
@@ -223,7 +225,7 @@ def test_without_a_preparation_nothing_is_said(data: Path) -> None:
 def test_errors_that_were_found_are_said_before_the_first_frame_is_read(data: Path) -> None:
     path = data / "training" / "label_2" / "000004.txt"
     path.write_text(path.read_text() + "Car 1 2 3\n\nBoat 1 2 3\n")
-    report = prepare(data, workers=1)
+    report = prepare(open_data_set(data), workers=1)
     assert [finding.kind for finding in report.errors] == ["malformed label lines"] * 2
     number = len(path.read_text().splitlines())
     assert [finding.place for finding in report.errors] == [
@@ -236,7 +238,7 @@ def test_errors_that_were_found_are_said_before_the_first_frame_is_read(data: Pa
     with pytest.warns(UserWarning, match="1 of the"):
         open_samples(data, split, CONFIG, with_labels=False)
     path.write_text("")
-    assert not prepare(data, workers=1).errors
+    assert not prepare(open_data_set(data), workers=1).errors
     open_samples(data, split, CONFIG)
 
 
@@ -248,7 +250,7 @@ def test_all_that_is_wrong_is_in_one_report(data: Path) -> None:
     (training / "calib" / "000002.txt").write_text("P2: 1\n")
     (training / "label_2" / "000003.txt").write_text("Car\nVan\n")
     (data / "ImageSets" / "val.txt").write_text("000000\n000000\nwhat is this\n000004\n")
-    report = prepare(data, workers=1)
+    report = prepare(open_data_set(data), workers=1)
     assert {(finding.kind, finding.place) for finding in report.errors} == {
         ("missing files in velodyne", "training/velodyne/000000.bin"),
         ("unreadable point clouds", "training/velodyne/000001.bin"),
@@ -275,17 +277,17 @@ def test_frames_in_two_splits_and_in_none_are_said(data: Path) -> None:
     (data / "ImageSets" / "trainval.txt").unlink()
     (data / "ImageSets" / "train.txt").write_text("000000\n000001\n")
     (data / "ImageSets" / "val.txt").write_text("000001\n")
-    found = {(finding.kind, finding.place) for finding in prepare(data, workers=1).warnings}
+    found = {(finding.kind, finding.place) for finding in prepare(open_data_set(data), workers=1).warnings}
     assert ("frames in two splits", "ImageSets/val.txt") in found
     assert ("files that no split names", "training/velodyne") in found
 
 
 def test_kittis_own_test_split_is_left_out_unless_it_is_named(data: Path) -> None:
     (data / "ImageSets" / "test.txt").write_text("000000\n007000\n")
-    report = prepare(data, workers=1)
+    report = prepare(open_data_set(data), workers=1)
     assert [finding.kind for finding in report.findings] == ["splits left out"]
     assert "test" not in report.splits
-    report = prepare(data, workers=1, splits=["test"])
+    report = prepare(open_data_set(data), workers=1, splits=["test"])
     assert report.splits == {"test": 2}
     assert [finding.place for finding in report.errors if finding.kind == "missing files in velodyne"] == [
         "training/velodyne/007000.bin"
@@ -294,28 +296,29 @@ def test_kittis_own_test_split_is_left_out_unless_it_is_named(data: Path) -> Non
 
 def test_one_split_alone_leaves_the_others_as_they_are(data: Path) -> None:
     raw = frames(data)
-    prepare(data, workers=1)
-    report = prepare(data, workers=1, splits=["val"], force=True)
+    prepare(open_data_set(data), workers=1)
+    report = prepare(open_data_set(data), workers=1, splits=["val"], force=True)
     assert report.made == 2
     assert_same(raw, frames(data))
-    assert len(read_index(data).frames) == 6
+    assert len(read_index(data / "prepared", data).frames) == 6
 
 
 def test_without_splits_every_point_cloud_is_prepared(data: Path) -> None:
     shutil.rmtree(data / "ImageSets")
-    report = prepare(data, workers=1)
+    report = prepare(open_data_set(data), workers=1)
     assert report.made == 6
     assert [finding.kind for finding in report.errors] == ["missing splits"]
 
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="velodyne: no such folder"):
-        prepare(tmp_path)
+    with pytest.raises(InputError, match=r"holds no data set: neither a dataset\.yaml nor training/"):
+        open_data_set(tmp_path)
+    (tmp_path / "training").mkdir()
     with pytest.raises(InputError, match="workers is 0"):
-        prepare(tmp_path, workers=0)
+        prepare(open_data_set(tmp_path), workers=0)
 
 
 def test_a_data_set_may_be_sent_to_a_worker(data: Path) -> None:
-    prepare(data, workers=1)
+    prepare(open_data_set(data), workers=1)
     dataset = open_samples(data, "train", CONFIG)
     assert_same([pickle.loads(pickle.dumps(dataset))[1]], [dataset[1]])

@@ -12,12 +12,12 @@ import pytest
 
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.evaluation.kitti.object_files import read_objects
-from lidar_ebm.formats.image_size import read_image_size
-from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.calibration import SIMULATED, Calibration
 from lidar_ebm.formats.kitti.files import (
     KITTI_TYPES,
     parse_labels,
     read_calibration,
+    read_image_size,
     read_labels,
     read_points,
     write_calibration,
@@ -234,7 +234,9 @@ def test_a_binary_file_is_no_label_file(tmp_path: Path) -> None:
         read_labels(tmp_path / "a.txt")
 
 
-@pytest.mark.parametrize("change", [{"type": "Spaceship"}, {"alpha": float("nan")}, {"score": float("inf")}])
+@pytest.mark.parametrize(
+    "change", [{"type": "two words"}, {"type": ""}, {"alpha": float("nan")}, {"score": float("inf")}]
+)
 def test_labels_that_could_not_be_read_again_are_not_written(tmp_path: Path, change: dict[str, object]) -> None:
     label = read_labels(write(tmp_path / "a.txt", CAR))[0]
     with pytest.raises(InputError, match=r"b\.txt"):
@@ -281,7 +283,7 @@ def test_calibration_files_have_kittis_lines(kitti_frames: Path, tmp_path: Path)
     ],
 )
 def test_damaged_calibrations_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:
-    write_calibration(tmp_path / "a.txt", Calibration.nominal())
+    write_calibration(tmp_path / "a.txt", SIMULATED)
     text = (tmp_path / "a.txt").read_text()
     assert old in text
     (tmp_path / "a.txt").write_text(text.replace(old, new))
@@ -328,8 +330,7 @@ def test_the_size_of_an_image(tmp_path: Path) -> None:
 
 
 def test_a_camera_that_looks_down_is_refused_by_its_file(tmp_path: Path) -> None:
-    nominal = Calibration.nominal()
-    down = Calibration(p2=nominal.p2, r0_rect=nominal.r0_rect, tr_velo_to_cam=np.eye(3, 4))
+    down = Calibration(p2=SIMULATED.p2, r0_rect=SIMULATED.r0_rect, tr_velo_to_cam=np.eye(3, 4))
     write_calibration(tmp_path / "down.txt", down)
     with pytest.raises(InputError, match=r"down\.txt: the calibration tilts the camera"):
         read_calibration(tmp_path / "down.txt", need_headings=True)

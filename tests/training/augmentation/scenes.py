@@ -16,6 +16,7 @@ from lidar_ebm.geometry.boxes import corners_bev
 CLASSES = (ClassConfig(merge=("Van",)), ClassConfig(name="Pedestrian"), ClassConfig(name="Cyclist"))
 SIZES = {"Car": (3.9, 1.6, 1.56), "Van": (5.0, 1.9, 2.2), "Pedestrian": (0.8, 0.6, 1.73), "Cyclist": (1.76, 0.6, 1.73)}
 GROUND = -1.7  # m
+DIFFICULTIES = ("easy", "moderate", "hard", "beyond")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Objects:
     difficulty: np.ndarray
     point_counts: np.ndarray
     clouds: tuple[np.ndarray, ...]
+    difficulties: tuple[str, ...] = DIFFICULTIES
 
     def points(self, index: int) -> np.ndarray:
         return self.clouds[index]
@@ -99,7 +101,7 @@ def make_objects(seed: int = 0, *, count: int = 120) -> Objects:
     boxes = boxes_on_ground(rng, types.tolist(), apart=False)
     counts = rng.integers(1, 40, count)
     clouds = tuple(points_within(rng, box, int(n)) for box, n in zip(boxes, counts, strict=True))
-    return Objects(types, boxes, rng.integers(0, 4, count).astype(np.int8), counts, clouds)
+    return Objects(types, boxes, rng.choice(DIFFICULTIES, count), counts, clouds)
 
 
 def overlapping_pairs(boxes: np.ndarray, margin: float = -1e-3) -> set[tuple[int, int]]:

@@ -222,7 +222,6 @@ def test_what_leaves_the_range_is_cropped_with_its_label() -> None:
     [
         ("augmentation.sampling.counts={Caar: 3}", "augmentation.sampling.counts"),
         ("augmentation.sampling.counts={Car: -1}", "augmentation.sampling.counts.Car"),
-        ("augmentation.sampling.difficulties=[easiest]", "augmentation.sampling.difficulties.0"),
         ("augmentation.object_noise.attempts=0", "augmentation.object_noise.attempts"),
         ("augmentation.object_noise.center_std=[1,-1,0]", "augmentation.object_noise.center_std.1"),
         ("augmentation.scaling=[1.1,0.9]", "augmentation"),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 
-from lidar_ebm.config.augmentation import Difficulty, SamplingConfig
+from lidar_ebm.config.augmentation import SamplingConfig
+from lidar_ebm.datasets.opening import open_data_set
 from lidar_ebm.datasets.preparation.label_database import load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.datasets.sample import Sample
-from lidar_ebm.formats.kitti.difficulty import DIFFICULTY_NAMES
+from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.training.augmentation.sampling import add_objects
 from tests.training.augmentation.scenes import (
@@ -115,7 +116,7 @@ def test_only_allowed_objects_are_taken_each_at_most_once() -> None:
         assert len(set(rows)) == len(rows)
         taken += rows.tolist()
     allowed = np.isin(objects.types, ["Car", "Cyclist"]) & (objects.point_counts >= 12)
-    allowed &= np.isin(objects.difficulty, [1, 3])
+    allowed &= np.isin(objects.difficulty, ["moderate", "beyond"])
     assert set(taken) == set(np.flatnonzero(allowed))  # all of them have their turn
 
 
@@ -150,14 +151,52 @@ def test_with_nothing_to_put_in_the_frame_stays_as_it_is(settings: SamplingConfi
     np.testing.assert_array_equal(changed.boxes, frame.boxes)
 
 
-def test_the_configuration_knows_the_difficulties_of_the_database() -> None:
-    assert get_args(Difficulty) == DIFFICULTY_NAMES
+def test_a_word_that_the_data_set_does_not_have_is_named_and_not_passed_over() -> None:
+    settings = SamplingConfig(counts={"Car": 9}, difficulties=("easy", "easiest"))
+    with pytest.raises(InputError, match="'easiest' is no difficulty of this data set; there are easy, moderate"):
+        added(make_frame(types=()), 0, settings)
+
+
+def test_the_case_of_a_class_name_does_not_matter() -> None:
+    objects = make_objects(count=300)
+    shouting = replace(objects, types=np.char.upper(objects.types))
+    frame = make_frame(types=())
+    expected = added(frame, 0, objects=objects)
+    assert len(expected.boxes)
+    np.testing.assert_array_equal(added(frame, 0, objects=shouting).boxes, expected.boxes)
+
+
+def test_without_words_all_is_taken_but_what_is_beyond_the_data_sets_last_limit() -> None:
+    objects = make_objects(count=300)
+    settings = SamplingConfig(counts={"Car": 5}, min_points=1)
+    taken = [
+        row
+        for seed in range(80)
+        for row in sources(objects, added(make_frame(types=()), seed, settings, objects).boxes)
+    ]
+    allowed = (objects.types == "Car") & (objects.difficulty != objects.difficulties[-1])
+    assert set(taken) == set(np.flatnonzero(allowed))
+
+
+def test_difficulties_are_the_data_sets_own_words() -> None:
+    objects = make_objects(count=300)
+    words = ("near", "middle", "far", "out of sight")
+    renamed = dict(zip(objects.difficulties, words, strict=True))
+    own = replace(objects, difficulty=np.array([renamed[word] for word in objects.difficulty]), difficulties=words)
+    frame = make_frame(types=())
+    for chosen, same in ((("middle",), ("moderate",)), ((), ())):
+        settings = SamplingConfig(counts={"Car": 9}, min_points=1)
+        found = added(frame, 0, settings.model_copy(update={"difficulties": chosen}), own)
+        expected = added(frame, 0, settings.model_copy(update={"difficulties": same}), objects)
+        assert len(found.boxes)
+        np.testing.assert_array_equal(found.boxes, expected.boxes)
 
 
 def test_a_label_database_serves(simulated: Path, tmp_path: Path) -> None:
     shutil.copytree(simulated, tmp_path / "data")
-    prepare(tmp_path / "data", workers=1)
-    database = load_label_database(tmp_path / "data" / "prepared")
+    data_set = open_data_set(tmp_path / "data")
+    prepare(data_set, workers=1)
+    database = load_label_database(data_set)
     frame = make_frame(types=("Car",))
     settings = SamplingConfig(counts={"Car": 1 + len(database)}, min_points=1)
     changed = add_objects(frame, np.random.default_rng(0), settings, database, CLASSES)
@@ -166,9 +205,7 @@ def test_a_label_database_serves(simulated: Path, tmp_path: Path) -> None:
 
 
 def test_an_empty_database_gives_nothing() -> None:
-    nothing = Objects(
-        np.zeros(0, "<U10"), np.zeros((0, 7), np.float32), np.zeros(0, np.int8), np.zeros(0, np.int64), ()
-    )
+    nothing = Objects(np.zeros(0, "<U10"), np.zeros((0, 7), np.float32), np.zeros(0, "<U10"), np.zeros(0, np.int64), ())
     frame = make_frame()
     assert len(added(frame, 0, objects=nothing).boxes) == len(frame.boxes)
 
