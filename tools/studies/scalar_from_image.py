@@ -86,7 +86,7 @@ ABOUT = f"""Each image of {SIZE} × {SIZE} pixels shows a disc with wrinkles, th
 {OLDEST:.0f} years). {100 * EXACT_SHARE:.0f} % of the labels are that age but for {EXACT_STD:g} year of normal noise;
 the others are later by an exponentially distributed time, 1 to {1 + LATE_MEAN * (OLDEST - YOUNGEST):g} years in the
 mean, the longer the older. So the label's mean, which L2 estimates, its median, which L1 estimates, and its mode, which
-refinement ascends to, are three numbers. The mean absolute error is lowest at the median and the mean squared error at
+refinement climbs to, are three numbers. The mean absolute error is lowest at the median and the mean squared error at
 the mean, so that a mode, however well it is found, is the best prediction by neither."""
 CAPTION = """Above: the image. Below: the label's predictive density at the fitted temperature, with the true label
 (green), the direct estimate (orange) and the refined one (blue)."""
