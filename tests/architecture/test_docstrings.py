@@ -25,8 +25,7 @@ def sources(folder: str) -> list[Path]:
 def documented(source: str) -> Iterator[tuple[int, str]]:
     """Line and text of every docstring."""
     for node in ast.walk(ast.parse(source)):
-        text = ast.get_docstring(node) if isinstance(node, Documented) else None
-        if text is not None:
+        if isinstance(node, Documented) and (text := ast.get_docstring(node)) is not None:
             yield node.body[0].lineno, text
 
 
