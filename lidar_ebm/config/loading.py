@@ -21,7 +21,7 @@ from lidar_ebm.system.files import atomic_write
 
 
 def configuration_folder() -> Path:
-    """Where the presets lie: `configs/` of the checkout, or their copy in the installed package."""
+    """Folder of the presets: `configs/` of the checkout, or their copy in the installed package."""
     packaged = Path(__file__).resolve().parents[1] / "configs"
     return packaged if packaged.is_dir() else packaged.parents[1] / "configs"
 

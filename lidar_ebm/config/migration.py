@@ -30,7 +30,7 @@ def migrated(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def is_retired(key: str) -> bool:
-    """Whether a dotted key is that of a setting of earlier versions."""
+    """Tell if a dotted key is that of a setting of earlier versions."""
     return tuple(key.split(".")) in _CHANGES
 
 

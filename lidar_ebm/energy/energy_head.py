@@ -75,7 +75,7 @@ class EnergyHead(nn.Module):
 
     @property
     def needs_bev(self) -> bool:
-        """Whether f reads the shared map; without, the detector need not run to train it."""
+        """True for an f that reads the shared map; without, the detector need not run to train it."""
         return self.bev is not None
 
     def context(
@@ -87,7 +87,7 @@ class EnergyHead(nn.Module):
         *,
         seed: int | Sequence[int] = 0,
     ) -> BoxContext:
-        """What f may see around boxes [N, 7] in the frames batch_index [N], fixed for every candidate y to come.
+        """View that f has around boxes [N, 7] in the frames batch_index [N], fixed for every candidate y to come.
 
         Args:
             batch: the points.

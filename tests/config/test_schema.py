@@ -31,7 +31,7 @@ def test_resolved_configurations_read_back(path: Path, tmp_path: Path) -> None:
 def test_every_line_has_its_meaning() -> None:
     text = resolved_yaml(None)
     assert "max_voxels: 20000  # a frame, in training alone\n" in text
-    assert "# How points become voxels.\nvoxels:\n" in text
+    assert "# Division of points into voxels.\nvoxels:\n" in text
     assert "# Share of a new batch in the running statistics of BatchNorm." in text  # above the setting in the source
     assert "  - name: Car  # as the labels spell it, whatever the case" in text
     assert text.count("stride: [2, 2, 2]  # z, y, x") == 1  # explained once in a list

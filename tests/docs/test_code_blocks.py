@@ -1,4 +1,4 @@
-"""What the pages say to type: Python compiles or runs, and shell lines name verbs, options, settings that exist."""
+"""Check of what the pages say to type: Python compiles or runs, shell lines name existing verbs, options, settings."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def scene(frames: int = 6) -> tuple[Batch, BevFeatures]:
 
 
 def ranking(head: EnergyHead, batch: Batch, maps: BevFeatures) -> float:
-    """How badly f tells the labels from samples around them: NCE's loss, whatever f was trained by."""
+    """Error of f in telling the labels from samples around them: NCE's loss, whatever f was trained by."""
     labels, frame = batch.boxes.boxes, batch.boxes.batch_index
     context = head.context(batch, maps, labels, frame)
     loss = NCE(make_noise(head.config.energy), 64)
