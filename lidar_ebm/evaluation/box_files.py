@@ -29,12 +29,12 @@ class AlignedFrames:
 
 
 def is_path(source: object) -> TypeGuard[PathLike]:
-    """Whether the objects are in files and not in memory."""
+    """Tell if the objects are in files and not in memory."""
     return isinstance(source, str | os.PathLike)
 
 
 def is_text_folder(path: PathLike) -> bool:
-    """Whether this is a folder of text files, one a frame, or so little of a folder that their reader has to say so."""
+    """Tell a folder of text files, one a frame, or so little of a folder that their reader has to say so."""
     folder = Path(path)
     try:
         for place in (folder / "data", folder):

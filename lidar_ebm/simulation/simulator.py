@@ -24,7 +24,7 @@ VERSION: Final = 1  # to be raised whenever a seed's frames change
 
 @dataclass(frozen=True)
 class SimulationSettings:
-    """What decides the content of every frame.
+    """Settings that decide the content of every frame.
 
     Raises:
         InputError: the seed is negative.

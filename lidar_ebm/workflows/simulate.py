@@ -35,7 +35,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class SimulationSummary:
-    """What `simulate` did."""
+    """Outcome of `simulate`."""
 
     root: Path
     train: tuple[str, ...]  # names of the frames in the split train
@@ -46,7 +46,7 @@ class SimulationSummary:
 
 @dataclass(frozen=True)
 class _Request:
-    """What decides the bytes of every frame."""
+    """Everything that decides the bytes of every frame."""
 
     seed: int
     full: bool  # points of a whole turn, in a layout with a camera
@@ -71,7 +71,7 @@ class _Request:
         return dict(self.names).get(written, written)
 
     def to_note(self) -> dict[str, Any]:
-        """What a data set's note says of it; layout and names of their default are left out, as older notes do."""
+        """The request as a data set's note has it; layout and names of their default are left out, as in older notes."""
         note: dict[str, Any] = {"seed": self.seed, "full": self.full, "version": VERSION}
         if self.layout != _DEFAULT_LAYOUT:
             note["layout"] = self.layout

@@ -1,4 +1,4 @@
-"""Climbing f over boxes: rules, step lengths, and several starts."""
+"""Ascent of f over boxes: rules, step lengths, and several starts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_each_number_of_steps_is_found_in_the_record(rule: str, starts: int) -> 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_more_starts_end_no_lower_than_the_box_itself(rule: str) -> None:
-    """Which is among them; other draws than those of fewer starts are."""
+    """The box itself is among the starts, besides other draws than those of fewer starts."""
     found = []
     for starts in (1, 2, 12):
         head, context, boxes = make_refinement(f"refinement.rule={rule}", f"refinement.starts={starts}")
