@@ -1,4 +1,4 @@
-"""What is known of the things in a scene: their boxes, and what a camera and the sensor see of each."""
+"""Labels of a scene: boxes of its things, and how much of each a camera and the sensor see."""
 
 from __future__ import annotations
 

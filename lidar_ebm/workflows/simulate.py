@@ -71,7 +71,7 @@ class _Request:
         return dict(self.names).get(written, written)
 
     def to_note(self) -> dict[str, Any]:
-        """The request as a data set's note has it; layout and names of their default are left out, as in older notes."""
+        """The request as a data set's note has it; a layout or names of the default are left out, as ever."""
         note: dict[str, Any] = {"seed": self.seed, "full": self.full, "version": VERSION}
         if self.layout != _DEFAULT_LAYOUT:
             note["layout"] = self.layout

@@ -70,7 +70,7 @@ def test_full_view_has_points_all_around_and_the_same_labelled_boxes() -> None:
 
 
 def test_rectangle_lies_within_that_of_the_box() -> None:
-    """What the camera sees of a body is no more than what it would see of its box."""
+    """A body's outline is no larger than that of its box."""
     frame = _frame(3, 1)
     outer = clip_to_image(project_boxes(frame.boxes.boxes, SIMULATED_CAMERA), SIMULATED_CAMERA.image_size)
     inner = frame.boxes.image_rectangle
