@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from lidar_ebm.boxes import Boxes
+from lidar_ebm.boxes.difficulty import BEYOND, LIMITS
 from lidar_ebm.datasets.data_set import DataSet
-from lidar_ebm.datasets.folder.data_set import BEYOND, LIMITS, FolderDataSet
+from lidar_ebm.datasets.folder.data_set import FolderDataSet
 from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.opening import open_data_set
 from lidar_ebm.datasets.preparation.prepare import prepare
