@@ -1,4 +1,4 @@
-"""Where a detector would be run: the score at which F1 is best, what is found there, and how well it is placed."""
+"""Operating point of a detector: the score at which F1 is best, what is found there, and how well it is placed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lidar_ebm.evaluation.result import OperatingPoint
 def best_operating_point(labels: Objects, detections: Objects, passes: Passes) -> OperatingPoint | None:
     """The score at which F1 is highest (of equals the highest score), or None where no detection exists for the class.
 
-    F1 is 2 TP / (2 TP + FP + misses), in KITTI's sense of each: what is ignored or excused is none of them.
+    F1 is 2 TP / (2 TP + FP + FN), in KITTI's sense of each: what is ignored or excused is none of them.
     """
     if not (passes.detection_state[passes.rows] == VALID).any():
         return None
