@@ -60,7 +60,7 @@ class FileAxes:
 
     @classmethod
     def of(cls, sensor: SensorSettings, path: Path) -> FileAxes:
-        """What `dataset.yaml` says in `sensor`.
+        """The axes that `dataset.yaml` says in `sensor`.
 
         Args:
             path: of `dataset.yaml`, to be named in messages.

@@ -121,7 +121,7 @@ class FolderCheck:
             return Boxes.empty(), [finding]
 
     def _oddities(self, frame: Frame, boxes: Boxes, labelled: int) -> list[Finding]:
-        """What is odd in the numbers of a frame, of whose labels `labelled` stood in the file."""
+        """Odd things in the numbers of a frame, of whose labels `labelled` stood in the file."""
         place = self._place(self._clouds.path(frame.name))
         report = describe_points(frame.points, (-200, -200, -20, 200, 200, 20), ground=GROUND)
         odd = [Finding(WARNING, "units and axes", place, sentence) for sentence in report.findings]

@@ -66,7 +66,7 @@ class CloudFiles:
         return read_point_cloud(path, columns=points.columns, dtype=points.dtype)
 
     def from_files(self, raw: PointCloud) -> PointCloud:
-        """What `read_raw` read with reflectance of 0..1, in x forward, y left, z up, the ground at its place."""
+        """A cloud of `read_raw` with reflectance of 0..1, in x forward, y left, z up, the ground at its place."""
         cloud, _ = scale_reflectance(raw, self.scale)
         points = self._axes.points_from_files(cloud.points)
         return cloud if points is cloud.points else PointCloud(points, cloud.channels, cloud.notes)

@@ -28,7 +28,7 @@ def open_label_database(data: DataSet, config: Config) -> LabelDatabase | None:
 
 
 def describe_stages(config: Config, database: ObjectDatabase | None) -> list[str]:
-    """What augmentation puts into frames: a line for each class, and for each stage where these differ.
+    """Lines on the objects that augmentation puts into frames: one for each class, and each stage where they differ.
 
     Args:
         database: as `open_label_database` gave it.
