@@ -10,7 +10,7 @@ import torch
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
-from lidar_ebm.simulation.simulator import simulate
+from lidar_ebm.workflows.simulate import simulate
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers that each start a thread a core wait for one another most of the time.

@@ -18,13 +18,13 @@ from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.evaluation.curves import comparison_table
-from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar
 from lidar_ebm.system.terminal import show_warnings_plainly
 from lidar_ebm.workflows.evaluate import RunEvaluation, evaluate_run
 from lidar_ebm.workflows.plot import plot_run
 from lidar_ebm.workflows.report import write_report
+from lidar_ebm.workflows.simulate import simulate
 from lidar_ebm.workflows.train import train
 
 PROMISED_MINUTES = 6  # on two cores, as docs/quickstart.md says too

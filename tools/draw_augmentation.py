@@ -15,8 +15,8 @@ from lidar_ebm.datasets.opening import open_data_set, open_samples
 from lidar_ebm.datasets.preparation.label_database import load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.errors import InputError, OutputError
-from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.workflows.augmentation import plot_augmentation
+from lidar_ebm.workflows.simulate import simulate
 
 
 def main() -> None:

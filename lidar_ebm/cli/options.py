@@ -92,8 +92,9 @@ LidarOnly = Annotated[
     bool, typer.Option("--lidar-only", help="Data without 2-D boxes: difficulty by distance and points in the box.")
 ]
 Calib = Annotated[Path | None, typer.Option(help="Calibration files; `calib` beside the labels where not given.")]
-Velodyne = Annotated[
-    Path | None, typer.Option(help="Point clouds, for --lidar-only; those beside the labels where not given.")
+PointFolder = Annotated[
+    Path | None,
+    typer.Option("--velodyne", help="Point clouds, for --lidar-only; those beside the labels where not given."),
 ]
 
 _LIMITS = {
@@ -169,7 +170,7 @@ def read_scoring_options(
     project: bool,
     lidar_only: bool,
     calib: Path | None,
-    velodyne: Path | None,
+    point_folder: Path | None,
 ) -> ScoringOptions:
     """The options of a scoring that the command's texts stand for.
 
@@ -201,7 +202,7 @@ def read_scoring_options(
         project=project,
         lidar_only=lidar_only,
         calib=calib,
-        velodyne=velodyne,
+        point_folder=point_folder,
     )
 
 

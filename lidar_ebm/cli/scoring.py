@@ -48,7 +48,7 @@ def score(
     project: options.Project = False,
     lidar_only: options.LidarOnly = False,
     calib: options.Calib = None,
-    velodyne: options.Velodyne = None,
+    point_folder: options.PointFolder = None,
 ) -> None:
     """Score result files of any program by KITTI's rules, or all around the sensor by distance and points."""
     recalls = options.read_recall(recall)
@@ -63,7 +63,7 @@ def score(
         project=project,
         lidar_only=lidar_only,
         calib=calib,
-        velodyne=velodyne,
+        point_folder=point_folder,
     )
     options.check_apart({"--json": json, "--csv": csv, "--plots": plots})
 
@@ -98,7 +98,7 @@ def compare(
     project: options.Project = False,
     lidar_only: options.LidarOnly = False,
     calib: options.Calib = None,
-    velodyne: options.Velodyne = None,
+    point_folder: options.PointFolder = None,
 ) -> None:
     """Tell the difference of two result sets from chance: B less A, with the interval of a paired bootstrap."""
     recalls = options.read_recall(recall)
@@ -112,7 +112,7 @@ def compare(
         project=project,
         lidar_only=lidar_only,
         calib=calib,
-        velodyne=velodyne,
+        point_folder=point_folder,
     )
     _check_draws(resamples, confidence, seed)
     options.check_apart({"--json": json, "--csv": csv, "--plot": plot})

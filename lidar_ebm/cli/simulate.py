@@ -26,8 +26,8 @@ def simulate(
     workers: Annotated[int | None, typer.Option(help="Processes; one per core where not given.")] = None,
 ) -> None:
     """Make a data set of simulated LiDAR frames with labels."""
-    from lidar_ebm.simulation.simulator import simulate as run_simulation
     from lidar_ebm.system.progress import progress_bar
+    from lidar_ebm.workflows.simulate import simulate as run_simulation
 
     with progress_bar("Simulating", frames) as bar:
         run_simulation(

@@ -36,7 +36,7 @@ class ScoringOptions:
     project: bool = False  # objects without a 2-D box get the projection of their 3-D box
     lidar_only: bool = False  # for data without 2-D boxes: difficulty by distance and points in the box
     calib: PathLike | None = None  # folder of calibration files; beside the labels where None
-    velodyne: PathLike | None = None  # folder of point clouds; beside the labels where None
+    point_folder: PathLike | None = None  # folder of point clouds; beside the labels where None
     cameras: Sequence[Camera] | None = None  # of boxes in memory, one a frame
 
     def __post_init__(self) -> None:

@@ -44,7 +44,7 @@ STATISTICS: Final = MappingProxyType(
         "Van": ClassStatistics(2914, (5.08, 1.90, 2.21), (0.60, 0.16, 0.32)),
         "Truck": ClassStatistics(1094, (10.11, 2.59, 3.25), (2.60, 0.22, 0.45)),
         "Pedestrian": ClassStatistics(4487, (0.84, 0.66, 1.76), (0.23, 0.14, 0.11)),
-        "Person_sitting": ClassStatistics(222, (0.80, 0.59, 1.27), (0.18, 0.12, 0.10)),
+        "sitting_person": ClassStatistics(222, (0.80, 0.59, 1.27), (0.18, 0.12, 0.10)),
         "Cyclist": ClassStatistics(1627, (1.76, 0.60, 1.74), (0.18, 0.12, 0.09)),
     }
 )
@@ -86,7 +86,7 @@ def make_body(class_name: str, size: Size, rng: np.random.Generator) -> Solid:
         "Van": _van,
         "Truck": _truck,
         "Pedestrian": _pedestrian,
-        "Person_sitting": _person_sitting,
+        "sitting_person": _sitting_person,
         "Cyclist": _cyclist,
     }[class_name]
     return make(size, rng).fitted(size)
@@ -151,7 +151,7 @@ def _pedestrian(size: Size, rng: np.random.Generator) -> Solid:
     return builder.build()
 
 
-def _person_sitting(size: Size, rng: np.random.Generator) -> Solid:
+def _sitting_person(size: Size, rng: np.random.Generator) -> Solid:
     """Someone on a seat: shins, thighs, trunk, head."""
     trousers, jacket, skin = (float(a) for a in rng.uniform(0.08, 0.55, 3))
     builder = SolidBuilder()

@@ -27,7 +27,7 @@ _THINNING = (25.0, 80.0, 0.2)  # from 25 m on vehicles become rarer, down to a f
 class Actor:
     """Something that gets a label."""
 
-    type: str  # KITTI's class name
+    type: str  # class name, of SIMULATED_CLASSES
     box: NDArray[np.float64]  # [7] LiDAR frame
     solid: Solid  # in the LiDAR frame, touching all faces of the box
 
@@ -235,7 +235,7 @@ def _place_people(stage: _Stage) -> None:
     vehicles = len(stage.actors)
     wanted = {
         name: int(rng.poisson(people_per_vehicle(name) * vehicles))
-        for name in ("Pedestrian", "Person_sitting", "Cyclist")
+        for name in ("Pedestrian", "sitting_person", "Cyclist")
     }
     while wanted["Pedestrian"] > 0:
         group = min(wanted["Pedestrian"], int(rng.geometric(0.6)))
@@ -248,10 +248,10 @@ def _place_people(stage: _Stage) -> None:
         turn = float(rng.choice([0.0, math.pi])) + (math.pi / 2 if walks_across else 0.0)
         for _ in range(group):
             _try_places(stage, "Pedestrian", s, d, turn, spread=0.25)
-    for _ in range(wanted["Person_sitting"]):
+    for _ in range(wanted["sitting_person"]):
         side = int(rng.choice([1, -1]))
         d = plan.kerb(side) + side * (plan.pavement - 0.3)
-        _try_places(stage, "Person_sitting", float(rng.uniform(4.0, 40.0)), d, -side * math.pi / 2, spread=0.4)
+        _try_places(stage, "sitting_person", float(rng.uniform(4.0, 40.0)), d, -side * math.pi / 2, spread=0.4)
     for _ in range(wanted["Cyclist"]):
         side = int(rng.choice([1, -1]))
         edge = plan.lanes * plan.lane_width

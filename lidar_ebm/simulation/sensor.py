@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from lidar_ebm.formats.kitti.calibration import SIMULATED, SIMULATED_IMAGE_SIZE
+from lidar_ebm.errors import InputError
+from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import crop_to_camera_view
 from lidar_ebm.simulation.solids import Solid
 from lidar_ebm.simulation.street import Ground, ground_height, ground_surface
@@ -51,7 +52,7 @@ class RayGrid:
     azimuths: Array  # [C] rad, growing
     first: int  # place of the first azimuth in a full turn that starts at -pi
     elevations: Array  # [R] rad, falling
-    in_image: NDArray[np.bool_]  # [C, R] whether what a ray meets at 20 m would lie in the image
+    in_view: NDArray[np.bool_]  # [C, R] whether what a ray meets at 20 m would lie in the image; all without a camera
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Echoes:
     albedo: Array
     glass: NDArray[np.bool_]
     actor: NDArray[np.int32]  # index of the labelled thing, SURROUNDINGS or NOTHING
-    alone: NDArray[np.int64]  # [A] rays within the image that would meet each labelled thing if it were alone
-    visible: NDArray[np.int64]  # [A] rays within the image that do meet it
+    alone: NDArray[np.int64]  # [A] rays in view that would meet each labelled thing if it were alone
+    visible: NDArray[np.int64]  # [A] rays in view that do meet it
 
 
 @dataclass(frozen=True)
@@ -76,27 +77,33 @@ class Returns:
     actor: NDArray[np.int32]  # [N] index of the labelled thing or SURROUNDINGS
 
 
-@cache
-def full_grid() -> RayGrid:
-    """All rays of a turn."""
+@lru_cache(maxsize=8)
+def full_grid(camera: Camera | None = None) -> RayGrid:
+    """All rays of a turn; those in the camera's image are in view, or all of them without one."""
     azimuths = -math.pi + AZIMUTH_STEP * np.arange(TURN, dtype=np.float64)
-    return RayGrid(azimuths, 0, ELEVATIONS, _rays_in_image(azimuths, ELEVATIONS))
+    return RayGrid(azimuths, 0, ELEVATIONS, _rays_in_view(azimuths, ELEVATIONS, camera))
 
 
-@cache
-def camera_grid() -> RayGrid:
-    """The rays whose azimuth and elevation the image contains anywhere, with a degree of margin in azimuth."""
-    whole = full_grid()
-    columns = np.flatnonzero(whole.in_image.any(axis=1))
+@lru_cache(maxsize=8)
+def camera_grid(camera: Camera) -> RayGrid:
+    """The rays whose azimuth and elevation the image contains anywhere, with a degree of margin in azimuth.
+
+    Raises:
+        InputError: the camera sees none of the rays.
+    """
+    whole = full_grid(camera)
+    if not whole.in_view.any():
+        raise InputError("camera: looks where the sensor has no ray; check lidar_to_camera.")
+    columns = np.flatnonzero(whole.in_view.any(axis=1))
     margin = round(math.radians(_VIEW_MARGIN) / AZIMUTH_STEP)
     first, last = int(columns[0]) - margin, int(columns[-1]) + margin + 1
     # Near things are seen from 27 cm behind the camera, so a few beams below the image's edge still reach into it.
-    lowest = int(np.flatnonzero(whole.in_image.any(axis=0))[-1]) + 4
+    lowest = int(np.flatnonzero(whole.in_view.any(axis=0))[-1]) + 4
     return RayGrid(
         whole.azimuths[first:last],
         first,
         ELEVATIONS[:lowest],
-        np.ascontiguousarray(whole.in_image[first:last, :lowest]),
+        np.ascontiguousarray(whole.in_view[first:last, :lowest]),
     )
 
 
@@ -127,11 +134,11 @@ def cast(solid: Solid, actors: NDArray[np.int64], ground: Ground, grid: RayGrid,
         grid.first,
         np.cos(grid.elevations),
         np.sin(grid.elevations),
-        grid.in_image,
+        grid.in_view,
         np.uint64(seed),
         count,
     )
-    visible = np.bincount(actor[grid.in_image & (actor >= 0)], minlength=count)
+    visible = np.bincount(actor[grid.in_view & (actor >= 0)], minlength=count)
     return Echoes(depth, exit_depth, cosine, albedo, glass, actor, alone, visible)
 
 
@@ -173,13 +180,15 @@ def receive(echoes: Echoes, grid: RayGrid, rng: np.random.Generator) -> Returns:
     return Returns(points.astype(np.float32), echoes.actor[column, beam])
 
 
-def _rays_in_image(azimuths: Array, elevations: Array) -> NDArray[np.bool_]:
+def _rays_in_view(azimuths: Array, elevations: Array, camera: Camera | None) -> NDArray[np.bool_]:
     """[C, R] whether the point 20 m along each ray lies in the camera's image."""
+    if camera is None:
+        return np.ones((len(azimuths), len(elevations)), dtype=np.bool_)
     flat = 20.0 * np.cos(elevations)
     x = np.cos(azimuths)[:, None] * flat
     y = np.sin(azimuths)[:, None] * flat
     z = np.broadcast_to(20.0 * np.sin(elevations), x.shape)
-    inside = crop_to_camera_view(np.stack([x, y, z], axis=-1).reshape(-1, 3), SIMULATED.camera(SIMULATED_IMAGE_SIZE))
+    inside = crop_to_camera_view(np.stack([x, y, z], axis=-1).reshape(-1, 3), camera)
     return np.asarray(inside).reshape(x.shape)
 
 
@@ -291,7 +300,7 @@ def _cast(
     first: int,
     cos_elevation: Array,
     sin_elevation: Array,
-    in_image: NDArray[np.bool_],
+    in_view: NDArray[np.bool_],
     seed: int,
     actor_count: int,
 ) -> tuple[Array, Array, Array, Array, NDArray[np.bool_], NDArray[np.int32], NDArray[np.int64]]:
@@ -351,7 +360,7 @@ def _cast(
                         continue
                 if who >= 0 and met[column, beam] != who:
                     met[column, beam] = np.int32(who)
-                    if in_image[column, beam]:
+                    if in_view[column, beam]:
                         alone[who] += 1
                 if t < depth[column, beam]:
                     depth[column, beam] = t

@@ -280,5 +280,5 @@ def test_difficulties_are_read() -> None:
 
 
 def read_options(**given: Any) -> ScoringOptions:
-    texts = dict.fromkeys(("protocol", "classes", "iou", "center", "difficulties", "split", "calib", "velodyne"))
+    texts = dict.fromkeys(("protocol", "classes", "iou", "center", "difficulties", "split", "calib", "point_folder"))
     return options.read_scoring_options(**{**texts, "project": False, "lidar_only": False, **given})

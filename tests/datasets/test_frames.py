@@ -21,7 +21,7 @@ from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.calibration import SIMULATED
-from lidar_ebm.simulation.simulator import simulate
+from lidar_ebm.workflows.simulate import simulate
 
 LONG_AGO = 1_577_836_800_000_000_000  # ns
 

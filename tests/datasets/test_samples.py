@@ -17,7 +17,7 @@ from lidar_ebm.datasets.opening import open_data_set, open_samples
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.datasets.samples import Samples, index_by_name, sample_of, to_sample
 from lidar_ebm.errors import InputError
-from lidar_ebm.simulation.simulator import simulate
+from lidar_ebm.workflows.simulate import simulate
 
 CLASSES = (
     ClassConfig(name="forklift", merge=("Reach truck", "stacker")),

@@ -3,6 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lidar_ebm.errors import InputError
+from lidar_ebm.formats.kitti.calibration import SIMULATED_CAMERA
+from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.simulation.scene import make_scene
 from lidar_ebm.simulation.sensor import (
     AZIMUTH_STEP,
@@ -76,8 +79,11 @@ def test_casting_agrees_with_brute_force(seed: int) -> None:
 def test_camera_view_is_a_part_of_the_full_view() -> None:
     scene = make_scene(np.random.default_rng(5))
     solid, owners = scene.solid()
-    whole, part = (cast(solid, owners, scene.ground, grid, seed=2) for grid in (full_grid(), camera_grid()))
-    grid = camera_grid()
+    whole, part = (
+        cast(solid, owners, scene.ground, grid, seed=2)
+        for grid in (full_grid(SIMULATED_CAMERA), camera_grid(SIMULATED_CAMERA))
+    )
+    grid = camera_grid(SIMULATED_CAMERA)
     columns = slice(grid.first, grid.first + len(grid.azimuths))
     beams = slice(0, len(grid.elevations))
     for name in ("depth", "albedo", "cosine", "actor", "glass"):
@@ -88,17 +94,22 @@ def test_camera_view_is_a_part_of_the_full_view() -> None:
 
 def test_a_thing_straight_behind_is_seen() -> None:
     wall = SolidBuilder().add(block((-11, -10), (-3, 3), (-2, 3)), 0.5).build()
-    echoes = cast(wall, np.array([0]), Ground.level(), full_grid(), seed=0)
+    echoes = cast(wall, np.array([0]), Ground.level(), full_grid(SIMULATED_CAMERA), seed=0)
     behind = [0, 1, TURN - 1]
     np.testing.assert_allclose(echoes.depth[behind, 0] * np.cos(ELEVATIONS[0]), 10.0, rtol=1e-4)
     assert echoes.alone[0] == 0  # but not in the image
+    around = cast(wall, np.array([0]), Ground.level(), full_grid(), seed=0)
+    np.testing.assert_array_equal(around.depth, echoes.depth)  # what is in view changes no echo
+    assert around.alone[0] >= around.visible[0] == (echoes.actor == 0).sum() > 0
 
 
 def test_nothing_but_ground() -> None:
     nothing = SolidBuilder().build()
-    echoes = cast(nothing, np.zeros(0, np.int64), Ground.level(), camera_grid(), seed=0)
-    down = camera_grid().elevations < np.radians(-2.0)
-    expected = np.broadcast_to(SENSOR_HEIGHT / np.sin(-camera_grid().elevations[down]), echoes.depth[:, down].shape)
+    echoes = cast(nothing, np.zeros(0, np.int64), Ground.level(), camera_grid(SIMULATED_CAMERA), seed=0)
+    down = camera_grid(SIMULATED_CAMERA).elevations < np.radians(-2.0)
+    expected = np.broadcast_to(
+        SENSOR_HEIGHT / np.sin(-camera_grid(SIMULATED_CAMERA).elevations[down]), echoes.depth[:, down].shape
+    )
     np.testing.assert_allclose(echoes.depth[:, down], expected, rtol=1e-9)
     np.testing.assert_allclose(echoes.cosine[:, down], SENSOR_HEIGHT / expected, rtol=1e-6)
     assert (echoes.actor[:, down] == SURROUNDINGS).all()
@@ -114,7 +125,7 @@ def test_beams_span_the_given_angles() -> None:
 def test_points_lie_on_the_beams_of_the_pattern() -> None:
     scene = make_scene(np.random.default_rng(6))
     solid, owners = scene.solid()
-    grid = camera_grid()
+    grid = camera_grid(SIMULATED_CAMERA)
     returns = receive(cast(solid, owners, scene.ground, grid, seed=2), grid, np.random.default_rng(0))
     x, y, z, reflectance = returns.points.T.astype(np.float64)
     far = np.hypot(x, y) > 5.0  # files hold millimetres, which turn near points by a little
@@ -127,7 +138,7 @@ def test_points_lie_on_the_beams_of_the_pattern() -> None:
 
 def test_range_noise() -> None:
     wall = SolidBuilder().add(block((20, 21), (-15, 15), (-5, 5)), 0.5).build()
-    grid = camera_grid()
+    grid = camera_grid(SIMULATED_CAMERA)
     echoes = cast(wall, np.array([SURROUNDINGS]), Ground.level(), grid, seed=0)
     returns = receive(echoes, grid, np.random.default_rng(1))
     points = returns.points[np.abs(returns.points[:, 0] - 20.0) < 0.5].astype(np.float64)
@@ -142,7 +153,7 @@ def _wall_returns(distance: float, albedo: float, *, glass: tuple[int, ...] = ()
     """Share of rays on a wall that come back, and the mean reflectance."""
     planes = block((distance, distance + 2.0), (-0.2 * distance, 0.2 * distance), (-1.0, 1.0))
     wall = SolidBuilder().add(planes, albedo, glass=glass).build()
-    grid = camera_grid()
+    grid = camera_grid(SIMULATED_CAMERA)
     echoes: Echoes = cast(wall, np.array([0]), Ground.level(), grid, seed=0)
     returns = receive(echoes, grid, np.random.default_rng(1))
     back = returns.actor == 0
@@ -163,9 +174,15 @@ def test_distance_material_and_glass_decide_what_comes_back() -> None:
 def test_a_fence_stops_some_rays_and_leaves_others() -> None:
     fence = SolidBuilder().add(block((10, 10.1), (-3, 3), (-1.7, 1.0)), 0.5, opacity=0.4).build()
     wall = SolidBuilder().add(block((20, 21), (-6, 6), (-1.7, 2.0)), 0.5).build()
-    echoes = cast(merge([fence, wall]), np.array([0, 1]), Ground.level(), camera_grid(), seed=0)
+    echoes = cast(merge([fence, wall]), np.array([0, 1]), Ground.level(), camera_grid(SIMULATED_CAMERA), seed=0)
     behind = np.abs(echoes.depth - 20.0) < 1.0
     before = np.abs(echoes.depth - 10.0) < 0.5
     assert (echoes.actor[before] == 0).mean() > 0.35
     assert (echoes.actor[behind] == 1).sum() > 1000
     assert echoes.alone[1] > echoes.visible[1] > 0.4 * echoes.alone[1]
+
+
+def test_a_camera_that_sees_no_ray_is_refused() -> None:
+    upwards = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    with pytest.raises(InputError, match="lidar_to_camera"):
+        camera_grid(Camera(np.array([[500.0, 0, 50, 0], [0, 500, 50, 0], [0, 0, 1, 0]]), upwards, (100, 100)))

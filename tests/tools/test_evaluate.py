@@ -17,7 +17,7 @@ import torch
 from lidar_ebm.cli import main
 from lidar_ebm.config.config import Config
 from lidar_ebm.formats.kitti.files import write_split
-from lidar_ebm.simulation.simulator import simulate
+from lidar_ebm.workflows.simulate import simulate
 from tests.workflows.test_evaluate import every_file, make_run
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,9 +16,9 @@ from lidar_ebm.config.config import Config
 from lidar_ebm.config.training import TrainingConfig
 from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError
-from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.training.loader import TrainingLoader
 from lidar_ebm.types import Batch
+from lidar_ebm.workflows.simulate import simulate
 
 
 @pytest.fixture(scope="module")

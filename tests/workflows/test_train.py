@@ -20,8 +20,8 @@ from lidar_ebm.formats.text_lists import read_names
 from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run, model_tensors
-from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.training.stages import EnergyStage
+from lidar_ebm.workflows.simulate import simulate
 from lidar_ebm.workflows.train import train
 from lidar_ebm.workflows.validate import Validation
 

@@ -33,7 +33,7 @@ def measure(settings: Settings) -> list[Comparison]:
 
 def lidar_points(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Mean points of 0.1 m voxels as queries, centres of 0.16 m voxels as known points."""
-    frame = torch.from_numpy(simulate_frame(SimulationSettings(seed=0, full=True), 0).points[:, :3])
+    frame = torch.from_numpy(simulate_frame(SimulationSettings(seed=0), 0).points[:, :3])
     fine, own = torch.unique((frame / 0.1).floor().long(), dim=0, return_inverse=True)
     means = torch.zeros(len(fine), 3).index_add_(0, own, frame) / torch.bincount(own).unsqueeze(1)
     centers = (torch.unique((frame / 0.16).floor().long(), dim=0) + 0.5) * 0.16

@@ -13,6 +13,7 @@ from harness import Comparison, Settings, compare, run
 from torch import Tensor
 
 from cuda_ops.point_ops import op, reference
+from lidar_ebm.formats.kitti.calibration import SIMULATED_CAMERA
 from lidar_ebm.simulation.simulator import SimulationSettings, simulate_frame
 
 POINTS, BOXES, NEAR = 20_000, 100, 96
@@ -22,7 +23,7 @@ MARGIN = (1.0, 1.0, 0.5)  # m
 
 def frame_points(device: torch.device) -> Tensor:
     """A simulated frame in the camera's view, in the sensor's order, repeated or cut to [20000, 4]."""
-    points = torch.from_numpy(simulate_frame(SimulationSettings(seed=0), 0).points)
+    points = torch.from_numpy(simulate_frame(SimulationSettings(seed=0, camera=SIMULATED_CAMERA), 0).points)
     return points.repeat(-(-POINTS // len(points)), 1)[:POINTS].contiguous().to(device)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.energy.box_features import BevView, BoxContext
 from lidar_ebm.energy.box_space import box_space
+from lidar_ebm.formats.kitti.calibration import SIMULATED_CAMERA
 from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.model import Model
 from lidar_ebm.simulation.simulator import SimulationSettings, simulate_frame
@@ -75,7 +76,7 @@ def detection(device: torch.device) -> Callable[[], object]:
     """An untrained detector of the published size, which finds boxes everywhere, on a simulated frame."""
     config = load_config("sassd_ebm_car", ["detection.score_threshold=0", "part_score.score_threshold=0"])
     detector = Model(config).to(device).eval()
-    points = torch.from_numpy(simulate_frame(SimulationSettings(seed=0), 0).points)
+    points = torch.from_numpy(simulate_frame(SimulationSettings(seed=0, camera=SIMULATED_CAMERA), 0).points)
     nothing = torch.zeros(0, dtype=torch.int64)
     labels = LabelBatch(torch.zeros(0, 7), nothing, nothing, 1)
     batch = Batch(("000000",), points, torch.zeros(len(points), dtype=torch.int64), labels, 1).to(device)

@@ -9,7 +9,9 @@ import argparse
 import tempfile
 import time
 
-from lidar_ebm.simulation.simulator import SimulationSettings, simulate, simulate_frame
+from lidar_ebm.formats.kitti.calibration import SIMULATED_CAMERA
+from lidar_ebm.simulation.simulator import SimulationSettings, simulate_frame
+from lidar_ebm.workflows.simulate import simulate
 
 
 def main() -> None:
@@ -18,7 +20,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=None, help="processes; all processors by default")
     parser.add_argument("--full", action="store_true", help="360 degrees instead of the camera's view")
     arguments = parser.parse_args()
-    settings = SimulationSettings(seed=0, full=arguments.full)
+    settings = SimulationSettings(seed=0, camera=SIMULATED_CAMERA, full=arguments.full)
 
     began = time.perf_counter()
     simulate_frame(settings, 0)

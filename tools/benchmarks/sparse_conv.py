@@ -27,6 +27,7 @@ from lidar_ebm.config.loading import load_config
 from lidar_ebm.detector.sparse_backbone import POINTWISE, SUBMANIFOLD, SparseBackbone
 from lidar_ebm.detector.sparse_ops import Kernel, SparsePlan, plan_sparse_conv
 from lidar_ebm.detector.voxelize import voxelize
+from lidar_ebm.formats.kitti.calibration import SIMULATED_CAMERA
 from lidar_ebm.simulation.simulator import SimulationSettings, simulate_frame
 from lidar_ebm.types import Voxels
 
@@ -44,7 +45,7 @@ def read_points() -> tuple[str, np.ndarray]:
         path = folder / "training" / "velodyne" / "000003.bin"
         if path.exists():
             return "frame 000003", np.fromfile(path, dtype=np.float32).reshape(-1, 4)
-    return "a simulated frame", simulate_frame(SimulationSettings(seed=0), 0).points
+    return "a simulated frame", simulate_frame(SimulationSettings(seed=0, camera=SIMULATED_CAMERA), 0).points
 
 
 def plan_with_reference(indices: Tensor, shape: tuple[int, int, int], batch_size: int, kernel: Kernel) -> SparsePlan:

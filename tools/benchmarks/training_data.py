@@ -12,7 +12,7 @@ from pathlib import Path
 from lidar_ebm.datasets.opening import open_data_set
 from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
-from lidar_ebm.simulation.simulator import simulate
+from lidar_ebm.workflows.simulate import simulate
 
 
 def add_arguments(parser: argparse.ArgumentParser, frames: int) -> None:

@@ -65,11 +65,11 @@ class DistanceProtocol:
         Raises:
             InputError: they cannot be used, do not fit each other, or an option is not for this protocol.
         """
-        for name in ("project", "lidar_only", "velodyne"):
+        for name in ("project", "lidar_only", "point_folder"):
             if getattr(options, name):
                 raise InputError(
-                    f"{name}: is not for scoring by distance, which looks at no image and takes the number of points "
-                    "from the labels (column `points`); leave it out."
+                    f"{name}: is not for scoring by distance, which looks at no image or point cloud, as the number of "
+                    "points comes from the labels (column `points`); leave it out."
                 )
         frames = align_frames(labels, results, options)
         packed = pack_upright(frames.labels, need_scores=False, names=frames.names)

@@ -45,8 +45,13 @@ def load(labels: Any, results: Any, options: ScoringOptions) -> Loaded:
     elif _are_boxes(labels) or _are_boxes(results):
         label_objects, detections, notes, frames = _load_boxes(labels, results, options)
     else:
-        if options.split is not None or options.project or options.calib is not None or options.velodyne is not None:
-            raise InputError("split, project, calib and velodyne are for folders; these labels are in memory")
+        if (
+            options.split is not None
+            or options.project
+            or options.calib is not None
+            or options.point_folder is not None
+        ):
+            raise InputError("split, project, calib and point_folder are for folders; these labels are in memory")
         label_objects, detections, notes = _pack(labels, need_scores=False), _pack(results, need_scores=True), ()
         if label_objects.frame_count != detections.frame_count:
             raise InputError(
@@ -86,8 +91,10 @@ def _load_folders(
         raise InputError(
             f"{options.calib}: --calib is read with --project or --lidar-only. Give one of them too, or leave it out."
         )
-    if options.velodyne is not None and not options.lidar_only:
-        raise InputError(f"{options.velodyne}: --velodyne is read with --lidar-only. Give that too, or leave it out.")
+    if options.point_folder is not None and not options.lidar_only:
+        raise InputError(
+            f"{options.point_folder}: --velodyne is read with --lidar-only. Give that too, or leave it out."
+        )
     frames, found, notes = _choose_frames(labels, results, options.split)
     # Whatever other names stand there, they are passed over, as KITTI's program does.
     types = (*KITTI_TYPES, *(name for name in classes if name.lower() not in _KNOWN))
@@ -107,7 +114,7 @@ def _load_folders(
         if of_labels.count:
             notes += (f"--project: {of_labels.count} labels without a 2-D box have that of their 3-D box",)
         notes += tuple(dict.fromkeys(each.size_note for each in (projected, of_labels) if each.size_note))
-    clouds = _beside(labels, "velodyne", options.velodyne)
+    clouds = _beside(labels, "velodyne", options.point_folder)
     if options.lidar_only and clouds is not None:
         label_objects = replace(label_objects, points=count_label_points(label_objects, frames, clouds, calib_folder))
         if calib_folder is None:
@@ -119,8 +126,8 @@ def _load_boxes(
     labels: Any, results: Any, options: ScoringOptions
 ) -> tuple[Objects, Objects, tuple[str, ...], tuple[str, ...] | None]:
     """Boxes of any format or in memory, with the cameras that were given or those of the calibration files."""
-    if options.velodyne is not None:
-        raise InputError("velodyne: is for folders of KITTI's text files; boxes say their points in a column.")
+    if options.point_folder is not None:
+        raise InputError("point_folder: is for folders of KITTI's text files; boxes say their points in a column.")
     frames: AlignedFrames = align_frames(labels, results, options)
     sides = [frames.labels, frames.results]
     if options.project:

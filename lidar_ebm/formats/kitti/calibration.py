@@ -107,3 +107,4 @@ SIMULATED = Calibration(
     r0_rect=np.eye(3),
     tr_velo_to_cam=FIXED_AXES.tr_velo_to_cam,
 )
+SIMULATED_CAMERA = SIMULATED.camera(SIMULATED_IMAGE_SIZE)

@@ -82,7 +82,7 @@ def read_bin(
 
 
 def read_kitti_columns(content: bytes, path: PathLike) -> np.ndarray:
-    """[N, 4] float32 x, y, z, reflectance of a velodyne file's bytes; points that are not finite are dropped.
+    """[N, 4] float32 x, y, z, reflectance of a four-column file's bytes; points that are not finite are dropped.
 
     Raises:
         InputError: the bytes are no whole number of points, or plainly those of other columns.
@@ -101,7 +101,7 @@ def read_kitti_columns(content: bytes, path: PathLike) -> np.ndarray:
 
 
 def write_bin(path: PathLike, cloud: PointCloud | np.ndarray) -> None:
-    """Write every column as raw float32: what KITTI calls a velodyne file, where there are four.
+    """Write every column as raw float32: with four, a point cloud as KITTI has it.
 
     Raises:
         InputError: an array has not the shape [N, 3 or more].
@@ -124,7 +124,7 @@ def _check_size(content: bytes, layout: Layout, path: PathLike) -> None:
         return
     # Cut to whole numbers, the values may still tell of other columns.
     other = find_other_layout(content[: len(content) // 8 * 8], layout)
-    advice = _advise(other) if other is not None else "The file is cut short or not a velodyne file. Copy it again."
+    advice = _advise(other) if other is not None else "The file is cut short or no point cloud. Copy it again."
     raise InputError(
         f"{path}: {len(content)} bytes are no whole number of points of {layout.bytes_per_point} bytes ({layout}). "
         f"{advice}"

@@ -22,8 +22,8 @@ from lidar_ebm.formats.kitti.files import parse_labels
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.run import load_run
-from lidar_ebm.simulation.simulator import simulate
 from lidar_ebm.workflows.evaluate import evaluate_run
+from lidar_ebm.workflows.simulate import simulate
 from lidar_ebm.workflows.train import train
 from tests.datasets.damage import write_png
 

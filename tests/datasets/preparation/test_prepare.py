@@ -27,7 +27,7 @@ from lidar_ebm.datasets.preparation.report import report_table, report_text
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.datasets.stamps import stamp
 from lidar_ebm.errors import InputError
-from lidar_ebm.simulation.simulator import simulate
+from lidar_ebm.workflows.simulate import simulate
 
 CONFIG = Config(classes=(ClassConfig(merge=("Van",)), ClassConfig(name="Pedestrian", merge=("Person_sitting",))))
 

@@ -89,7 +89,7 @@ def test_lidar_only_counts_points(layout: Path) -> None:
     (layout / "training" / "velodyne").rename(layout / "clouds")
     without = evaluate(*arguments, classes=("Car",), lidar_only=True)
     assert any("distance alone" in note for note in without.notes)
-    given = evaluate(*arguments, classes=("Car",), lidar_only=True, velodyne=layout / "clouds")
+    given = evaluate(*arguments, classes=("Car",), lidar_only=True, point_folder=layout / "clouds")
     assert figures(given) == figures(evaluation)
 
 
@@ -176,7 +176,7 @@ def test_mixtures_are_refused(layout: Path) -> None:
     with pytest.raises(InputError, match="--calib is read with"):
         evaluate(labels, layout / "results", calib=layout)
     with pytest.raises(InputError, match="--velodyne is read with"):
-        evaluate(labels, layout / "results", velodyne=layout)
+        evaluate(labels, layout / "results", point_folder=layout)
     with pytest.raises(InputError, match="names no frame"):
         evaluate(labels, layout / "results", split=[])
     with pytest.raises(InputError, match=r"nowhere: cannot be read \(No such file"):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lidar_ebm.formats.kitti.calibration import SIMULATED
-from lidar_ebm.formats.kitti.conversion import labels_to_boxes
+from lidar_ebm.formats.kitti.calibration import SIMULATED_CAMERA
 from lidar_ebm.simulation.simulator import SimulationSettings, simulate_frame
 from lidar_ebm.training.augmentation.ground import ground_heights
 
@@ -67,12 +66,12 @@ def test_where_nothing_is_seen_the_height_is_not_known() -> None:
 
 
 def test_in_simulated_streets_it_is_nearer_to_the_truth_than_the_height_it_came_with() -> None:
-    frames = [simulate_frame(SimulationSettings(5), index) for index in range(8)]
+    frames = [simulate_frame(SimulationSettings(5, SIMULATED_CAMERA), index) for index in range(8)]
     found, kept = [], []
     for index, frame in enumerate(frames):
         other = frames[index - 1]
-        boxes = labels_to_boxes([label for label in other.labels if label.type == "Car"], SIMULATED)
-        boxes = boxes.reshape(-1, 7).astype(np.float32)
+        cars = other.boxes.of_class("Car")
+        boxes = cars.boxes[cars.points > 0].astype(np.float32)
         truth = np.array([frame.scene.ground.height(x, y) for x, y in boxes[:, :2]])
         heights = ground_heights(frame.points, boxes)
         seen = np.isfinite(heights)

@@ -14,10 +14,10 @@ from lidar_ebm.datasets.folder.data_set import FolderDataSet
 from lidar_ebm.datasets.opening import open_data_set
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import SIMULATED
-from lidar_ebm.formats.kitti.conversion import labels_to_boxes
+from lidar_ebm.formats.kitti.calibration import SIMULATED_CAMERA
 from lidar_ebm.simulation.labels import LABEL_RANGE
-from lidar_ebm.simulation.simulator import SimulationSettings, simulate, simulate_frame
+from lidar_ebm.simulation.simulator import SimulationSettings, simulate_frame
+from lidar_ebm.workflows.simulate import WRITTEN_CLASSES, simulate
 from tests.formats.samples import count_points
 
 
@@ -47,21 +47,21 @@ def test_files_are_those_of_the_layout(folder: Path) -> None:
 
 
 def test_the_data_set_reads_what_was_simulated(folder: Path) -> None:
-    called = {"Car": "forklift", "Cyclist": "two wheels"}
+    called = {**WRITTEN_CLASSES, "Car": "forklift", "Cyclist": "two wheels"}
     for index in range(3):
-        made = simulate_frame(SimulationSettings(seed=3, layout="folder"), index)
+        made = simulate_frame(SimulationSettings(seed=3), index)
         frame = open_data_set(folder).read(f"{index:06d}")
         np.testing.assert_array_equal(frame.points, made.points)
         assert frame.boxes is not None
         np.testing.assert_allclose(frame.boxes.boxes, made.boxes.boxes, atol=1e-6)
-        assert frame.boxes.names.tolist() == [called.get(name, name) for name in made.boxes.names.tolist()]
+        assert frame.boxes.names.tolist() == [called[name] for name in made.boxes.names.tolist()]
         assert frame.camera is None
 
 
 def test_labels_are_all_around_of_what_has_points(folder: Path) -> None:
     behind = 0
     for index in range(3):
-        frame = simulate_frame(SimulationSettings(seed=3, layout="folder"), index)
+        frame = simulate_frame(SimulationSettings(seed=3), index)
         boxes = frame.boxes
         assert boxes.points is not None
         assert min(boxes.points) > 0
@@ -77,11 +77,13 @@ def test_labels_are_all_around_of_what_has_points(folder: Path) -> None:
 def test_what_the_camera_sees_is_labelled_in_both_layouts() -> None:
     """The street of a seed does not hang on the layout."""
     for index in range(3):
-        around = simulate_frame(SimulationSettings(seed=3, layout="folder"), index)
-        ahead = simulate_frame(SimulationSettings(seed=3), index)
+        around = simulate_frame(SimulationSettings(seed=3), index)
+        ahead = simulate_frame(SimulationSettings(3, SIMULATED_CAMERA), index)
         for one, other in zip(around.scene.actors, ahead.scene.actors, strict=True):
             np.testing.assert_array_equal(one.box, other.box)
-        labelled = labels_to_boxes([label for label in ahead.labels if label.type != "DontCare"], SIMULATED)
+        assert ahead.boxes.points is not None
+        labelled = ahead.boxes.boxes[ahead.boxes.points > 0]
+        labelled = labelled[np.hypot(labelled[:, 0], labelled[:, 1]) <= LABEL_RANGE]
         offsets = np.abs(labelled[:, None, :3] - around.boxes.boxes[None, :, :3]).max(axis=2)
         assert (offsets.min(axis=1) < 1e-6).mean() > 0.9  # a thing with a single point may have none in another draw
 
@@ -127,7 +129,7 @@ def test_a_folder_with_a_dataset_yaml_from_elsewhere_is_left_alone(tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"layout": "nuscenes"}, "layout 'nuscenes': choose one of kitti, folder"),
+        ({"layout": "nuscenes"}, "layout 'nuscenes': choose one of folder, kitti"),
         ({"names": {"Bus": "coach"}}, "'Bus'"),
     ],
 )
