@@ -25,18 +25,23 @@ def _low_before_high(scaling: tuple[float, float]) -> tuple[float, float]:
 
 Scaling = Annotated[tuple[Positive, Positive], AfterValidator(_low_before_high)]
 Difficulties = tuple[str, ...]
+OBJECTS_A_CLASS = 15  # that a frame is filled up to where nobody says how many
 
 
 class SamplingConfig(Settings):
     """Label-database sampling: objects of other training frames are put into a frame."""
 
     enabled: bool = True
-    # class → objects that a frame is filled up to
-    counts: dict[str, Annotated[int, Field(ge=0)]] = Field(default={"Car": 15})
+    # class → objects that a frame is filled up to; null: 15 of every class
+    counts: dict[str, Annotated[int, Field(ge=0)]] | None = None
     min_points: Count = 5  # objects with fewer are not taken
     # Words of the data set for how hard an object is to see, of those that are taken; none: all but what is beyond its
     # last limit.
     difficulties: Difficulties = ()
+
+    def count_of(self, name: str) -> int:
+        """Objects of a class that a frame is filled up to."""
+        return OBJECTS_A_CLASS if self.counts is None else self.counts.get(name, 0)
 
 
 class ObjectNoiseConfig(Settings):

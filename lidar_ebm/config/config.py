@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from lidar_ebm.config.augmentation import AugmentationConfig, SamplingConfig
+from lidar_ebm.config.augmentation import AugmentationConfig
 from lidar_ebm.config.base import (
     Settings,
 )
@@ -36,6 +36,9 @@ from lidar_ebm.types import BevGrid
 # Training fixes the neighbourhood at a proposal-like box: the label with noise of these stds on
 # (x, y, z) in m, on the logarithms of (l, w, h), and on yaw in rad. Around the label itself the choice of
 # points would give the label away.
+
+# The default of earlier versions, which stands in the config.yaml of their runs whatever the classes are.
+_FORMER_COUNTS = {"Car": 15}
 
 
 class Config(Settings):
@@ -69,9 +72,9 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _counts_of_own_classes(self) -> Config:
-        counts = self.augmentation.sampling.counts
+        counts = self.augmentation.sampling.counts or {}
         unknown = [name for name in counts if name not in self.class_names]
-        if unknown and counts != SamplingConfig().counts:
+        if unknown and counts != _FORMER_COUNTS:
             raise ValueError(
                 f"augmentation.sampling.counts: {unknown[0]!r} is no class here; there are "
                 f"{', '.join(self.class_names)}"

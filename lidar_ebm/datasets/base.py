@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 import zlib
 from collections import Counter
@@ -15,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from lidar_ebm.boxes import Boxes
+from lidar_ebm.boxes.difficulty import DIFFICULTIES, difficulty_by_points
 from lidar_ebm.datasets.data_set import CheckedFrame
 from lidar_ebm.datasets.frame import Frame
-from lidar_ebm.datasets.preparation.findings import ERROR, WARNING, Finding
+from lidar_ebm.datasets.preparation.findings import ERROR, WARNING, Finding, place_of
 from lidar_ebm.datasets.stamps import Stamps
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.reading import read_frames, write_boxes
@@ -25,10 +25,7 @@ from lidar_ebm.formats.text_lists import read_names
 from lidar_ebm.geometry.counting import count_points_in_boxes
 from lidar_ebm.system.files import read_bytes
 
-# Of near, middle and far: distance below, in m, and smallest number of points.
-LIMITS = (("near", 30.0, 50), ("middle", 50.0, 20), ("far", 80.0, 5))
-BEYOND = "beyond"
-RESULT_SUFFIXES = (".json", ".csv", ".txt", ".xml", ".pkl", ".feather")
+BOX_SUFFIXES = (".json", ".csv", ".txt", ".xml", ".pkl", ".feather")  # of files of labels or results, one a frame
 
 
 class BaseDataSet:
@@ -44,7 +41,7 @@ class BaseDataSet:
     kind = "data set of one's own"
     protocol = "distance"
     result_format = "boxes_json"
-    difficulties: tuple[str, ...] = (*(name for name, _, _ in LIMITS), BEYOND)
+    difficulties: tuple[str, ...] = DIFFICULTIES
     class_names: tuple[str, ...] = ()
 
     def __init__(self, root: str | Path, prepared: str | Path | None = None) -> None:
@@ -92,21 +89,26 @@ class BaseDataSet:
     def check_splits(self, wanted: Sequence[str] | None) -> tuple[dict[str, tuple[str, ...]], tuple[Finding, ...]]:
         """The frames of each split as far as they can be read, and what is wrong with them."""
         frames: dict[str, tuple[str, ...]] = {}
-        findings = []
-        there = set(self.all_names())
+        findings: list[Finding] = []
         for split in self.splits if wanted is None else wanted:
-            place = self.split_path(split)
+            path = self.split_path(split)
             try:
                 frames[split] = tuple(self.frame_names(split))
             except InputError as error:
-                message = str(error).removeprefix(f"{place}: ")
-                findings.append(Finding(ERROR, "unreadable splits", place.name, message))
+                message = str(error).removeprefix(f"{path}: ")
+                findings.append(Finding(ERROR, "unreadable splits", place_of(path, self.root), message))
                 continue
-            missing = [name for name in frames[split] if name not in there]
-            if missing:
-                message = f"{len(missing)} of its frames have no point cloud: {', '.join(missing[:5])}."
-                findings.append(Finding(ERROR, "frames without point clouds", place.name, message))
+            findings += self.check_clouds(split, frames[split])
         return frames, tuple(findings)
+
+    def check_clouds(self, split: str, frames: Sequence[str]) -> list[Finding]:
+        """A finding where frames of a split have no point cloud."""
+        there = set(self.all_names())
+        missing = [name for name in frames if name not in there]
+        if not missing:
+            return []
+        message = f"{len(missing)} of the frames of {split} have no point cloud: {', '.join(missing[:5])}."
+        return [Finding(ERROR, "frames without point clouds", place_of(self.split_path(split), self.root), message)]
 
     def labels(self, name: str) -> Boxes:
         """A frame's labels with the points in them and the difficulty that follows.
@@ -119,21 +121,22 @@ class BaseDataSet:
     def check(self, name: str, inputs: Stamps) -> CheckedFrame:
         """Read and check a frame, whatever is wrong with it."""
         cloud = self.input_paths(name)[0]
-        findings = []
+        place, findings = place_of(cloud, self.root), []
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 frame = self.read(name)
-            findings += [Finding(WARNING, "odd files", str(cloud.name), str(each.message)) for each in caught]
+            said = [str(each.message).removeprefix(f"{cloud}: ") for each in caught]
+            findings += [Finding(WARNING, "odd files", place, message) for message in said]
         except InputError as error:
-            finding = Finding(ERROR, "unreadable frames", cloud.name, str(error))
+            finding = Finding(ERROR, "unreadable frames", place, str(error).removeprefix(f"{cloud}: "))
             return CheckedFrame(None, np.zeros(0, np.int64), 0, 0, {}, (finding,))
         boxes = self._counted(frame)
         counts = boxes.columns()["points"]
         empty = int((counts == 0).sum())
         if empty:
             message = f"no point lies in {empty} of {len(boxes)} boxes."
-            findings.append(Finding(WARNING, "boxes without points", cloud.name, message, of_labels=True))
+            findings.append(Finding(WARNING, "boxes without points", place, message, of_labels=True))
         frame = Frame(frame.name, frame.points, frame.channels, boxes, frame.camera)
         checksum = zlib.crc32(read_bytes(cloud))
         return CheckedFrame(frame, counts, len(frame.points), checksum, Counter(boxes.names.tolist()), tuple(findings))
@@ -143,16 +146,17 @@ class BaseDataSet:
         left = sorted(set(self.all_names()) - set(frames)) if named else []
         if left:
             message = f"{len(left)} files of frames that no checked split names, {left[0]} the first of them."
-            yield Finding(WARNING, "files that no split names", str(self.root), message)
+            place = place_of(self.input_paths(left[0])[0].parent, self.root)
+            yield Finding(WARNING, "files that no split names", place, message)
 
     def write_results(self, folder: Path, results: Mapping[str, Boxes]) -> None:
-        """Write detections as FOLDER/data/NAME.json.
+        """Write detections as FOLDER/data/NAME.json, in the files' own frame.
 
         Raises:
             OutputError: a file cannot be written.
         """
         for name, boxes in results.items():
-            write_boxes(folder / "data" / f"{name}.json", {name: boxes}, self.result_format)
+            write_boxes(folder / "data" / f"{name}.json", {name: self.to_files(boxes)}, self.result_format)
 
     def read_results(self, folder: Path, name: str) -> Boxes | None:
         """The detections of a frame in FOLDER or FOLDER/data, of any format; None where there are none.
@@ -161,23 +165,32 @@ class BaseDataSet:
             InputError: the file is damaged.
         """
         for place in (folder, folder / "data"):
-            for path in (place / f"{name}{suffix}" for suffix in RESULT_SUFFIXES):
+            for path in (place / f"{name}{suffix}" for suffix in BOX_SUFFIXES):
                 if path.is_file():
                     frames = read_frames(path)
-                    return frames.get(name, next(iter(frames.values()), Boxes.empty(scores=True)))
+                    boxes = frames.get(name, next(iter(frames.values()), Boxes.empty(scores=True)))
+                    return self.from_files(boxes)
         return None
 
-    def _counted(self, frame: Frame) -> Boxes:
-        """The labels of a frame with the points in them, and with a difficulty where they have none of these words."""
-        boxes = Boxes.empty() if frame.boxes is None else frame.boxes
-        counts = count_points_in_boxes(frame.points, boxes.boxes)
+    def from_files(self, boxes: Boxes) -> Boxes:
+        """Boxes of the files' own frame in the LiDAR frame: the same, where there is no other."""
+        return boxes
+
+    def to_files(self, boxes: Boxes) -> Boxes:
+        """The inverse of `from_files`."""
+        return boxes
+
+    def difficulty(self, box: np.ndarray, points: int) -> str:
+        """The word of `difficulties` for a label: its box [7], and the points in it."""
+        return difficulty_by_points(box, points)
+
+    def add_counts(self, boxes: Boxes, counts: np.ndarray) -> Boxes:
+        """Labels with the points in them [M], and with a difficulty where they have none of these words."""
         if boxes.difficulty is None or not set(boxes.difficulty.tolist()) <= set(self.difficulties):
-            words = [difficulty_by_points(box, n) for box, n in zip(boxes.boxes, counts, strict=True)]
+            words = [self.difficulty(box, n) for box, n in zip(boxes.boxes, counts, strict=True)]
             boxes = boxes.with_columns(difficulty=words)
         return boxes.with_columns(points=counts)
 
-
-def difficulty_by_points(box: np.ndarray, points: int) -> str:
-    """The first word of `LIMITS` whose distance and points a box [7] keeps within."""
-    distance = math.hypot(box[0], box[1])
-    return next((name for name, farthest, fewest in LIMITS if distance < farthest and points >= fewest), BEYOND)
+    def _counted(self, frame: Frame) -> Boxes:
+        boxes = Boxes.empty() if frame.boxes is None else frame.boxes
+        return self.add_counts(boxes, count_points_in_boxes(frame.points, boxes.boxes))

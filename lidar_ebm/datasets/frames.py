@@ -84,7 +84,7 @@ class Frames:
     def boxes(self, index: int) -> Boxes:
         """Labelled boxes in space of a frame: of its prepared file, in which points are passed over, or of its own."""
         if self._prepared[index]:
-            return read_prepared_boxes(self.data_set.prepared, self._names[index])
+            return read_prepared_boxes(self.data_set.prepared, self._names[index])[0]
         boxes = self.data_set.labels(self._names[index])
         return boxes.select(np.isfinite(boxes.boxes).all(axis=1))
 

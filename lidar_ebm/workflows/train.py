@@ -14,13 +14,13 @@ from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
 from lidar_ebm.datasets.data_set import DataSet
 from lidar_ebm.datasets.opening import open_data_set, open_samples
-from lidar_ebm.datasets.preparation.label_database import LabelDatabase, load_label_database
 from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
 from lidar_ebm.runs.initial import take_weights
 from lidar_ebm.runs.model import Model, name_in_file
 from lidar_ebm.runs.run import describe_difference, flat_settings, load_run_config, load_weights, save_weights
 from lidar_ebm.system.terminal import print_line
+from lidar_ebm.training.augmentation.stages import describe_stages, open_label_database, with_all_counts
 from lidar_ebm.training.census import check_points, take_census
 from lidar_ebm.training.checkpoints import Checkpoints
 from lidar_ebm.training.failures import NonFinite
@@ -99,7 +99,7 @@ def train(
         data_set = open_data_set(data, prepared) if isinstance(data, str | Path) else data
         frames = open_samples(data_set, "train", config, cache=config.training.workers == 0, cropped=False)
         validate = Validation(open_samples(data_set, "val", config)) if config.training.validate_every else None
-        database = _label_database(data_set, config)
+        database = open_label_database(data_set, config)
         detector = model_of(config)
         check_rates(config.training.rates, detector)
         checkpoints = Checkpoints(run / "checkpoints", config)
@@ -107,6 +107,7 @@ def train(
         if state is None:
             if processes.first:
                 _say_what_there_is(frames, config)
+                _say(processes, describe_stages(config, database))
             if init is not None:
                 _say(processes, take_weights(detector, config, init).lines())
             state = _beginning(detector, frames, detector_run)
@@ -155,7 +156,7 @@ def _check_folder(run: Path, config: Config, resume: bool) -> None:
         raise InputError(f"{run}: a run is there already. Give --resume to go on with it, or another folder.")
     there, here = (
         {key: value for key, value in flat_settings(item).items() if not key.startswith(FREE_SETTINGS)}
-        for item in (load_run_config(run), config)
+        for item in map(with_all_counts, (load_run_config(run), config))
     )
     difference = describe_difference(there, here)
     if difference is not None:
@@ -197,15 +198,6 @@ def _check_shares(config: Config, processes: Processes) -> None:
                 f"training.{name}.batch_size={settings.batch_size}: is not a multiple of {processes.size} processes × "
                 f"{settings.accumulation} passes (training.{name}.accumulation). Set one that is."
             )
-
-
-def _label_database(data: DataSet, config: Config) -> LabelDatabase | None:
-    """The objects that augmentation puts into frames; None where it puts in none."""
-    stages = ("detector", "energy") if config.training.mode == "two_stage" else ("detector",)
-    counts = config.augmentation.sampling.counts
-    enabled = any(config.stage_augmentation(stage).sampling.enabled for stage in stages)
-    wanted = enabled and any(counts.get(name, 0) for name in config.class_names)
-    return load_label_database(data) if wanted else None
 
 
 def _starting_point(

@@ -20,6 +20,7 @@ SETTINGS = (
     "part_score.score_threshold=0.0",
     "detection.max_detections=30",
     "voxels.range=[-20.0,-20.0,-3.0,20.0,20.0,1.0]",
+    "augmentation.sampling.enabled=true",
     "training.detector.epochs=1",
     "training.energy.epochs=1",
     "uncertainty.samples=16",
@@ -44,13 +45,13 @@ def test_own_class_and_own_folder_from_end_to_end(
     def unprepared(*_: object, **__: object) -> None:
         raise AssertionError("a frame was read from its own files")
 
-    read = FolderDataSet.read
-    monkeypatch.setattr(FolderDataSet, "labels", lambda data_set, name: read(data_set, name).boxes)  # to be scored
     monkeypatch.setattr(FolderDataSet, "read", unprepared)
     save_config(tiny_config, tmp_path / "tiny.yaml")
     common = ("--data", data, "--prepared", away)
     assert command("train", tmp_path / "tiny.yaml", *SETTINGS, "--out", out, *common) == 0
-    assert "of forklift in the range" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "of forklift in the range" in said
+    assert said.count("forklift: frames are filled up to 15 with ") == 1
 
     iou = ("--iou", "0.01,0.05")
     assert command("evaluate", out, *common, "--steps", 1, *iou) == 0

@@ -185,7 +185,11 @@ def test_what_is_not_learnt_from_may_change_on_a_resume(simulated: Path, tiny_co
     train(tiny_config, simulated, tmp_path / "run")
     before = (tmp_path / "run" / "model.safetensors").read_bytes()
     (tmp_path / "run" / "model.safetensors").unlink()
-    train(with_settings(tiny_config, workers=1, log_every=3), simulated, tmp_path / "run", resume=True)
+    sampling = tiny_config.augmentation.sampling.model_copy(update={"counts": {"Car": 15}})  # as null means for cars
+    said = tiny_config.model_copy(
+        update={"augmentation": tiny_config.augmentation.model_copy(update={"sampling": sampling})}
+    )
+    train(with_settings(said, workers=1, log_every=3), simulated, tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 ERROR, WARNING = "error", "warning"
 
@@ -24,3 +25,8 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}"
+
+
+def place_of(path: Path, root: Path) -> str:
+    """A file as findings name it: from the data set's folder on, where it is in it."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

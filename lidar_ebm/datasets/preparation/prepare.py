@@ -21,7 +21,7 @@ import numpy as np
 
 from lidar_ebm import __version__
 from lidar_ebm.datasets.data_set import DataSet
-from lidar_ebm.datasets.preparation.findings import WARNING, Finding
+from lidar_ebm.datasets.preparation.findings import WARNING, Finding, place_of
 from lidar_ebm.datasets.preparation.index import fingerprint, read_index, write_if_changed, write_index
 from lidar_ebm.datasets.preparation.label_database import FILE, SPLIT, LabelDatabase, write_label_database
 from lidar_ebm.datasets.preparation.prepared_frame import (
@@ -242,7 +242,7 @@ def _compare_frames(data: DataSet, frames: Sequence[FrameRecord], *, named: bool
     first: dict[int, str] = {}
     for record in frames:
         path = data.input_paths(record.name)[0]
-        place = path.relative_to(data.root).as_posix() if path.is_relative_to(data.root) else str(path)
+        place = place_of(path, data.root)
         if 0 < record.points_read < _SMALL_SHARE * median:
             message = f"{record.points_read} points, half of the frames have more than {median:.0f}; cut short?"
             yield Finding(WARNING, "small point clouds", place, message)

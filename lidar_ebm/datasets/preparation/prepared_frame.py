@@ -129,8 +129,10 @@ def read_prepared(folder: Path, name: str) -> tuple[np.ndarray, tuple[str, ...],
         raise _unusable(folder, name, error) from error
 
 
-def read_prepared_boxes(folder: Path, name: str) -> Boxes:
-    """Boxes of a frame, without reading its points.
+def read_prepared_boxes(folder: Path, name: str) -> tuple[Boxes, Stamps]:
+    """Boxes of a frame with the points in them and their difficulty, and the stamps of what they were made of.
+
+    The frame's points are not read.
 
     Raises:
         InputError: as `read_prepared`.
@@ -138,7 +140,13 @@ def read_prepared_boxes(folder: Path, name: str) -> Boxes:
     try:
         with safe_open(prepared_path(folder, name), framework="numpy") as file:
             about = unpack_about(file.metadata())
-            return Boxes(file.get_tensor("boxes"), _words(about["names"], file.get_tensor("names")))
+            rows, name_index, word_index, counts = (file.get_tensor(key) for key in _READ if key != "points")
+            cut_out = file.get_slice("object_points").get_shape()[0]
+        if counts.sum() != cut_out:  # the checksum is of the frame's points, too
+            raise ValueError("its content was changed")
+        words = _words(about["difficulties"], word_index)
+        boxes = Boxes(rows, _words(about["names"], name_index), points=counts, difficulty=words)
+        return boxes, FrameRecord.from_json(name, about["record"]).inputs
     except (AttributeError, OSError, SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
         raise _unusable(folder, name, error) from error
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from lidar_ebm.boxes.difficulty import LIMITS
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.box_files import align_frames
 from lidar_ebm.evaluation.class_notes import check_classes, count_names, list_class_notes
@@ -33,11 +34,7 @@ from lidar_ebm.evaluation.protocol import Loaded
 from lidar_ebm.evaluation.result import ProtocolFacts
 
 METRICS = ("center", "bev", "3d")
-DIFFICULTIES = (
-    Difficulty("near", max_distance=30.0, min_points=50),
-    Difficulty("middle", max_distance=50.0, min_points=20),
-    Difficulty("far", max_distance=80.0, min_points=5),
-)
+DIFFICULTIES = tuple(Difficulty(name, max_distance=below, min_points=points) for name, below, points in LIMITS)
 CENTER_DISTANCES = (0.5, 1.0, 2.0, 4.0)  # m
 OVERLAP = 0.5  # that a match exceeds where none is asked for
 

@@ -91,6 +91,41 @@ def add_objects(
     )
 
 
+def describe_sampling(
+    settings: SamplingConfig, database: ObjectDatabase, classes: Sequence[ClassConfig]
+) -> tuple[str, ...]:
+    """A line for each class: how many objects of how many `add_objects` puts in.
+
+    Raises:
+        InputError: as `add_objects`.
+    """
+    allowed = _allowed(settings, database)
+    types = np.char.lower(database.types)
+    lines = []
+    for item in classes:
+        objects, count = int(np.count_nonzero(allowed & (types == item.name.lower()))), settings.count_of(item.name)
+        if not count:
+            lines.append(f"{item.name}: no objects are put into frames (augmentation.sampling.counts)")
+        elif not objects:
+            lines.append(f"{item.name}: no objects are put into frames, as the label database has none that count")
+        else:
+            lines.append(f"{item.name}: frames are filled up to {count} with {objects} objects of the label database")
+    return tuple(lines)
+
+
+def _allowed(settings: SamplingConfig, database: ObjectDatabase) -> np.ndarray:
+    """The objects that the settings allow, [K] bool."""
+    unknown = [word for word in settings.difficulties if word not in database.difficulties]
+    if unknown:
+        raise InputError(
+            f"augmentation.sampling.difficulties: {unknown[0]!r} is no difficulty of this data set; there are "
+            f"{', '.join(database.difficulties)}."
+        )
+    wanted = settings.difficulties or database.difficulties[:-1]
+    allowed: np.ndarray = np.isin(database.difficulty, wanted) & (database.point_counts >= settings.min_points)
+    return allowed
+
+
 def _draw(
     frame: Sample,
     rng: np.random.Generator,
@@ -99,20 +134,12 @@ def _draw(
     classes: Sequence[ClassConfig],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the database to try, in order, and the classes' indices: [K] int64 each."""
-    unknown = [word for word in settings.difficulties if word not in database.difficulties]
-    if unknown:
-        raise InputError(
-            f"augmentation.sampling.difficulties: {unknown[0]!r} is no difficulty of this data set; there are "
-            f"{', '.join(database.difficulties)}."
-        )
-    wanted = settings.difficulties or database.difficulties[:-1]
-    allowed = np.isin(database.difficulty, wanted)
-    allowed &= database.point_counts >= settings.min_points
+    allowed = _allowed(settings, database)
     types = np.char.lower(database.types)  # a class's name counts whatever the case
     rows, labels = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for label, item in enumerate(classes):
         candidates = np.flatnonzero(allowed & (types == item.name.lower()))
-        lacking = settings.counts.get(item.name, 0) - int(np.count_nonzero(frame.labels == label))
+        lacking = settings.count_of(item.name) - int(np.count_nonzero(frame.labels == label))
         count = min(max(lacking, 0), len(candidates))
         rows.append(rng.choice(candidates, size=count, replace=False))
         labels.append(np.full(count, label, dtype=np.int64))

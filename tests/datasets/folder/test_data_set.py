@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import shutil
 import warnings
 from pathlib import Path
@@ -11,11 +13,15 @@ import numpy as np
 import pytest
 
 from lidar_ebm.boxes import Boxes
+from lidar_ebm.boxes.difficulty import BEYOND, LIMITS
 from lidar_ebm.datasets.data_set import DataSet
-from lidar_ebm.datasets.folder.data_set import BEYOND, LIMITS, FolderDataSet
+from lidar_ebm.datasets.folder.clouds import CloudFiles
+from lidar_ebm.datasets.folder.data_set import FolderDataSet
 from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.opening import open_data_set
 from lidar_ebm.datasets.preparation.prepare import prepare
+from lidar_ebm.datasets.preparation.prepared_frame import prepared_path, read_prepared_boxes
+from lidar_ebm.datasets.stamps import stamps
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.reading import read_frames, write_boxes
 from tests.datasets.folder.scenes import RIGHT_HANDED, UPRIGHT, axes_text, draw_scene, write_frame, write_settings
@@ -205,6 +211,87 @@ def test_prepared_frames_are_those_of_the_files(tmp_path: Path) -> None:
         np.testing.assert_array_equal(again.boxes.boxes, frame.boxes.boxes)
         for column in ("names", "points", "difficulty"):
             assert getattr(again.boxes, column).tolist() == getattr(frame.boxes, column).tolist()
+
+
+def test_labels_of_a_prepared_frame_are_those_of_its_files_and_need_no_point_cloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_data(
+        tmp_path,
+        words=("right", "forward", "up"),
+        classes=["forklift", "person"],
+        sensor={"axes": "x right, y forward, z up", "height": 2.0, "range": 40, "reflectance": 1},
+    )
+    for name in ("000000", "000001"):
+        path = tmp_path / "labels" / f"{name}.json"
+        entries = json.loads(path.read_text())["boxes"]
+        entries = [{**entry, "velocity": [1.0, k]} for k, entry in enumerate(entries)]
+        path.write_text(json.dumps({"boxes": entries}))
+    names = ("000000", "000001")
+    raw = {name: open_data_set(tmp_path).labels(name) for name in names}
+    assert not prepare(open_data_set(tmp_path), workers=1).errors
+
+    read: list[str] = []
+    read_raw = CloudFiles.read_raw
+    monkeypatch.setattr(CloudFiles, "read_raw", lambda files, name: read.append(name) or read_raw(files, name))
+
+    def check(name: str) -> None:
+        labels, expected = open_data_set(tmp_path).labels(name).columns(), raw[name].columns()
+        assert labels.keys() == expected.keys() >= {"velocity", "points", "difficulty"}
+        for key, column in expected.items():
+            np.testing.assert_array_equal(labels[key], column, err_msg=key)
+
+    for name in names:
+        check(name)
+    assert read == []
+
+    def changes_of(path: Path, content: bytes) -> set[str]:
+        """Frames whose point clouds are read where a file has another content."""
+        before, times = path.read_bytes(), path.stat()
+        path.write_bytes(content)
+        read.clear()
+        for name in names:
+            open_data_set(tmp_path).labels(name)
+        path.write_bytes(before)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        return set(read)
+
+    cloud, frame = tmp_path / "points" / "000000.bin", prepared_path(tmp_path / "prepared", "000001")
+    label, settings = tmp_path / "labels" / "000001.json", tmp_path / "dataset.yaml"
+    assert changes_of(label, label.read_bytes() + b"\n") == {"000001"}
+    assert changes_of(settings, settings.read_bytes() + b"\n") == {*names}
+    assert changes_of(frame, frame.read_bytes()[:-100]) == {"000001"}
+    assert changes_of(cloud, cloud.read_bytes()[:-16]) == {"000000"}
+    read.clear()
+    for name in names:
+        check(name)
+    assert read == []
+
+
+def test_counts_that_do_not_fit_the_points_that_were_cut_out_are_not_taken(tmp_path: Path) -> None:
+    make_data(tmp_path)
+    data_set = open_data_set(tmp_path)
+    raw = data_set.labels("000000")
+    prepare(data_set, workers=1)
+    path = prepared_path(tmp_path / "prepared", "000000")
+    assert raw.points is not None
+    content, counts = path.read_bytes(), np.asarray(raw.points, np.int64)
+    assert content.count(counts.tobytes()) == 1
+    path.write_bytes(content.replace(counts.tobytes(), (counts + 1).tobytes()))
+    with pytest.raises(InputError, match="its content was changed"):
+        read_prepared_boxes(tmp_path / "prepared", "000000")
+    labels = data_set.labels("000000")
+    assert labels.points is not None and labels.points.tolist() == counts.tolist()
+
+
+def test_a_data_set_goes_to_other_processes(tmp_path: Path) -> None:
+    make_data(tmp_path)
+    data_set = open_data_set(tmp_path)
+    for _ in range(2):  # before and after all is looked up
+        again = pickle.loads(pickle.dumps(data_set))
+        np.testing.assert_array_equal(again.labels("000000").boxes, data_set.labels("000000").boxes)
+        checked = again.check("000000", stamps(again.input_paths("000000")))
+        assert checked.frame is not None and not [each for each in checked.findings if each.is_error]
 
 
 def test_a_frame_without_objects_is_a_frame_like_any_other(tmp_path: Path) -> None:
