@@ -95,7 +95,7 @@ def landscapes(
         found.append(
             Landscape(
                 index=row,
-                class_name=detector.config.class_names[int(one.labels[0])],
+                class_name=detector.config.class_names[int(one.class_index[0])],
                 score=float(one.scores[0]),
                 temperature=detector.temperature,
                 box=path[-1],

@@ -44,7 +44,7 @@ class _BatchBoxes:
 
     boxes: Tensor  # [S, N, 7], after each of S numbers of refinement steps
     scores: Tensor  # [N] 0..1
-    labels: Tensor  # [N] int64, index into config.classes
+    class_index: Tensor  # [N] int64, index into config.classes
     batch_index: Tensor  # [N] int64
 
 
@@ -108,7 +108,7 @@ def _detect(detector: Model, batch: Batch, steps: Sequence[int]) -> _BatchBoxes:
     detected = detect_batch(detector, batch.to(next(detector.parameters()).device), max(steps), record=True)
     trajectory, proposals = detected.ascent.trajectory, detected.proposals
     assert trajectory is not None  # it was asked for
-    tensors = (trajectory[list(steps)], proposals.scores, proposals.labels, proposals.batch_index)
+    tensors = (trajectory[list(steps)], proposals.scores, proposals.class_index, proposals.batch_index)
     return _BatchBoxes(*(tensor.cpu() for tensor in tensors))
 
 
@@ -118,6 +118,6 @@ def _by_frame(batch: _BatchBoxes, frames: int, class_names: Sequence[str]) -> li
     by_frame = []
     for offset in range(frames):
         mine = batch.batch_index == offset
-        types, scores = names[batch.labels[mine].numpy()], batch.scores[mine]
+        types, scores = names[batch.class_index[mine].numpy()], batch.scores[mine]
         by_frame.append(tuple(Boxes(boxes, types, scores) for boxes in batch.boxes[:, mine]))
     return by_frame

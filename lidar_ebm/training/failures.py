@@ -79,7 +79,7 @@ class NonFinite:
             "points": batch.points,
             "point_batch_index": batch.point_batch_index,
             "boxes": batch.boxes.boxes,
-            "labels": batch.boxes.labels,
+            "labels": batch.boxes.class_index,
             "box_batch_index": batch.boxes.batch_index,
             "seeds": torch.tensor(step.seeds, dtype=torch.int64),
         }

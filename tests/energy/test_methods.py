@@ -88,7 +88,7 @@ def test_frames_and_labels_count_one_by_one(method: str) -> None:
     alone = []
     for frame in range(3):
         mine = index == frame
-        own = LabelBatch(batch.boxes.boxes[mine], batch.boxes.labels[mine], index[mine], 3)
+        own = LabelBatch(batch.boxes.boxes[mine], batch.boxes.class_index[mine], index[mine], 3)
         loss = head.loss(replace(batch, boxes=own), maps, seeds=(5, 6, 7))
         head.zero_grad()
         loss.backward()

@@ -25,7 +25,7 @@ class Anchors:
     """Every anchor, in the order (H, W, class, yaw): the last changes fastest."""
 
     boxes: Tensor  # [A, 7] float32, LiDAR frame, m, rad
-    labels: Tensor  # [A] int64, the class that the anchor is for
+    class_index: Tensor  # [A] int64, the class that the anchor is for
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def assign_targets(anchors: Anchors, boxes: LabelBatch, covered: Tensor, config:
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for frame in range(boxes.batch_size):
         for index, item in enumerate(config.classes):
-            rows = torch.nonzero((boxes.batch_index == frame) & (boxes.labels == index))[:, 0]  # [m]
+            rows = torch.nonzero((boxes.batch_index == frame) & (boxes.class_index == index))[:, 0]  # [m]
             if len(rows) == 0:
                 continue
             near = _anchors_near(boxes.boxes[rows], index, config)
