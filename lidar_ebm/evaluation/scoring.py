@@ -109,12 +109,12 @@ def _curves(loaded: Loaded, passes: Passes, headline: str) -> Iterator[Curve]:
     thresholds = matching.recall_thresholds(scores[passes.found], label_count)
     # At a threshold come in all detections that reach it.
     reached = np.searchsorted(-scores[passes.rows], -thresholds, side="right") - 1
-    true, false, misses, similarity = (
+    true, false, false_negatives, similarity = (
         np.cumsum(change, dtype=kind)[reached]
         for change, kind in (
             (passes.true_change, np.int64),
             (passes.false_change, np.int64),
-            (passes.miss_change, np.int64),
+            (passes.false_negative_change, np.int64),
             (passes.similarity_change, np.float64),
         )
     )
@@ -134,7 +134,7 @@ def _curves(loaded: Loaded, passes: Passes, headline: str) -> Iterator[Curve]:
             thresholds=thresholds,
             true_positives=true,
             false_positives=false,
-            misses=label_count + misses,
+            false_negatives=label_count + false_negatives,
             label_count=label_count,
             best=best,
             distance=passes.difficulty.band,

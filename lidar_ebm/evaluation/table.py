@@ -185,7 +185,7 @@ def matches_table(evaluation: Evaluation) -> Group | None:
                 figure_text(point.score, ".3f"),
                 str(point.true_positives),
                 str(point.false_positives),
-                str(point.misses),
+                str(point.false_negatives),
                 *(f"{share:.3f}" for share in (point.precision, point.recall, point.f1)),
             )
             for curve, point in points
@@ -369,7 +369,7 @@ def _match_record(curve: Curve) -> dict[str, Any]:
         "score": number_or_none(point.score),
         "true": point.true_positives,
         "false": point.false_positives,
-        "missed": point.misses,
+        "missed": point.false_negatives,
         "precision": point.precision,
         "recall": point.recall,
         "f1": point.f1,
@@ -389,5 +389,5 @@ def _curve_record(curve: Curve) -> dict[str, Any]:
         "thresholds": curve.thresholds.tolist(),
         "true": curve.true_positives.tolist(),
         "false": curve.false_positives.tolist(),
-        "missed": curve.misses.tolist(),
+        "missed": curve.false_negatives.tolist(),
     }

@@ -210,7 +210,7 @@ def test_matches_are_counted_at_the_best_f1() -> None:
             f"{best.score:.3f}",
             str(best.true_positives),
             str(best.false_positives),
-            str(best.misses),
+            str(best.false_negatives),
             f"{best.precision:.3f}",
             f"{best.recall:.3f}",
             f"{best.f1:.3f}",
@@ -287,7 +287,7 @@ def test_json_is_valid_and_whole(tmp_path: Path) -> None:
         for name, counts in (
             ("true", curve.true_positives),
             ("false", curve.false_positives),
-            ("missed", curve.misses),
+            ("missed", curve.false_negatives),
         ):
             np.testing.assert_array_equal(record[name], counts)
 

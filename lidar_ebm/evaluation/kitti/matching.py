@@ -118,17 +118,17 @@ def second_pass(
         lowest: detections scored below this do not come in; the other arguments as in `first_pass`.
 
     Returns:
-        rows `[n]` int64: the detections that exist, in `order`; and for each the change in true positives and false
-        positives and misses, `[n]` int8, and in the sum over the true positives of (1 + cos(difference of alpha)) / 2,
-        `[n]` float64; all of which begin at 0, but the misses, which begin at the number of valid labels. At the end
-        the detection of each label `[L]` int64, -1 for none.
+        rows `[n]` int64: the detections that exist, in `order`; and for each the change in true positives, false
+        positives and false negatives, `[n]` int8, and in the sum over the true positives of (1 + cos(difference of
+        alpha)) / 2, `[n]` float64; all begin at 0, but the false negatives, which begin at the number of valid labels.
+        At the end the detection of each label `[L]` int64, -1 for none.
     """
     taken = np.full(len(label_state), -1, dtype=np.int64)
     taken_overlap = np.zeros(len(label_state), dtype=np.float64)
     rows = np.empty(len(order), dtype=np.int64)
     true_change = np.zeros(len(order), dtype=np.int8)
     false_change = np.zeros(len(order), dtype=np.int8)
-    miss_change = np.zeros(len(order), dtype=np.int8)
+    false_negative_change = np.zeros(len(order), dtype=np.int8)
     similarity_change = np.zeros(len(order), dtype=np.float64)
     count = 0
     for j in order:
@@ -156,7 +156,7 @@ def second_pass(
                 taken[i], taken_overlap[i] = free, overlap
                 if label_state[i] == VALID:
                     if had < 0:
-                        miss_change[count] -= 1
+                        false_negative_change[count] -= 1
                     elif detection_state[had] == VALID:
                         true_change[count] -= 1
                         similarity_change[count] -= 0.5 * (1.0 + np.cos(label_alpha[i] - detection_alpha[had]))
@@ -175,7 +175,7 @@ def second_pass(
         rows[:count].copy(),
         true_change[:count].copy(),
         false_change[:count].copy(),
-        miss_change[:count].copy(),
+        false_negative_change[:count].copy(),
         similarity_change[:count].copy(),
         taken,
     )

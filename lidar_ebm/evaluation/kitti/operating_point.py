@@ -13,14 +13,14 @@ from lidar_ebm.evaluation.result import OperatingPoint
 def best_operating_point(labels: Objects, detections: Objects, passes: Passes) -> OperatingPoint | None:
     """The score at which F1 is highest (of equals the highest score), or None where no detection exists for the class.
 
-    F1 is 2 TP / (2 TP + FP + misses), in KITTI's sense of each: what is ignored or excused is none of them.
+    F1 is 2 TP / (2 TP + FP + FN), in KITTI's sense of each: what is ignored or excused is none of them.
     """
     if not (passes.detection_state[passes.rows] == VALID).any():
         return None
     scores = detections.scores[passes.rows]
     true, false = np.cumsum(passes.true_change, dtype=np.int64), np.cumsum(passes.false_change, dtype=np.int64)
-    misses = passes.label_count + np.cumsum(passes.miss_change, dtype=np.int64)
-    f1 = 2 * true / np.maximum(2 * true + false + misses, 1)
+    false_negatives = passes.label_count + np.cumsum(passes.false_negative_change, dtype=np.int64)
+    f1 = 2 * true / np.maximum(2 * true + false + false_negatives, 1)
     whole = np.append(scores[1:] < scores[:-1], True)  # a threshold takes all detections of one score or none
     best = int(np.where(whole, f1, -1.0).argmax())
     taken = _taken(labels, detections, passes, float(scores[best]))
@@ -30,7 +30,7 @@ def best_operating_point(labels: Objects, detections: Objects, passes: Passes) -
         float(scores[best]),
         int(true[best]),
         int(false[best]),
-        int(misses[best]),
+        int(false_negatives[best]),
         _mean_overlap(passes, matched, taken[matched]),
         *_mean_errors(labels.boxes[matched], detections.boxes[taken[matched]]),
     )

@@ -35,7 +35,7 @@ class Passes:
     rows: np.ndarray  # [E] int64, rows of the detections that exist, falling; with each of them change
     true_change: np.ndarray  # [E] int8, the true positives
     false_change: np.ndarray  # [E] int8, the false positives
-    miss_change: np.ndarray  # [E] int8, the misses
+    false_negative_change: np.ndarray  # [E] int8, the false negatives
     similarity_change: np.ndarray  # [E] float64, the orientation similarity summed over the true positives
     taken: np.ndarray | None = None  # [L] int64, where it is the same at every threshold: each label's detection, or -1
 
