@@ -10,7 +10,7 @@ from cuda_ops._checks import check_boxes, check_column, check_one_device
 from cuda_ops.box_overlap import reference
 
 _TABLE_ROWS = 11  # of 8 bytes a box, as kernel.h lays them out
-_MOST_MASK_WORDS = 1 << 24  # bits of suppressed boxes held at a time on a GPU: 128 MiB
+_MAX_MASK_WORDS = 1 << 24  # bits of suppressed boxes held at a time on a GPU: 128 MiB
 
 
 def box_iou_bev(a: Tensor, b: Tensor, *, aligned: bool = False) -> Tensor:
@@ -146,7 +146,7 @@ def _nms_bev_op(
         if frames is not None:  # numbers below N, as the kernel needs them to count, without asking the device
             frames = torch.searchsorted(frames.sort().values, frames)
         words = -(-n // 64)
-        blocks = max(1, min(words, _MOST_MASK_WORDS // (64 * words)))
+        blocks = max(1, min(words, _MAX_MASK_WORDS // (64 * words)))
     scratch = order.new_empty(_TABLE_ROWS * n + (n + words + 64 * blocks * words if words else 0))
     kept, count = torch.empty_like(order), order.new_empty(1)
     _native.call(

@@ -9,7 +9,7 @@ from cuda_ops import _native
 from cuda_ops._checks import check_column, check_one_device
 from cuda_ops.point_nearest import reference
 
-_MOST_POINTS = (1 << 31) - 1  # the kernels keep the number of a point in 32 bits
+_MAX_POINTS = (1 << 31) - 1  # the kernels keep the number of a point in 32 bits
 
 
 def three_nearest(
@@ -40,8 +40,8 @@ def three_nearest(
     _check_points(known, "known")
     check_column(query_batch, len(query), "query_batch")
     check_column(known_batch, len(known), "known_batch")
-    if len(known) > _MOST_POINTS:
-        raise ValueError(f"{len(known)} known points, expected at most {_MOST_POINTS}")
+    if len(known) > _MAX_POINTS:
+        raise ValueError(f"{len(known)} known points, expected at most {_MAX_POINTS}")
     device = check_one_device(query=query, known=known, query_batch=query_batch, known_batch=known_batch)
     if not _native.serves(device):
         return reference.three_nearest(query, known, query_batch, known_batch, batch_size)

@@ -121,9 +121,9 @@ def _nearest_in_runs(
         rank = (squared.view(torch.int32).long() << 32) | near
         best = []
         for _ in range(3):
-            least = rank.new_full((len(points),), _NOTHING).scatter_reduce(0, row, rank, "amin")
-            rank = rank.masked_fill(rank == least[row], _NOTHING)
-            best.append(least)
+            lowest = rank.new_full((len(points),), _NOTHING).scatter_reduce(0, row, rank, "amin")
+            rank = rank.masked_fill(rank == lowest[row], _NOTHING)
+            best.append(lowest)
         keys.append(torch.stack(best, dim=1))
     key = torch.cat(keys)  # [Q, 3]
     # In float64 and back the root is the correctly rounded one, which a float32 vector library need not give.

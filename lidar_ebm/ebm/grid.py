@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lidar_ebm.ebm.chunks import CHUNK, spans
-from lidar_ebm.ebm.energy import Energy, at_least_float32, value
+from lidar_ebm.ebm.energy import Energy, promote_to_float32, value
 from lidar_ebm.ebm.random_numbers import Random, uniform
 from lidar_ebm.ebm.targets import TargetSpace
 from lidar_ebm.ebm.uncertainty import (
@@ -137,7 +137,7 @@ class GridDensity(WeightedPoints):
     @cached_property
     def log_z(self) -> Tensor:
         """Log of the integral of exp(f / temperature) over the grid [N]."""
-        exponent = at_least_float32(self.f) / self.temperature
+        exponent = promote_to_float32(self.f) / self.temperature
         return exponent.logsumexp(dim=1) + math.log(self.grid.cell_volume)
 
     @property
@@ -148,7 +148,7 @@ class GridDensity(WeightedPoints):
     @cached_property
     def weights(self) -> Tensor:
         """Probability of each cell [N, G]; each row's sum is 1."""
-        return (at_least_float32(self.f) / self.temperature).softmax(dim=1)
+        return (promote_to_float32(self.f) / self.temperature).softmax(dim=1)
 
     def points(self) -> Tensor:
         """[1, G, D]."""

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from lidar_ebm.ebm.energy import at_least_float32
+from lidar_ebm.ebm.energy import promote_to_float32
 from lidar_ebm.ebm.random_numbers import Random, uniform
 from lidar_ebm.ebm.targets import TargetSpace, wrap_angle
 
@@ -91,7 +91,7 @@ class WeightedPoints(ABC):
     def log_prob(self, f_at_y: Tensor) -> Tensor:
         """Normalised log-density of targets whose energies are `f_at_y`, [N] or [N, S]; of the same shape."""
         log_z = self.log_z if f_at_y.ndim == 1 else self.log_z.unsqueeze(1)
-        return at_least_float32(f_at_y) / self.temperature - log_z
+        return promote_to_float32(f_at_y) / self.temperature - log_z
 
     def mean(self) -> Tensor:
         """[N, D]; in wrapped dimensions the circular mean, the direction of the average unit vector."""

@@ -87,10 +87,10 @@ class PointEnergy(nn.Module):
         features = view.features(boxes)  # [V, S, 16]
         near = (features[..., SIGNED_DISTANCES] / NEAR_SCALE).tanh()  # [V, S, 6]
         x = self.point_network(torch.cat([features / self.feature_scales, near], dim=-1))  # [V, S, C]
-        most, mean = view.pool(x.to(boxes.dtype))
+        maximum, mean = view.pool(x.to(boxes.dtype))
         number = (view.counts.to(boxes.dtype) + 1).log()[:, None, None] / 5  # [N, 1, 1]
         size = (boxes[..., 3:6].log() - self.typical_log_size) / self.log_size_spread  # [N, S, 3]
-        return torch.cat([most, mean, number.expand(*boxes.shape[:2], 1), size], dim=-1)  # [N, S, 2 * C + 4]
+        return torch.cat([maximum, mean, number.expand(*boxes.shape[:2], 1), size], dim=-1)  # [N, S, 2 * C + 4]
 
     def forward(self, view: PointView, boxes: Tensor) -> Tensor:
         """f [N, S] of boxes [N, S, 7]."""

@@ -79,7 +79,7 @@ def calibrate(
     fit_frames: Samples,
     frames: Samples,
     *,
-    most_frames: int | None = None,
+    max_frames: int | None = None,
     steps: int | None = None,
     iou: float = 0.5,
 ) -> BoxCalibration:
@@ -93,14 +93,14 @@ def calibrate(
         detector: in evaluation mode; frames are moved to its device.
         fit_frames: the split to fit to, usually what the energy was trained on.
         frames: the split to report on, which it was not.
-        most_frames: of each split, taken evenly; None for all.
+        max_frames: of each split, taken evenly; None for all.
         steps: refinement steps T; the configuration's where None.
         iou: 3-D IoU with the label from which on a detection counts.
 
     Raises:
         InputError: no detection in a split matches, or the energy gives values that are no numbers.
     """
-    fit_rows, rows = (_spread(len(part), most_frames) for part in (fit_frames, frames))
+    fit_rows, rows = (_spread(len(part), max_frames) for part in (fit_frames, frames))
     config, temperature = detector.config, 1.0
     with progress_bar("Calibrating", FITS * len(fit_rows) + len(rows)) as bar:
         for _ in range(FITS):
@@ -143,11 +143,11 @@ class _Look:
     flip_probability: Tensor | None  # [N]
 
 
-def _spread(length: int, most: int | None) -> list[int]:
+def _spread(length: int, max_count: int | None) -> list[int]:
     """At most so many of the indices below `length`, evenly."""
-    if most is None or most >= length:
+    if max_count is None or max_count >= length:
         return list(range(length))
-    return [index * length // most for index in range(most)]
+    return [index * length // max_count for index in range(max_count)]
 
 
 def _matches(

@@ -69,7 +69,7 @@ def calibrate_run(
     detector = load_run(run, device, weights=weights)
     data_set = open_data_set(data, prepared)
     fitted_to, reported_on = (open_samples(data_set, name, detector.config) for name in (fit_split, split))
-    found = calibrate(detector, fitted_to, reported_on, most_frames=frames, steps=steps, iou=iou)
+    found = calibrate(detector, fitted_to, reported_on, max_frames=frames, steps=steps, iou=iou)
     facts = {
         "weights": weights,
         "data": str(data),

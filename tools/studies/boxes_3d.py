@@ -193,7 +193,7 @@ def judge(place: Place, head: Head, prediction: Sequence[str] = ()) -> Row:
     if prediction:
         return {"ap": ap}
     try:
-        found_out = calibrate(detector, _frames(place.data, place.run, "train"), frames, most_frames=CALIBRATION_FRAMES)
+        found_out = calibrate(detector, _frames(place.data, place.run, "train"), frames, max_frames=CALIBRATION_FRAMES)
     except InputError as error:
         return {"ap": ap, "calibration": None, "reason": str(error)}
     return {"ap": ap, "calibration": found_out.as_dict()}

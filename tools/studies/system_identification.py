@@ -589,11 +589,11 @@ def _key(std: float, length: int, variant: str = "") -> str:
 def _table_of_errors(page: Study, rows: dict[str, Row], settings: Settings) -> None:
     lines, ratios = [], []
     for (std, length), published in PUBLISHED.items():
-        found, least = rows[_key(std, length)]["mse"], rows[f"Chen, floor {std}"]
+        found, reference = rows[_key(std, length)]["mse"], rows[f"Chen, floor {std}"]
         means = [_mean(found[side]) for side in SIDES]
         ratios.append([mean / value for mean, value in zip(means, published, strict=True)])
         cells = _beside([_spread(found[side]) for side in SIDES], published, ratios[-1])
-        floors = f"{least['mse']:.3f} ± {least['spread']:.3f}"
+        floors = f"{reference['mse']:.3f} ± {reference['spread']:.3f}"
         lines.append([f"{std}, {length}", *cells, _spread(found["energy, mean"]), floors])
     columns = ["noise, N", "plain", "published", "ratio", "energy-based", "published", "ratio"]
     page.table(
@@ -613,10 +613,10 @@ def _table_of_errors(page: Study, rows: dict[str, Row], settings: Settings) -> N
 def _table_as_published(page: Study, rows: dict[str, Row], settings: Settings) -> None:
     lines, ratios = [], []
     for (std, length), published in PUBLISHED.items():
-        found, least = rows[_key(std, length, AGAIN)]["mse"], rows[f"Chen, floor {std}"]["published"]
+        found, reference = rows[_key(std, length, AGAIN)]["mse"], rows[f"Chen, floor {std}"]["published"]
         ratios.append([min(found[side]) / value for side, value in zip(SIDES, published, strict=True)])
         cells = _beside([_best(found[side]) for side in SIDES], published, ratios[-1])
-        lines.append([f"{std}, {length}", *cells, f"{least[str(length)]:.3f}"])
+        lines.append([f"{std}, {length}", *cells, f"{reference[str(length)]:.3f}"])
     columns = ["noise, N", "plain: best (all)", "published", "ratio", "energy-based: best (all)", "published", "ratio"]
     page.table(
         "Chen's system, the published signals, chosen as published", [*columns, "floor on this test signal"], lines

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lidar_ebm.ebm.densities import draw_normal, normal_log_prob
-from lidar_ebm.ebm.energy import Energy, at_least_float32, average
+from lidar_ebm.ebm.energy import Energy, average, promote_to_float32
 from lidar_ebm.ebm.losses.contrastive import check_samples
 from lidar_ebm.ebm.losses.importance import check_stds
 from lidar_ebm.ebm.random_numbers import Random
@@ -107,11 +107,11 @@ class DSM:
 
 def _slope(energy: Energy, candidates: Tensor, leaf: Tensor) -> Tensor:
     """∇f at the leaf that the candidates are made of, in float32 at least and still a function of the parameters."""
-    f = at_least_float32(energy(candidates))
+    f = promote_to_float32(energy(candidates))
     gradient = torch.autograd.grad(f.sum(), leaf, create_graph=True, allow_unused=True)[0] if f.requires_grad else None
     if gradient is None:
         raise ValueError("score matching fits the slope of f, and this f does not depend on y")
-    return at_least_float32(gradient)
+    return promote_to_float32(gradient)
 
 
 def _diagonal(slope: Tensor, leaf: Tensor) -> Tensor | None:

@@ -48,14 +48,14 @@ def has_image_box(label: Label) -> bool:
 
 def _by_image(label: Label) -> int:
     height = label.bbox[3] - label.bbox[1]
-    for level, (occluded, truncated, least) in enumerate(IMAGE_LIMITS):
-        if label.occluded <= occluded and label.truncated <= truncated and height >= least:
+    for level, (occluded, truncated, min_height) in enumerate(IMAGE_LIMITS):
+        if label.occluded <= occluded and label.truncated <= truncated and height >= min_height:
             return level
     return BEYOND
 
 
 def _by_points(distance: float, count: int) -> int:
-    for level, (farthest, least) in enumerate(LIDAR_LIMITS):
-        if distance < farthest and count >= least:
+    for level, (farthest, min_points) in enumerate(LIDAR_LIMITS):
+        if distance < farthest and count >= min_points:
             return level
     return BEYOND

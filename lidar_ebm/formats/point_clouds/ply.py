@@ -15,7 +15,7 @@ import numpy as np
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.point_clouds.header import (
-    MOST_FIELDS,
+    MAX_FIELDS,
     Field,
     as_type,
     check_fields,
@@ -139,7 +139,7 @@ def _parse_elements(lines: Sequence[Sequence[str]], order: str) -> list[_Element
                 raise ValueError(f"its header has a line {' '.join(line)[:60]!r}")
             elements.append(_Element(line[1], parse_count(line[2:], f"the number of {line[1][:40]}"), ()))
         elif line[0] == "property":
-            if not elements or len(elements[-1].properties) >= MOST_FIELDS:
+            if not elements or len(elements[-1].properties) >= MAX_FIELDS:
                 raise ValueError("it has a property without an element, or too many")
             last = elements.pop()
             elements.append(_Element(last.name, last.count, (*last.properties, _parse_property(line, order))))
