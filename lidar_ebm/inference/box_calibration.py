@@ -115,12 +115,13 @@ def calibrate(
             temperature = fit_temperature(densities, energies)
         found = []
         for number, match in enumerate(_matches(detector, frames, rows, steps, iou, bar)):
-            looks = [_look(match, config, each, number) for each in (1.0, temperature)]
-            found.append((looks, match.flipped.cpu(), match.overlap.cpu()))
+            assessments = [_assess(match, config, each, number) for each in (1.0, temperature)]
+            found.append((assessments, match.flipped.cpu(), match.overlap.cpu()))
     _check([match_overlap for _, _, match_overlap in found], frames, iou)
     flipped, overlap = torch.cat([part[1] for part in found]), torch.cat([part[2] for part in found])
     before, after = (
-        _summarise([looks[k] for looks, _, _ in found], flipped, each) for k, each in enumerate((1.0, temperature))
+        _summarise([assessments[k] for assessments, _, _ in found], flipped, each)
+        for k, each in enumerate((1.0, temperature))
     )
     return BoxCalibration(
         temperature,
@@ -135,7 +136,7 @@ def calibrate(
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
+class _Assessment:
     """What p(y | x) at one temperature says of the matches of a batch, on the CPU."""
 
     held_out: HeldOut
@@ -174,21 +175,23 @@ def _energy_at(match: MatchedBoxes) -> Tensor:
     return value(match.energy, match.targets.unsqueeze(1)).squeeze(1)
 
 
-def _look(match: MatchedBoxes, config: Config, temperature: float, number: int) -> _Look:
+def _assess(match: MatchedBoxes, config: Config, temperature: float, number: int) -> _Assessment:
     samples = _sample(match, config, temperature, number)
     flips = flip_probability(match.energy, samples).cpu() if knows_flips(config.energy) else None
     overlap = expected_iou(samples, match.boxes).cpu()
-    return _Look(HeldOut.of(samples, match.targets, _energy_at(match)), overlap, flips)
+    return _Assessment(HeldOut.of(samples, match.targets, _energy_at(match)), overlap, flips)
 
 
-def _summarise(looks: Sequence[_Look], flipped: Tensor, temperature: float) -> SplitCalibration:
+def _summarise(assessments: Sequence[_Assessment], flipped: Tensor, temperature: float) -> SplitCalibration:
     try:
-        boxes = Calibration.of(HeldOut.join([look.held_out for look in looks]), BOX_NAMES, temperature=temperature)
+        boxes = Calibration.of(
+            HeldOut.join([each.held_out for each in assessments]), BOX_NAMES, temperature=temperature
+        )
     except ValueError as error:
         raise InputError(f"the energy's values are no numbers around some boxes ({error}). Train it anew.") from error
-    probabilities = [look.flip_probability for look in looks if look.flip_probability is not None]
+    probabilities = [each.flip_probability for each in assessments if each.flip_probability is not None]
     flips = _summarise_flips(torch.cat(probabilities).double(), flipped.double()) if probabilities else None
-    return SplitCalibration(boxes, torch.cat([look.expected_iou for look in looks]).double().mean().item(), flips)
+    return SplitCalibration(boxes, torch.cat([each.expected_iou for each in assessments]).double().mean().item(), flips)
 
 
 def _summarise_flips(probability: Tensor, flipped: Tensor) -> FlipCalibration:

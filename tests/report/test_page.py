@@ -233,12 +233,12 @@ def test_turning_changes_the_view(opened: Any) -> None:
 
 def test_layers_are_hidden_and_shown(opened: Any) -> None:
     opened.find_element("css selector", '[data-pose="above"]').click()
-    look = palette.THEMES[opened.find_element("tag name", "html").get_attribute("data-theme")]
+    theme = palette.THEMES[opened.find_element("tag name", "html").get_attribute("data-theme")]
     before = picture(opened)
     for name in ("label", "after"):
         toggle = opened.find_element("id", f"show-{name}")
         toggle.click()
-        assert count_pixels(picture(opened), getattr(look, name)) < count_pixels(before, getattr(look, name)) / 2
+        assert count_pixels(picture(opened), getattr(theme, name)) < count_pixels(before, getattr(theme, name)) / 2
         toggle.click()
         assert changed(before, picture(opened)) == 0
 
@@ -299,9 +299,9 @@ def test_the_theme_reaches_the_view_and_the_pictures(opened: Any) -> None:
     root = opened.find_element("tag name", "html")
     opened.find_element("id", "theme").click()
     for _ in range(2):
-        look = palette.THEMES[root.get_attribute("data-theme")]
-        assert count_pixels(picture(opened)[:20, :20], look.background) > 300
+        chosen = palette.THEMES[root.get_attribute("data-theme")]
+        assert count_pixels(picture(opened)[:20, :20], chosen.background) > 300
         for theme in palette.THEMES:
             shown = [image.is_displayed() for image in opened.find_elements("css selector", f"img.{theme}")]
-            assert set(shown) == {theme == look.name}
+            assert set(shown) == {theme == chosen.name}
         opened.find_element("id", "theme").click()

@@ -92,18 +92,18 @@ class Head:
 class RememberingDetector(Detector):
     """A detector that looks at a batch of frames once, whatever head climbs from there."""
 
-    looked_at: ClassVar[dict[tuple[str, ...], tuple[FrameFeatures, Proposals]]] = {}
+    remembered: ClassVar[dict[tuple[str, ...], tuple[FrameFeatures, Proposals]]] = {}
 
     def encode(self, batch: Batch) -> FrameFeatures:
         """What is known of the frames, without the voxels: no head sees those."""
-        if batch.frame_ids not in self.looked_at:
+        if batch.frame_ids not in self.remembered:
             features = super().encode(batch)
-            self.looked_at[batch.frame_ids] = replace(features, stages=()), super().propose(features)
-        return self.looked_at[batch.frame_ids][0]
+            self.remembered[batch.frame_ids] = replace(features, stages=()), super().propose(features)
+        return self.remembered[batch.frame_ids][0]
 
     def propose(self, features: FrameFeatures) -> Proposals:
         """The proposals that belong to these features."""
-        return next(proposals for known, proposals in self.looked_at.values() if known is features)
+        return next(proposals for known, proposals in self.remembered.values() if known is features)
 
 
 @dataclass(frozen=True)

@@ -725,14 +725,14 @@ def draw(rows: dict[str, Row]) -> Figure:
     _draw_stretch(figure.add_subplot(below[0]), rows[_key(*STRETCH)]["drawn"])
     for column, std in enumerate(NOISES):
         _draw_errors(figure.add_subplot(below[1 + column]), rows, std)
-    looks: dict[str, dict[str, Any]] = {
+    styles: dict[str, dict[str, Any]] = {
         "plain": {"color": BEFORE, "marker": "s"},
         "energy-based": {"color": AFTER, "marker": "s"},
         "own signals, mean ± std": {"color": MUTED_TEXT, "marker": "o"},
         "published signals, best": {"color": MUTED_TEXT, "marker": "D", "markerfacecolor": BACKGROUND},
         "published": {"color": MUTED_TEXT, "marker": "_", "markersize": 12, "markeredgewidth": 2},
     }
-    marks = [Line2D([], [], linestyle="", label=name, **look) for name, look in looks.items()]
+    marks = [Line2D([], [], linestyle="", label=name, **style) for name, style in styles.items()]
     marks.append(Line2D([], [], linestyle=":", color=TEXT, linewidth=0.8, label="floor"))
     figure.legend(
         handles=marks, fontsize=SMALL_SIZE, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(0.99, 0.0)

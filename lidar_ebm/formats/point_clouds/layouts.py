@@ -68,7 +68,7 @@ def find_other_layout(content: bytes, expected: Layout) -> Layout | None:
     sample = _sample(words)
     if len(sample) < _FEWEST_ROWS * expected.columns:
         return None
-    if _looks_like_float64(content, sample):
+    if _is_likely_float64(content, sample):
         doubles = _sample(np.frombuffer(content, "<f8", len(content) // 8))
         return Layout(_choose_columns(doubles, FLOAT64_COLUMNS, len(content) // 8), "float64")
     columns = _choose_columns(sample, FLOAT32_COLUMNS, len(words), expected.columns)
@@ -161,7 +161,7 @@ def _overlap(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.minimum(*counts).sum() / max(len(first), 1))
 
 
-def _looks_like_float64(content: bytes, sample: np.ndarray) -> bool:
+def _is_likely_float64(content: bytes, sample: np.ndarray) -> bool:
     """Tell whether the bytes are sound as float64 and not as float32."""
     if len(content) % 8:
         return False

@@ -67,10 +67,10 @@ class Frame:
         """Intersection over union of each label with each result; 0 for labels that no class ever looks at."""
         kind = COMPARED[metric]
         if kind not in self._overlaps:
-            looked_at = {*(name.lower() for name in NEIGHBOUR), *NEIGHBOUR.values()}
+            relevant = {*(name.lower() for name in NEIGHBOUR), *NEIGHBOUR.values()}
             self._overlaps[kind] = [
                 [intersection_over_union(label, item, metric) for item in self.results]
-                if label.type.lower() in looked_at
+                if label.type.lower() in relevant
                 else [0.0] * len(self.results)
                 for label in self.labels
             ]
@@ -177,7 +177,7 @@ def one_frame(
     """What is found, without a threshold in the first pass, with one in the second."""
     overlaps = frame.overlaps(metric)
     scores = frame.scores
-    looked_at = [
+    relevant = [
         index
         for index, score in enumerate(scores)
         if result_kinds[index] != "none" and (threshold is None or score >= threshold)
@@ -188,7 +188,7 @@ def one_frame(
         if label_kinds[row] == "none":
             continue
         taken = None
-        for index in looked_at:
+        for index in relevant:
             if assigned[index] or not overlaps[row][index] > iou:
                 continue
             if threshold is None:
@@ -206,7 +206,7 @@ def one_frame(
         if label_kinds[row] == "valid" and result_kinds[taken] == "counted":
             counts.scores.append(scores[taken])
             counts.similarity += (1 + math.cos(label.alpha - frame.results[taken].alpha)) / 2
-    for index in looked_at:
+    for index in relevant:
         if result_kinds[index] == "counted" and not assigned[index]:
             counts.false += not frame.shares(metric)[index] > iou
     return counts
