@@ -19,7 +19,7 @@ from lidar_ebm.ebm.uncertainty import (
     WeightedPoints,
     checked_temperature,
     draw_indices,
-    known,
+    nan_without_density,
     space_of,
 )
 
@@ -178,7 +178,7 @@ class GridDensity(WeightedPoints):
         """`count` samples of p(y | x) [N, count, D], evenly spread within their cells."""
         cells = self.grid.points_at(draw_indices(self.weights, count, random))  # [N, count, D]
         within = uniform(cells.shape, cells, random) - 0.5
-        return known(self.space.wrap(cells + within * cells.new_tensor(self.grid.cell)), self.weights)
+        return nan_without_density(self.space.wrap(cells + within * cells.new_tensor(self.grid.cell)), self.weights)
 
     def _sums(self, *dims: int) -> Tensor:
         """Probabilities summed over all dimensions but these (ascending): [N, counts[dims[0]], ...]."""

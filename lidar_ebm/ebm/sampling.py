@@ -18,7 +18,7 @@ from lidar_ebm.ebm.uncertainty import (
     WeightedPoints,
     checked_temperature,
     draw_indices,
-    known,
+    nan_without_density,
     space_of,
 )
 
@@ -95,7 +95,7 @@ class WeightedSamples(WeightedPoints):
         """`count` samples of p(y | x) [N, count, D]: these ones, each as often as its weight says."""
         index = draw_indices(self.weights, count, random)  # [N, count]
         y = self.y.gather(1, index.unsqueeze(-1).expand(*index.shape, self.y.shape[-1]))
-        return known(y, self.weights)
+        return nan_without_density(y, self.weights)
 
 
 def importance_samples(

@@ -224,6 +224,6 @@ def space_of(dims: int, space: TargetSpace | None) -> TargetSpace:
     return space
 
 
-def known(y: Tensor, weights: Tensor) -> Tensor:
+def nan_without_density(y: Tensor, weights: Tensor) -> Tensor:
     """y [N, ...] drawn with weights [N, M], but NaN where these are: from no density comes no sample."""
     return torch.where(weights[:, 0].isnan().view(-1, *[1] * (y.ndim - 1)), torch.nan, y)

@@ -86,12 +86,12 @@ def choose_protocol(labels: Source, results: Source, options: ScoringOptions) ->
     """
     if options.protocol is not None and not isinstance(options.protocol, str):
         return options.protocol
-    known = protocols()
+    registered = protocols()
     if options.protocol is not None:
-        if options.protocol not in known:
-            raise InputError(f"protocol {options.protocol!r}: choose one of {', '.join(known)}.")
-        return known[options.protocol]
-    return known["kitti" if _is_for_images(labels, results, options) else "distance"]
+        if options.protocol not in registered:
+            raise InputError(f"protocol {options.protocol!r}: choose one of {', '.join(registered)}.")
+        return registered[options.protocol]
+    return registered["kitti" if _is_for_images(labels, results, options) else "distance"]
 
 
 def _is_for_images(labels: Source, results: Source, options: ScoringOptions) -> bool:

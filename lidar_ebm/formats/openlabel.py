@@ -18,7 +18,7 @@ from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.fields import Node, glimpse, has_keys, read_json, write_json
 from lidar_ebm.formats.frame_files import all_recognised, files_of_frames, files_to_write, numbers_of_frames
 from lidar_ebm.formats.rotations import Tilts, heading_of_euler, heading_of_quaternion
-from lidar_ebm.formats.rows import BoxRows, check_boxes, known
+from lidar_ebm.formats.rows import BoxRows, check_boxes, value_or_none
 
 TITLE = "ASAM OpenLABEL 1.0 JSON (cuboids)"
 COLUMNS = frozenset({"scores", "track", "points"})
@@ -156,7 +156,7 @@ def _document(frames: Mapping[str, Boxes], *, one: bool = False) -> dict[str, An
     for frame, boxes in frames.items():
         there: dict[str, Any] = {}
         for row in boxes.rows():
-            key = known(row, "track")
+            key = value_or_none(row, "track")
             # A key has one class and stands in a frame once; one that is made up is no other frame's.
             while key is None or key in there or objects.get(key, {}).get("type", row["name"]) != row["name"]:
                 key = f"{frame}-{len(objects)}" if key is None else f"{key}'"
@@ -186,6 +186,6 @@ def _cuboid(row: Mapping[str, Any]) -> dict[str, Any]:
         "coordinate_system": _COORDINATES,
         "val": [*box[:3], *rotation, *box[3:6]],
     }
-    values = {name: known(row, column) for column, name in _NUMBERS.items()}
+    values = {name: value_or_none(row, column) for column, name in _NUMBERS.items()}
     numbers = [{"name": name, "val": value} for name, value in values.items() if value is not None]
     return cuboid | ({"attributes": {"num": numbers}} if numbers else {})

@@ -19,7 +19,7 @@ from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.fields import Node, glimpse, has_keys, read_json, write_json
 from lidar_ebm.formats.frame_files import check_frame_name, list_files
 from lidar_ebm.formats.rotations import Tilts, heading_of_euler
-from lidar_ebm.formats.rows import BoxRows, check_boxes, known
+from lidar_ebm.formats.rows import BoxRows, check_boxes, value_or_none
 
 TITLE = "Supervisely point clouds and episodes JSON"
 COLUMNS = frozenset({"track"})
@@ -198,7 +198,7 @@ def _read_figure(figure: Node, objects: _Objects, rows: BoxRows, tilts: Tilts) -
 def _figure(row: Mapping[str, Any], where: str, objects: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Figure of a box; its object is added to `objects` where it is not there yet."""
     x, y, z, length, width, height, yaw = row["box"].tolist()
-    track = known(row, "track")
+    track = value_or_none(row, "track")
     identity = (where,) if track is None else (row["name"], track)
     key = _key(*identity)
     tags = [] if track is None else [{"name": _TRACK, "value": track, "key": _key("tag", *identity)}]

@@ -84,14 +84,14 @@ def landscapes(
         if not 0 <= row < count:
             have = f"its boxes are 0 to {count - 1}, by falling score" if count else "nothing was detected in it"
             raise InputError(f"box {row}: the frame has no such detection; {have}.")
-    known = np.zeros((0, 7)) if labels is None else np.asarray(labels, np.float64).reshape(-1, 7)
+    label_boxes = np.zeros((0, 7)) if labels is None else np.asarray(labels, np.float64).reshape(-1, 7)
     found = []
     for row in chosen:
         one = proposals.select(torch.tensor([row], device=proposals.boxes.device))
         refiner = detected.refiner.select(torch.tensor([row], device=proposals.boxes.device))
         energy = _energy_of_arrays(refiner.f, one.boxes)
         path = trajectory[:, row].cpu().double().numpy()  # [1 + T, 7]
-        label, overlaps = _find_label(path, known)
+        label, overlaps = _find_label(path, label_boxes)
         found.append(
             Landscape(
                 index=row,

@@ -88,12 +88,12 @@ def predict(
             for start in starts[first : first + round_size][group.rank :: group.size]:
                 rows = range(start, min(start + batch_size, len(frames)))
                 batch = collate([frames[i] for i in rows])
-                known, note = None if kept is None else kept.read(batch), "kept from before"
-                if known is None:
-                    known, note = vars(_detect(detector, batch, steps)), ""
+                tensors, note = None if kept is None else kept.read(batch), "kept from before"
+                if tensors is None:
+                    tensors, note = vars(_detect(detector, batch, steps)), ""
                     if kept is not None:
-                        kept.write(batch, known)
-                mine.append(_by_frame(_BatchBoxes(**known), len(rows), detector.config.class_names))
+                        kept.write(batch, tensors)
+                mine.append(_by_frame(_BatchBoxes(**tensors), len(rows), detector.config.class_names))
                 if bar is not None:  # the others have come about as far
                     bar.reach(min(start + group.size * batch_size, len(frames)), note=note)
             for turn in zip_longest(*group.gather(mine), fillvalue=()):

@@ -249,13 +249,13 @@ def _piece_corners(
                             break
                     if not inside:
                         continue
-                    known = False
+                    duplicate = False
                     for other in range(corner_starts[k], count):
                         distance = abs(found[other, 0] - x) + abs(found[other, 1] - y) + abs(found[other, 2] - z)
                         if distance < _CORNER_TOLERANCE:
-                            known = True
+                            duplicate = True
                             break
-                    if not known:
+                    if not duplicate:
                         found[count, 0] = x
                         found[count, 1] = y
                         found[count, 2] = z

@@ -103,7 +103,7 @@ class RememberingDetector(Detector):
 
     def propose(self, features: FrameFeatures) -> Proposals:
         """The proposals that belong to these features."""
-        return next(proposals for known, proposals in self.remembered.values() if known is features)
+        return next(proposals for kept, proposals in self.remembered.values() if kept is features)
 
 
 @dataclass(frozen=True)

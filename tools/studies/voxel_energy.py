@@ -102,9 +102,9 @@ class VoxelEnergyHead(EnergyHead):
         """What f may see around boxes [N, 7]; see `EnergyHead.context`."""
         if not isinstance(bev, VoxelBevFeatures):
             raise ValueError("this energy reads voxels, which a VoxelDetector gives it")
-        known = super().context(batch, bev, boxes, batch_index, seed=seed)
+        context = super().context(batch, bev, boxes, batch_index, seed=seed)
         volumes = tuple(dense(stage) for stage in bev.stages)
-        return VoxelContext(known.bev, known.points, volumes=volumes, stages=bev.stages, batch_index=batch_index)
+        return VoxelContext(context.bev, context.points, volumes=volumes, stages=bev.stages, batch_index=batch_index)
 
     def forward(self, context: BoxContext, boxes: Tensor) -> Tensor:
         """f [N, S] of boxes [N, S, 7]."""

@@ -116,7 +116,7 @@ def _slope(energy: Energy, candidates: Tensor, leaf: Tensor) -> Tensor:
 
 def _diagonal(slope: Tensor, leaf: Tensor) -> Tensor | None:
     """The second derivatives ∂²f/∂y_d² [N, D] from ∇f [N, D] at the leaf [N, D]; None where torch knows of none."""
-    known = False
+    has_curvature = False
     columns = []
     for d in range(leaf.shape[1]):
         column = slope[:, d]
@@ -126,9 +126,9 @@ def _diagonal(slope: Tensor, leaf: Tensor) -> Tensor | None:
                 second = torch.autograd.grad(column.sum(), leaf, create_graph=True, allow_unused=True)[0]
             except RuntimeError as error:
                 raise ValueError(f"{_NO_CURVATURE} ({error})") from error
-        known = known or second is not None
+        has_curvature = has_curvature or second is not None
         columns.append(torch.zeros_like(column) if second is None else second[:, d])  # None: f is linear in this y_d
-    return torch.stack(columns, dim=-1) if known else None
+    return torch.stack(columns, dim=-1) if has_curvature else None
 
 
 def _boundary_weights(y: Tensor, space: TargetSpace) -> tuple[Tensor, Tensor]:

@@ -44,10 +44,10 @@ def pack_camera_boxes(
         columns.append(
             np.column_stack(
                 (
-                    _known(frame.truncated, 0.0, (len(frame),)),
-                    _known(frame.occluded, 0.0, (len(frame),)),
-                    _known(frame.alpha, UNKNOWN_ANGLE, (len(frame),)),
-                    _known(frame.image_rectangle, -1.0, (len(frame), 4)),
+                    _filled(frame.truncated, 0.0, (len(frame),)),
+                    _filled(frame.occluded, 0.0, (len(frame),)),
+                    _filled(frame.alpha, UNKNOWN_ANGLE, (len(frame),)),
+                    _filled(frame.image_rectangle, -1.0, (len(frame), 4)),
                     to_camera(frame.boxes, transform),
                     scores,
                 )
@@ -112,5 +112,5 @@ def read_transforms(folder: Path, names: Sequence[str]) -> list[np.ndarray]:
     return [read_calibration(folder / f"{name}.txt").lidar_to_rect for name in names]
 
 
-def _known(values: np.ndarray | None, default: float, shape: tuple[int, ...]) -> np.ndarray:
+def _filled(values: np.ndarray | None, default: float, shape: tuple[int, ...]) -> np.ndarray:
     return np.full(shape, default) if values is None else np.where(np.isnan(values), default, values)

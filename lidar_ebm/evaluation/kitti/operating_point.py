@@ -70,8 +70,8 @@ def _mean_errors(labels: np.ndarray, found: np.ndarray) -> tuple[float, float, f
 
     Boxes are [N, 7] (x, y, z, h, w, l, rotation_y), row for row; a pair of which one has no box in space is left out.
     """
-    known = (np.minimum(labels[:, 3:6], found[:, 3:6]) > 0).all(axis=1)
-    labels, found = labels[known], found[known]
+    spatial = (np.minimum(labels[:, 3:6], found[:, 3:6]) > 0).all(axis=1)
+    labels, found = labels[spatial], found[spatial]
     offset = found[:, :3] - labels[:, :3]
     offset[:, 1] -= (found[:, 3] - labels[:, 3]) / 2  # from bottom faces to centres; y points down
     turned = np.abs(np.remainder(found[:, 6] - labels[:, 6] + np.pi, 2 * np.pi) - np.pi)  # 0..pi

@@ -28,7 +28,7 @@ from lidar_ebm.formats.text_lists import read_names
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 LIDAR_METRICS = ("bev", "3d")
-_KNOWN = {name.lower() for name in KITTI_TYPES}
+_KITTI_NAMES = {name.lower() for name in KITTI_TYPES}
 _SHOWN_FRAMES = 3
 
 
@@ -53,7 +53,7 @@ def load(labels: Any, results: Any, options: ScoringOptions) -> Loaded:
                 f"{label_objects.frame_count} frames of labels but {detections.frame_count} of results: give one of "
                 "each per frame"
             )
-    check_classes(classes, label_objects, detections, known=_KNOWN)
+    check_classes(classes, label_objects, detections, accepted=_KITTI_NAMES)
     metrics: tuple[str, ...] = METRICS
     difficulties = DIFFICULTIES
     if options.lidar_only:
@@ -67,7 +67,7 @@ def load(labels: Any, results: Any, options: ScoringOptions) -> Loaded:
         classes,
         metrics if options.metrics is None else tuple(options.metrics),
         difficulties if options.difficulties is None else tuple(options.difficulties),
-        notes + list_class_notes(classes, label_objects, detections, silent=_KNOWN),
+        notes + list_class_notes(classes, label_objects, detections, silent=_KITTI_NAMES),
         frames,
     )
 
@@ -90,7 +90,7 @@ def _load_folders(
         raise InputError(f"{options.velodyne}: --velodyne is read with --lidar-only. Give that too, or leave it out.")
     frames, found, notes = _choose_frames(labels, results, options.split)
     # Whatever other names stand there, they are passed over, as KITTI's program does.
-    types = (*KITTI_TYPES, *(name for name in classes if name.lower() not in _KNOWN))
+    types = (*KITTI_TYPES, *(name for name in classes if name.lower() not in _KITTI_NAMES))
     label_files, result_files = [labels / f"{frame}.txt" for frame in frames], [found.get(frame) for frame in frames]
     label_objects = read_objects(label_files, need_scores=False, types=types, others=True)
     detections = read_objects(result_files, need_scores=True, types=types, others=True)

@@ -86,8 +86,8 @@ class ObjectTable:
                     self._report(where, f"{name} is {_quoted(field)}", "not a finite number")
         kind = _TYPE_INDEX.get(fields[0].lower(), _OTHER_TYPE)
         if kind == _OTHER_TYPE:
-            known = ", ".join(KITTI_TYPES)
-            self._report(where, f"type is {_quoted(fields[0])}", f"unknown to KITTI, whose classes are {known}")
+            class_names = ", ".join(KITTI_TYPES)
+            self._report(where, f"type is {_quoted(fields[0])}", f"unknown to KITTI, whose classes are {class_names}")
         self._path.append(len(self._paths) - 1)
         self._line.append(number)
         self._type.append(kind)
