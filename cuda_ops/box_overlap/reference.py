@@ -155,7 +155,7 @@ def _near_pairs(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     radius_a = 0.5001 * torch.linalg.vector_norm(a[:, 3:5], dim=1)  # [N]
     radius_b = 0.5001 * torch.linalg.vector_norm(b[:, 3:5], dim=1)  # [M]
     rows = max(1, _PAIRS_AT_ONCE // max(1, b.shape[0]))
-    found = []
+    chunks = []
     for start in range(0, a.shape[0], rows):
         part = slice(start, start + rows)
         offset = a[part, None, :2] - b[None, :, :2]  # [rows, M, 2]
@@ -163,8 +163,8 @@ def _near_pairs(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         near = (offset * offset).sum(dim=2) <= reach * reach
         pairs = near.nonzero()
         pairs[:, 0] += start
-        found.append(pairs)
-    pairs = torch.cat(found) if found else torch.zeros((0, 2), dtype=torch.int64, device=a.device)
+        chunks.append(pairs)
+    pairs = torch.cat(chunks) if chunks else torch.zeros((0, 2), dtype=torch.int64, device=a.device)
     return pairs[:, 0], pairs[:, 1]
 
 

@@ -45,10 +45,10 @@ def three_nearest(
     device = check_one_device(query=query, support=support, query_batch=query_batch, support_batch=support_batch)
     if not _native.serves(device):
         return reference.three_nearest(query, support, query_batch, support_batch, batch_size)
-    found: tuple[Tensor, Tensor] = _three_nearest_op(
+    nearest: tuple[Tensor, Tensor] = _three_nearest_op(
         query.detach().float(), support.detach().float(), query_batch.long(), support_batch.long(), batch_size
     )
-    return found
+    return nearest
 
 
 def interpolate(features: Tensor, index: Tensor, distance: Tensor) -> Tensor:

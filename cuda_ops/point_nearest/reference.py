@@ -37,14 +37,14 @@ def three_nearest(
     index = torch.full((len(query), 3), -1, dtype=torch.int64, device=query.device)
     finite_query, finite_support = (points.isfinite().all(1).nonzero()[:, 0] for points in (query, support))
     if len(finite_query) and len(finite_support):
-        found_distance, found_index = _three_nearest_finite(
+        finite_distance, support_index = _three_nearest_finite(
             query[finite_query],
             support[finite_support],
             query_batch[finite_query].long(),
             support_batch[finite_support].long(),
         )
-        distance[finite_query] = found_distance
-        index[finite_query] = finite_support[found_index.clamp(min=0)].masked_fill(found_index < 0, -1)
+        distance[finite_query] = finite_distance
+        index[finite_query] = finite_support[support_index.clamp(min=0)].masked_fill(support_index < 0, -1)
     return distance, index
 
 

@@ -114,8 +114,8 @@ class Evaluation:
         """The curve asked for (at its first overlap where `iou` is None), or None where it was not scored."""
         wanted = (class_name.lower(), metric, difficulty)
         for curve in self.curves:
-            found = (curve.class_name.lower(), curve.metric, curve.difficulty)
-            if found == wanted and (iou is None or math.isclose(curve.iou, iou)):
+            own = (curve.class_name.lower(), curve.metric, curve.difficulty)
+            if own == wanted and (iou is None or math.isclose(curve.iou, iou)):
                 return curve
         return None
 

@@ -106,7 +106,7 @@ def _curves(loaded: Loaded, passes: Passes, headline: str) -> Iterator[Curve]:
     """The curves of the metrics that share these passes."""
     scores = loaded.detections.scores
     label_count = passes.label_count
-    thresholds = matching.recall_thresholds(scores[passes.found], label_count)
+    thresholds = matching.recall_thresholds(scores[passes.first_pass_rows], label_count)
     # At a threshold come in all detections that reach it.
     reached = np.searchsorted(-scores[passes.rows], -thresholds, side="right") - 1
     true, false, false_negatives, similarity = (

@@ -87,8 +87,8 @@ def score_table(evaluation: Evaluation, recall: str = "R40") -> Table:
     nothing = NOTHING + " " * pad
     rows: dict[tuple[str, str, float], dict[str, str]] = {}
     for curve in evaluation.curves:
-        found = rows.setdefault((curve.class_name, curve.metric, curve.iou), {})
-        found[curve.difficulty] = _ap_text(curve, recall, pad=pad)
+        row_cells = rows.setdefault((curve.class_name, curve.metric, curve.iou), {})
+        row_cells[curve.difficulty] = _ap_text(curve, recall, pad=pad)
     add_class_rows(
         table,
         (
@@ -96,9 +96,9 @@ def score_table(evaluation: Evaluation, recall: str = "R40") -> Table:
                 name,
                 metric_name(metric),
                 overlap_text(iou, metric),
-                *(found.get(item, nothing) for item in difficulties),
+                *(row_cells.get(item, nothing) for item in difficulties),
             )
-            for (name, metric, iou), found in rows.items()
+            for (name, metric, iou), row_cells in rows.items()
         ),
     )
     return table
@@ -125,9 +125,9 @@ def distance_table(evaluation: Evaluation, recall: str = "R40") -> Table | None:
     pad = any(curve.label_count and has_few_labels(curve) for curve in curves)
     for curve in curves:
         labels.setdefault(curve.class_name, {})[curve.distance] = curve.label_count
-        found = rows.setdefault((curve.class_name, curve.metric, curve.iou), {})
+        row_cells = rows.setdefault((curve.class_name, curve.metric, curve.iou), {})
         if curve.label_count:
-            found[curve.distance] = _ap_text(curve, recall, pad=pad)
+            row_cells[curve.distance] = _ap_text(curve, recall, pad=pad)
     table = plain_table(
         f"Average precision in percent by distance, {recall}, {difficulty}",
         ("Class", "Metric", "IoU"),
@@ -138,8 +138,8 @@ def distance_table(evaluation: Evaluation, recall: str = "R40") -> Table | None:
     for class_name, counts in labels.items():
         cells = [("labels", "", *(str(counts.get(band, 0)) + " " * pad for band in bands))]
         cells += [
-            (metric_name(metric), overlap_text(iou, metric), *(found.get(band, nothing) for band in bands))
-            for (name, metric, iou), found in rows.items()
+            (metric_name(metric), overlap_text(iou, metric), *(row_cells.get(band, nothing) for band in bands))
+            for (name, metric, iou), row_cells in rows.items()
             if name == class_name
         ]
         add_class_rows(table, ((class_name, *row) for row in cells))

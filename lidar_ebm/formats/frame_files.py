@@ -54,8 +54,8 @@ def all_recognised(path: Path, suffix: str, test: Callable[[Path], bool | None])
         files = list_files(path, suffix)[:_SAMPLED_FILES] if path.is_dir() else [path]
     except (InputError, OSError):
         return False
-    found = [test(file) for file in files]
-    return any(found) and False not in found
+    verdicts = [test(file) for file in files]
+    return any(verdicts) and False not in verdicts
 
 
 def files_to_write(path: Path, frames: Mapping[str, Boxes], suffix: str) -> Iterator[tuple[Path, str, Boxes]]:

@@ -42,9 +42,9 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
     for stem, file in files.items():
         root = read_json(file)["openlabel"]
         kinds = {} if root.optional("objects") is None else root["objects"].entries()
-        found = _read_frames(root, stem, kinds, tilts, systems, file)
-        for name, boxes in found.items():
-            frame = name if len(files) == 1 else stem if len(found) == 1 else f"{stem}_{name}"
+        boxes_by_name = _read_frames(root, stem, kinds, tilts, systems, file)
+        for name, boxes in boxes_by_name.items():
+            frame = name if len(files) == 1 else stem if len(boxes_by_name) == 1 else f"{stem}_{name}"
             if frame in frames:
                 raise InputError(f"{file}: frame {frame!r} stands in two files. Remove one of them.")
             frames[frame] = boxes
@@ -140,14 +140,14 @@ def _box(value: Node, tilts: Tilts) -> list[float]:
 def _attributes(cuboid: Node) -> dict[str, float]:
     attributes = cuboid.optional("attributes")
     listed = None if attributes is None else attributes.optional("num")
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for attribute in [] if listed is None else listed.elements():
         name = attribute.optional("name")
         for column, wanted in _NUMBERS.items():
             if name is not None and name.value == wanted:
                 value = attribute["val"]
-                found[column] = value.whole() if column == "points" else value.number()
-    return found
+                values[column] = value.whole() if column == "points" else value.number()
+    return values
 
 
 def _document(frames: Mapping[str, Boxes], *, one: bool = False) -> dict[str, Any]:

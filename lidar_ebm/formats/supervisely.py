@@ -52,12 +52,12 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
         root = read_json(file)
         objects = _Objects(root)
         if root.optional("frames") is None:
-            found: dict[str, Node | None] = {name: root["figures"]}
+            figures_by_frame: dict[str, Node | None] = {name: root["figures"]}
         else:
             prefix = name.rpartition("/")[0]
             names = _names_of_frames(file, root)
-            found = {(f"{prefix}_{frame}" if prefix else frame): figures for frame, figures in names.items()}
-        for frame, figures in found.items():
+            figures_by_frame = {(f"{prefix}_{frame}" if prefix else frame): figures for frame, figures in names.items()}
+        for frame, figures in figures_by_frame.items():
             rows = BoxRows(file)
             for figure in [] if figures is None else figures.elements():
                 if figure["geometryType"].text() == _KIND:
@@ -88,7 +88,7 @@ def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Pat
         write_json(path, {**head, "figures": figures[0]})
         return [path]
     folder = path / "episode"
-    listed = [{"index": index, "figures": found} for index, found in enumerate(figures)]
+    listed = [{"index": index, "figures": own} for index, own in enumerate(figures)]
     classes = dict.fromkeys(item["classTitle"] for item in objects.values())
     meta = {
         "classes": [{"title": name, "shape": _KIND, "color": _color(name), "geometry_config": {}} for name in classes],
@@ -138,9 +138,9 @@ def _files(path: Path) -> dict[str, Path]:
     """Annotation files by "data set/cloud" or, where there is one data set, by the cloud's name."""
     if not path.is_dir():
         return {_cloud(path.stem): path}
-    found = _data_set(path)
-    if found:
-        return found
+    data_set = _data_set(path)
+    if data_set:
+        return data_set
     try:
         parts = {folder.name: _data_set(folder) for folder in sorted(path.iterdir()) if folder.is_dir()}
     except OSError as error:

@@ -113,14 +113,14 @@ def calibrate(
                 energies.append(_energy_at(match).cpu())
             _check(energies, fit_frames, iou)
             temperature = fit_temperature(densities, energies)
-        found = []
+        assessed = []
         for number, match in enumerate(_matches(detector, frames, rows, steps, iou, bar)):
             assessments = [_assess(match, config, each, number) for each in (1.0, temperature)]
-            found.append((assessments, match.flipped.cpu(), match.overlap.cpu()))
-    _check([match_overlap for _, _, match_overlap in found], frames, iou)
-    flipped, overlap = torch.cat([part[1] for part in found]), torch.cat([part[2] for part in found])
+            assessed.append((assessments, match.flipped.cpu(), match.overlap.cpu()))
+    _check([match_overlap for _, _, match_overlap in assessed], frames, iou)
+    flipped, overlap = torch.cat([part[1] for part in assessed]), torch.cat([part[2] for part in assessed])
     before, after = (
-        _summarise([assessments[k] for assessments, _, _ in found], flipped, each)
+        _summarise([assessments[k] for assessments, _, _ in assessed], flipped, each)
         for k, each in enumerate((1.0, temperature))
     )
     return BoxCalibration(

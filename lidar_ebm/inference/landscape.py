@@ -85,14 +85,14 @@ def landscapes(
             have = f"its boxes are 0 to {count - 1}, by falling score" if count else "nothing was detected in it"
             raise InputError(f"box {row}: the frame has no such detection; {have}.")
     label_boxes = np.zeros((0, 7)) if labels is None else np.asarray(labels, np.float64).reshape(-1, 7)
-    found = []
+    results = []
     for row in chosen:
         one = proposals.select(torch.tensor([row], device=proposals.boxes.device))
         refiner = detected.refiner.select(torch.tensor([row], device=proposals.boxes.device))
         energy = _energy_of_arrays(refiner.f, one.boxes)
         path = trajectory[:, row].cpu().double().numpy()  # [1 + T, 7]
         label, overlaps = _find_label(path, label_boxes)
-        found.append(
+        results.append(
             Landscape(
                 index=row,
                 class_name=detector.config.class_names[int(one.class_index[0])],
@@ -115,7 +115,7 @@ def landscapes(
                 points=_points_near(batch, path[-1]),
             )
         )
-    return found
+    return results
 
 
 def boxes_of(box: np.ndarray, names: Sequence[str], axes: Sequence[np.ndarray]) -> np.ndarray:

@@ -227,9 +227,11 @@ def _claim_folder(root: Path, settings: SimulationSettings) -> None:
     advice = "Choose another folder, or remove this one first."
     try:
         if note.exists():
-            found = json.loads(note.read_text(encoding="utf-8"))
-            if found != wanted:
-                raise InputError(f"{root}: holds simulated frames of other settings ({found}, not {wanted}). {advice}")
+            written = json.loads(note.read_text(encoding="utf-8"))
+            if written != wanted:
+                raise InputError(
+                    f"{root}: holds simulated frames of other settings ({written}, not {wanted}). {advice}"
+                )
             return
         if any((root / name).exists() for name in ("training", "ImageSets", "dataset.yaml")):
             raise InputError(f"{root}: holds a data set that was not made by this simulator. {advice}")

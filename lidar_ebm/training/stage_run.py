@@ -181,9 +181,9 @@ class StageRun:
         averaged = nullcontext() if self.stepper.ema is None else self.stepper.ema.taken_over()
         with averaged, self.run.signals.ending_at_once():
             group = self.run.processes.group(self.run.fabric.device)
-            found = self.run.validate(self.run.detector, group)
+            metrics = self.run.validate(self.run.detector, group)
         self.stepper.module.train()
-        return found
+        return metrics
 
     def _read(self) -> None:
         """Bring the figures of the steps since the last time to the host, and see whether they are finite."""

@@ -53,8 +53,8 @@ def _compare_scene(settings: Settings, name: str, query: Tensor, support: Tensor
 
     def their_neighbours() -> tuple[Tensor, Tensor]:
         tree = cKDTree(support.cpu().numpy())
-        found = tree.query(query.cpu().numpy(), 3, workers=torch.get_num_threads())
-        distance, index = map(torch.from_numpy, found)
+        neighbours = tree.query(query.cpu().numpy(), 3, workers=torch.get_num_threads())
+        distance, index = map(torch.from_numpy, neighbours)
         return distance.float().to(query.device), index.to(query.device)
 
     def ours() -> Tensor:

@@ -230,12 +230,12 @@ def study(arguments: argparse.Namespace) -> None:
 def _table_of_methods(page: Study, rows: dict[str, Row], chosen: list[tuple[str, int]]) -> None:
     lines = []
     for method, count in chosen:
-        found = [rows[_key(n, method, count)] for n in SETS]
-        figures = [f"{best:.3f} ({every:.3f} ± {std:.3f})" for best, every, std in map(_summary, found)]
+        results = [rows[_key(n, method, count)] for n in SETS]
+        figures = [f"{best:.3f} ({every:.3f} ± {std:.3f})" for best, every, std in map(_summary, results)]
         ours, published = _both(rows, method, count), PUBLISHED.get(method, {}).get(count)
         theirs = [None, None] if published is None else [f"{published:.2f}", f"{ours - published:+.3f}"]
         every = _both(rows, method, count, every=True)
-        step = sum(row["step_ms"] for row in found) / len(found)
+        step = sum(row["step_ms"] for row in results) / len(results)
         lines.append([method, count, *figures, f"{ours:.3f}", *theirs, f"{every:.3f}", f"{step:.0f}"])
     columns = ["method", "M", "set 1: best 5 (all ± std)", "set 2: best 5 (all ± std)"]
     columns += ["both: best 5", "published", "difference", "both: all", "CPU ms / step of all models"]

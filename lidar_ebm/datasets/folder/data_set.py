@@ -419,24 +419,24 @@ class FolderDataSet:
     def _oddities(self, paths: Sequence[Path], frame: Frame, labelled: int) -> list[Finding]:
         assert frame.boxes is not None
         labels, points = self._place(paths[1]), self._place(paths[0])
-        found = []
+        findings = []
         report = describe_points(frame.points, (-200, -200, -20, 200, 200, 20), ground=GROUND)
-        found += [Finding(WARNING, "units and axes", points, sentence) for sentence in report.findings]
+        findings += [Finding(WARNING, "units and axes", points, sentence) for sentence in report.findings]
         boxes = frame.boxes
         if labelled > len(boxes):
             message = f"{labelled - len(boxes)} of {labelled} labels are of other classes, or beyond sensor.range."
-            found.append(Finding(WARNING, "labels that are left out", labels, message, of_labels=True))
+            findings.append(Finding(WARNING, "labels that are left out", labels, message, of_labels=True))
         sizes = boxes.boxes[:, 3:6]
         odd = (sizes < _SIZES[0]).any(axis=1) | (sizes > _SIZES[1]).any(axis=1)
         for row in np.flatnonzero(odd):
             shown = ", ".join(f"{value:g}" for value in sizes[row])
             message = f"a {boxes.names[row]} of {shown} m (length, width, height); is sensor.unit right?"
-            found.append(Finding(WARNING, "boxes out of range", labels, message, of_labels=True))
+            findings.append(Finding(WARNING, "boxes out of range", labels, message, of_labels=True))
         empty = int((np.asarray(boxes.points) == 0).sum())
         if empty:
             message = f"no point lies in {empty} of {len(boxes)} boxes."
-            found.append(Finding(WARNING, "boxes without points", labels, message, of_labels=True))
-        return found
+            findings.append(Finding(WARNING, "boxes without points", labels, message, of_labels=True))
+        return findings
 
     def _check_classes(self) -> list[Finding]:
         """Declared classes that no label has, with the closest name that one has."""

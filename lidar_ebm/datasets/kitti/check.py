@@ -59,11 +59,11 @@ class FrameCheck:
     def read(self) -> None:
         """Read and check every file by itself."""
         for folder in INPUTS:
-            found = self.inputs[INPUTS.index(folder)]
-            if found is None:
+            stamp = self.inputs[INPUTS.index(folder)]
+            if stamp is None:
                 if folder in needed_inputs(self.lidar_only, with_labels=True):
                     self._say(ERROR, f"missing files in {folder}", folder, _MISSING[folder])
-            elif not is_file(found):
+            elif not is_file(stamp):
                 self._say(ERROR, "no files", folder, "this is no file. Remove it and copy the file here.")
             else:
                 {

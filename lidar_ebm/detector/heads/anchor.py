@@ -147,14 +147,14 @@ class AnchorHead(Head):
         classes = self.config.classes
         per_cell = anchors_per_cell(self.config)
         cells = scores.view(len(scores), -1, per_cell)  # [B, H * W, R]
-        found, first = [], 0
+        candidates, first = [], 0
         for item in classes:
             yaws = len(item.anchor_yaws)
             own = cells[:, :, first : first + yaws].flatten(1)
             best, index = own.topk(min(count, own.shape[1]), dim=1)
-            found.append((best, index // yaws * per_cell + first + index % yaws))
+            candidates.append((best, index // yaws * per_cell + first + index % yaws))
             first += yaws
-        best, anchors = (torch.cat(column, dim=1) for column in zip(*found, strict=True))
+        best, anchors = (torch.cat(column, dim=1) for column in zip(*candidates, strict=True))
         if len(classes) > 1:
             best, order = best.sort(dim=1, descending=True, stable=True)
             anchors = anchors.gather(1, order)

@@ -128,7 +128,7 @@ def assign_targets(anchors: Anchors, boxes: LabelBatch, covered: Tensor, config:
     """
     device = covered.device
     state = torch.where(covered, NEGATIVE, IGNORED).to(torch.int8)
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    matches: list[tuple[Tensor, Tensor, Tensor]] = []
     for frame in range(boxes.batch_size):
         for index, item in enumerate(config.classes):
             rows = torch.nonzero((boxes.batch_index == frame) & (boxes.class_index == index))[:, 0]  # [m]
@@ -140,10 +140,10 @@ def assign_targets(anchors: Anchors, boxes: LabelBatch, covered: Tensor, config:
             label, positive, ignored = _match(iou, item.positive_iou, item.negative_iou)
             state[frame, near[ignored]] = IGNORED
             state[frame, near[positive]] = POSITIVE
-            found.append((torch.full_like(near[positive], frame), near[positive], rows[label[positive]]))
+            matches.append((torch.full_like(near[positive], frame), near[positive], rows[label[positive]]))
     empty = torch.empty(0, dtype=torch.long, device=device)
     batch_index, anchor_index, label_index = (
-        torch.cat(column) for column in (zip(*found, strict=True) if found else ([empty], [empty], [empty]))
+        torch.cat(column) for column in (zip(*matches, strict=True) if matches else ([empty], [empty], [empty]))
     )
     targets = boxes.boxes[label_index]
     return AnchorTargets(

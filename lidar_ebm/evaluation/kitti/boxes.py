@@ -97,10 +97,10 @@ def to_camera(boxes: np.ndarray, lidar_to_camera: np.ndarray) -> np.ndarray:
     headings = np.column_stack((np.cos(yaw), np.sin(yaw))) @ np.linalg.inv(heading_to_lidar).T
     rotation_y = np.arctan2(-headings[:, 1], headings[:, 0])
     rotation_y = np.where(rotation_y >= np.pi, -np.pi, rotation_y)
-    found = np.column_stack(
+    rows = np.column_stack(
         (centers[:, 0], centers[:, 1] + height / 2, centers[:, 2], height, width, length, rotation_y)
     )
-    return np.where(np.isnan(boxes).all(axis=1, keepdims=True), _NO_BOX, found)
+    return np.where(np.isnan(boxes).all(axis=1, keepdims=True), _NO_BOX, rows)
 
 
 def read_transforms(folder: Path, names: Sequence[str]) -> list[np.ndarray]:

@@ -38,7 +38,7 @@ def first_pass(
         `[n]` int64 rows of detections, in the labels' order.
     """
     assigned = np.zeros(len(scores), dtype=np.bool_)
-    found = np.empty(len(label_state), dtype=np.int64)
+    rows = np.empty(len(label_state), dtype=np.int64)
     count = 0
     for i in range(len(label_state)):
         if label_state[i] == ABSENT:
@@ -54,9 +54,9 @@ def first_pass(
             continue
         assigned[best] = True
         if label_state[i] == VALID and detection_state[best] == VALID:
-            found[count] = best
+            rows[count] = best
             count += 1
-    return found[:count].copy()
+    return rows[:count].copy()
 
 
 @njit(cache=True, nogil=True)

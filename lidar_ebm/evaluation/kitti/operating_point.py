@@ -65,19 +65,19 @@ def _mean_overlap(passes: Passes, label_rows: np.ndarray, detection_rows: np.nda
     return _mean(pairs.overlap[pairs.detection == wanted[label_of_pair]])
 
 
-def _mean_errors(labels: np.ndarray, found: np.ndarray) -> tuple[float, float, float, float]:
+def _mean_errors(labels: np.ndarray, detections: np.ndarray) -> tuple[float, float, float, float]:
     """Mean errors of centre (m), size (m) and yaw (rad, modulo pi), and the share turned by more than pi/2.
 
     Boxes are [N, 7] (x, y, z, h, w, l, rotation_y), row for row; a pair of which one has no box in space is left out.
     """
-    spatial = (np.minimum(labels[:, 3:6], found[:, 3:6]) > 0).all(axis=1)
-    labels, found = labels[spatial], found[spatial]
-    offset = found[:, :3] - labels[:, :3]
-    offset[:, 1] -= (found[:, 3] - labels[:, 3]) / 2  # from bottom faces to centres; y points down
-    turned = np.abs(np.remainder(found[:, 6] - labels[:, 6] + np.pi, 2 * np.pi) - np.pi)  # 0..pi
+    spatial = (np.minimum(labels[:, 3:6], detections[:, 3:6]) > 0).all(axis=1)
+    labels, detections = labels[spatial], detections[spatial]
+    offset = detections[:, :3] - labels[:, :3]
+    offset[:, 1] -= (detections[:, 3] - labels[:, 3]) / 2  # from bottom faces to centres; y points down
+    turned = np.abs(np.remainder(detections[:, 6] - labels[:, 6] + np.pi, 2 * np.pi) - np.pi)  # 0..pi
     return (
         _mean(np.linalg.norm(offset, axis=1)),
-        _mean(np.abs(found[:, 3:6] - labels[:, 3:6]).mean(axis=1)),
+        _mean(np.abs(detections[:, 3:6] - labels[:, 3:6]).mean(axis=1)),
         _mean(np.minimum(turned, np.pi - turned)),
         _mean(turned > np.pi / 2),
     )

@@ -31,7 +31,7 @@ class Passes:
     detection_state: np.ndarray  # [D] int8
     excused: np.ndarray  # [D] bool, no false positives
     pairs: Pairs
-    found: np.ndarray  # [n] int64, rows of the first pass's true positives, falling
+    first_pass_rows: np.ndarray  # [n] int64, rows of the first pass's true positives, falling
     rows: np.ndarray  # [E] int64, rows of the detections that exist, falling; with each of them change
     true_change: np.ndarray  # [E] int8, the true positives
     false_change: np.ndarray  # [E] int8, the false positives
@@ -122,10 +122,12 @@ def match_pairs(
 ) -> Passes:
     """Both passes at one overlap; `order` [D]: rows of detections by falling score, the others as in `Passes`."""
     matched = (label_state, detection_state, excused, pairs)
-    found = matching.first_pass(*matched[:2], detections.scores, pairs.offsets, pairs.detection, pairs.overlap, iou)
+    first_pass_rows = matching.first_pass(
+        *matched[:2], detections.scores, pairs.offsets, pairs.detection, pairs.overlap, iou
+    )
     *changes, _ = second_pass(labels, detections, order, *matched, iou)
-    by_score = np.argsort(-detections.scores[found], kind="stable")
-    return Passes(class_name, metrics, iou, difficulty, *matched, found[by_score], *changes)
+    by_score = np.argsort(-detections.scores[first_pass_rows], kind="stable")
+    return Passes(class_name, metrics, iou, difficulty, *matched, first_pass_rows[by_score], *changes)
 
 
 def second_pass(

@@ -88,10 +88,13 @@ def _load_folders(
         )
     if options.velodyne is not None and not options.lidar_only:
         raise InputError(f"{options.velodyne}: --velodyne is read with --lidar-only. Give that too, or leave it out.")
-    frames, found, notes = _choose_frames(labels, results, options.split)
+    frames, result_paths, notes = _choose_frames(labels, results, options.split)
     # Whatever other names stand there, they are passed over, as KITTI's program does.
     types = (*KITTI_TYPES, *(name for name in classes if name.lower() not in _KITTI_NAMES))
-    label_files, result_files = [labels / f"{frame}.txt" for frame in frames], [found.get(frame) for frame in frames]
+    label_files, result_files = (
+        [labels / f"{frame}.txt" for frame in frames],
+        [result_paths.get(frame) for frame in frames],
+    )
     label_objects = read_objects(label_files, need_scores=False, types=types, others=True)
     detections = read_objects(result_files, need_scores=True, types=types, others=True)
     calib_folder = _beside(labels, "calib", options.calib)
@@ -153,13 +156,13 @@ def _choose_frames(
     labels: Path, results: Path, split: PathLike | Sequence[str] | None
 ) -> tuple[list[str], dict[str, Path], tuple[str, ...]]:
     """The frames to score, the result files, and what is to be said of the choice."""
-    found = find_result_files(results)
+    result_paths = find_result_files(results)
     try:
         labelled = {entry.name[:-4] for entry in os.scandir(labels) if entry.name.endswith(".txt")}
     except OSError as error:
         raise InputError(f"{labels}: cannot be read ({error.strerror}). Give the folder of label files.") from error
     if split is None:
-        frames = sorted(found)
+        frames = sorted(result_paths)
     else:
         frames = read_names(split) if isinstance(split, str | os.PathLike) else list(split)
         if not frames:
@@ -170,19 +173,23 @@ def _choose_frames(
                 f"{labels / frame}.txt: no such label file, though frame {frame} is to be scored. Give the folder with "
                 "the labels of these frames (KITTI's training/label_2)."
             )
-    missing = len(labelled - set(found)) if split is None else sum(frame not in found for frame in frames)
+    missing = len(labelled - set(result_paths)) if split is None else sum(frame not in result_paths for frame in frames)
     if split is not None and missing == len(frames):
-        others = ", ".join(sorted(found)[:_SHOWN_FRAMES])
+        others = ", ".join(sorted(result_paths)[:_SHOWN_FRAMES])
         raise InputError(
             f"{results}: none of the {missing} frames to score has a result file here; there are those of {others}, …. "
             "Give the results of these frames."
         )
     if split is not None:
-        return frames, found, (f"--split: {missing} frames without a result file count as frames without detections",)
+        return (
+            frames,
+            result_paths,
+            (f"--split: {missing} frames without a result file count as frames without detections",),
+        )
     if missing:
         note = f"{missing} label files without a result file are not scored (KITTI's way; --split counts them as empty)"
-        return frames, found, (note,)
-    return frames, found, ()
+        return frames, result_paths, (note,)
+    return frames, result_paths, ()
 
 
 def _beside(labels: Path, name: str, given: PathLike | None) -> Path | None:

@@ -125,8 +125,10 @@ def _examine(folder: Path, frames: Sequence[str]) -> tuple[SubmissionReport, dic
             try:
                 contents[name] = files[name].read_bytes().removeprefix(codecs.BOM_UTF8)
             except OSError as error:
-                found = f"cannot be read ({error.strerror})"
-                problems.append(Problem(str(files[name]), found, "ask for permission, or write it again", blocks=True))
+                finding = f"cannot be read ({error.strerror})"
+                problems.append(
+                    Problem(str(files[name]), finding, "ask for permission, or write it again", blocks=True)
+                )
             else:
                 table.add_file(files[name], contents[name])
                 empty += not contents[name].strip()

@@ -31,13 +31,13 @@ def difficulties(labels: Sequence[Label], boxes: np.ndarray, point_counts: np.nd
     Returns:
         [M] int8, 0 … 3.
     """
-    found = [
+    levels = [
         _by_image(label)
         if has_image_box(label) and label.occluded >= 0
         else _by_points(float(np.hypot(box[0], box[1])), int(count))
         for label, box, count in zip(labels, boxes, point_counts, strict=True)
     ]
-    return np.array(found, dtype=np.int8)
+    return np.array(levels, dtype=np.int8)
 
 
 def has_image_box(label: Label) -> bool:

@@ -115,7 +115,9 @@ def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Pat
             fields = format_line(line).split(" ")
             fields[1] = "-1" if truncated is None else f"{min(2 * truncated, 2.0):.0f}"
             lines[sequence].append(" ".join((str(frame), str(tracks[row["track"]]), *fields)))
-    return write_lines([(path if is_file else path / f"{sequence}.txt", found) for sequence, found in lines.items()])
+    return write_lines(
+        [(path if is_file else path / f"{sequence}.txt", sequence_lines) for sequence, sequence_lines in lines.items()]
+    )
 
 
 def _whole(text: str, field: str, where: str) -> int:
