@@ -56,7 +56,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Reliability:
     """How often regions of each probability held the truth, and how likely the truth was.
 
     Regions are central intervals of each dimension on its own, and the smallest region of all dimensions together.
@@ -80,7 +80,7 @@ class Calibration:
         *,
         temperature: float = 1.0,
         levels: Sequence[float] = CURVE,
-    ) -> Calibration:
+    ) -> Reliability:
         """What held-out targets tell.
 
         Args:

@@ -12,7 +12,7 @@ from torch import Tensor
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
 from lidar_ebm.datasets.samples import Samples
-from lidar_ebm.ebm.calibration import Calibration, HeldOut, fit_temperature
+from lidar_ebm.ebm.calibration import HeldOut, Reliability, fit_temperature
 from lidar_ebm.ebm.energy import value
 from lidar_ebm.ebm.sampling import WeightedSamples
 from lidar_ebm.energy.box_space import BOX_NAMES
@@ -39,7 +39,7 @@ class FlipCalibration:
 class SplitCalibration:
     """p(y | x) against a split's labels, at one temperature."""
 
-    boxes: Calibration
+    boxes: Reliability
     expected_iou: float  # mean over the matches, to be compared with that found
     flips: FlipCalibration | None  # None of an energy that was trained without flipped boxes
 
@@ -184,7 +184,7 @@ def _assess(match: MatchedBoxes, config: Config, temperature: float, number: int
 
 def _summarise(assessments: Sequence[_Assessment], flipped: Tensor, temperature: float) -> SplitCalibration:
     try:
-        boxes = Calibration.of(
+        boxes = Reliability.of(
             HeldOut.join([each.held_out for each in assessments]), BOX_NAMES, temperature=temperature
         )
     except ValueError as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lidar_ebm.ebm.calibration import Calibration
+from lidar_ebm.ebm.calibration import Reliability
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.curves import Change, Comparison
 from lidar_ebm.evaluation.table import metric_name
@@ -59,7 +59,7 @@ def read_about(path: Path) -> dict[str, Any]:
     return about
 
 
-def read_calibrations(path: Path) -> dict[str, Calibration]:
+def read_calibrations(path: Path) -> dict[str, Reliability]:
     """Calibrations without and with temperature scaling, by name as `calibrate` has them; none where there is no file.
 
     Raises:
@@ -75,14 +75,14 @@ def read_calibrations(path: Path) -> dict[str, Calibration]:
         raise InputError(f"{path}: is not what `lidar-ebm calibrate` writes ({error}). Run that again.") from error
 
 
-def _calibration(record: dict[str, Any]) -> Calibration:
+def _calibration(record: dict[str, Any]) -> Reliability:
     dimensions = record["dimensions"]
     coverage = np.array([each["coverage"] for each in dimensions.values()]).T  # [levels, D]
 
     def number(name: str) -> float:
         return float("nan") if record[name] is None else float(record[name])
 
-    return Calibration(
+    return Reliability(
         names=tuple(dimensions),
         count=int(record["count"]),
         levels=tuple(record["levels"]),

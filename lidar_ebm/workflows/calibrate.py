@@ -9,7 +9,7 @@ from rich import box, console
 from rich.table import Table
 
 from lidar_ebm.datasets.opening import open_data_set, open_samples
-from lidar_ebm.ebm.calibration import LEVELS, TEMPERATURES, Calibration
+from lidar_ebm.ebm.calibration import LEVELS, TEMPERATURES, Reliability
 from lidar_ebm.errors import InputError
 from lidar_ebm.inference.box_calibration import BoxCalibration, calibrate
 from lidar_ebm.runs.run import load_run
@@ -117,7 +117,7 @@ def calibration_table(result: BoxCalibration) -> console.Group:
 def _coverage(result: BoxCalibration) -> list[tuple[str, ...]]:
     """A row for each dimension and one for all together: the name, and for each level before → after in per cent."""
 
-    def covered(calibration: Calibration, row: int | None) -> list[float]:
+    def covered(calibration: Reliability, row: int | None) -> list[float]:
         places = [calibration.levels.index(level) for level in LEVELS]
         shares = calibration.joint_coverage if row is None else [each[row] for each in calibration.coverage]
         return [100 * shares[place] for place in places]

@@ -33,7 +33,7 @@ from lidar_ebm.ebm import (
     importance_samples,
 )
 from lidar_ebm.ebm.adaptive_sampling import adaptive_importance_samples
-from lidar_ebm.ebm.calibration import LEVELS, Calibration, HeldOut, fit_temperature
+from lidar_ebm.ebm.calibration import LEVELS, HeldOut, Reliability, fit_temperature
 from lidar_ebm.ebm.energy import value
 
 FloatArray = NDArray[np.float32]
@@ -258,7 +258,7 @@ def _measure_density(
     result: Row = {"gaussian_nll": -log_prob.mean().item(), "temperature": fitted}
     for name, temperature in (("plain", 1.0), ("tempered", fitted)):
         held = HeldOut.of(densities.at_temperature(temperature), test.y[few], f_at_y)
-        calibration = Calibration.of(held, names, temperature=temperature)
+        calibration = Reliability.of(held, names, temperature=temperature)
         coverage = dict(zip(calibration.levels, calibration.joint_coverage, strict=True))
         result[name] = {
             "nll": calibration.nll,
