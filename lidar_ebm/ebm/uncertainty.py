@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lidar_ebm.ebm.energy import promote_to_float32
 from lidar_ebm.ebm.random_numbers import Random, uniform
-from lidar_ebm.ebm.targets import TargetSpace, wrap_angle
+from lidar_ebm.ebm.targets import TargetSpace, wrap_period
 
 Self = TypeVar("Self", bound="WeightedPoints")
 
@@ -161,7 +161,7 @@ class WeightedPoints(ABC):
             return (weights * values).sum(dim=1)
         angle = values * (2 * math.pi / period)
         mean = torch.atan2((weights * angle.sin()).sum(dim=1), (weights * angle.cos()).sum(dim=1))
-        return wrap_angle(mean * (period / (2 * math.pi)), period)
+        return wrap_period(mean * (period / (2 * math.pi)), period)
 
     def _offsets(self, dim: int, values: Tensor, origin: Tensor) -> Tensor:
         """Values [N or 1, M] of one dimension from `origin` [N], the shorter way around if it wraps: [N, M]."""
@@ -169,7 +169,7 @@ class WeightedPoints(ABC):
         offsets = values - origin.unsqueeze(1)
         if period is None:
             return offsets
-        return wrap_angle(offsets, period)
+        return wrap_period(offsets, period)
 
     def _quantiles(self, probabilities: Sequence[float]) -> list[Tensor]:
         """[N, D] for each probability."""

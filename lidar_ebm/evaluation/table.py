@@ -273,7 +273,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def write_json(path: str | os.PathLike[str], evaluation: Evaluation) -> None:
+def write_scores_json(path: str | os.PathLike[str], evaluation: Evaluation) -> None:
     """Write `to_json`.
 
     Raises:

@@ -29,7 +29,7 @@ ABOUT: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_run_file(path: Path) -> dict[str, Any]:
     """A file's content; empty where there is no such file.
 
     Raises:
@@ -52,7 +52,7 @@ def read_about(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is damaged.
     """
-    about = read_json(path)
+    about = read_run_file(path)
     for name, kind in ABOUT.items() if about else ():
         if not isinstance(about.get(name), kind):
             raise InputError(f"{path}: its {name!r} is {about.get(name)!r}. Evaluate the run again.")
@@ -65,7 +65,7 @@ def read_calibrations(path: Path) -> dict[str, Reliability]:
     Raises:
         InputError: the file is damaged.
     """
-    content = read_json(path)
+    content = read_run_file(path)
     try:
         if not content:
             return {}

@@ -6,7 +6,7 @@ import numpy as np
 
 from lidar_ebm.evaluation.kitti.matching import VALID
 from lidar_ebm.evaluation.kitti.objects import Objects
-from lidar_ebm.evaluation.kitti.passes import Passes, second_pass
+from lidar_ebm.evaluation.kitti.passes import Passes, run_second_pass
 from lidar_ebm.evaluation.result import OperatingPoint
 
 
@@ -40,7 +40,7 @@ def _taken(labels: Objects, detections: Objects, passes: Passes, lowest: float) 
     """The detection of each label [L] int64 where those scored below `lowest` do not come in; -1 for none."""
     if passes.taken is not None:
         return np.where((passes.taken >= 0) & (detections.scores[passes.taken] >= lowest), passes.taken, -1)
-    *_, taken = second_pass(
+    *_, taken = run_second_pass(
         labels,
         detections,
         passes.rows,

@@ -125,12 +125,12 @@ def match_pairs(
     first_pass_rows = matching.first_pass(
         *matched[:2], detections.scores, pairs.offsets, pairs.detection, pairs.overlap, iou
     )
-    *changes, _ = second_pass(labels, detections, order, *matched, iou)
+    *changes, _ = run_second_pass(labels, detections, order, *matched, iou)
     by_score = np.argsort(-detections.scores[first_pass_rows], kind="stable")
     return Passes(class_name, metrics, iou, difficulty, *matched, first_pass_rows[by_score], *changes)
 
 
-def second_pass(
+def run_second_pass(
     labels: Objects,
     detections: Objects,
     order: np.ndarray,

@@ -14,7 +14,7 @@ from lidar_ebm.evaluation.box_files import AlignedFrames, align_frames, is_path,
 from lidar_ebm.evaluation.class_notes import check_classes, list_class_notes
 from lidar_ebm.evaluation.kitti.boxes import add_rectangles, pack_camera_boxes, read_transforms
 from lidar_ebm.evaluation.kitti.frame_boxes import FrameBoxes, pack_frame_boxes
-from lidar_ebm.evaluation.kitti.object_files import read_objects
+from lidar_ebm.evaluation.kitti.object_files import read_object_files
 from lidar_ebm.evaluation.kitti.objects import Objects, check_objects, pack_objects
 from lidar_ebm.evaluation.kitti.point_counts import count_label_points
 from lidar_ebm.evaluation.kitti.projection import project_missing_boxes
@@ -95,8 +95,8 @@ def _load_folders(
         [labels / f"{frame}.txt" for frame in frames],
         [result_paths.get(frame) for frame in frames],
     )
-    label_objects = read_objects(label_files, need_scores=False, types=types, others=True)
-    detections = read_objects(result_files, need_scores=True, types=types, others=True)
+    label_objects = read_object_files(label_files, need_scores=False, types=types, others=True)
+    detections = read_object_files(result_files, need_scores=True, types=types, others=True)
     calib_folder = _beside(labels, "calib", options.calib)
     if options.project:
         if calib_folder is None:

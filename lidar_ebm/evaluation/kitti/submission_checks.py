@@ -142,7 +142,7 @@ def _quoted(field: bytes) -> str:
     return repr(field.decode("utf-8", "replace"))
 
 
-def check_objects(table: ObjectTable) -> Iterator[Problem]:
+def check_numbers(table: ObjectTable) -> Iterator[Problem]:
     """What is wrong with the numbers of the objects, field by field and then for all together.
 
     A field that could not be read (NaN) is wrong in no other way.

@@ -27,8 +27,8 @@ __all__ = [
     "parse_labels",
     "read_bytes",
     "read_calibration",
-    "read_image_size",
     "read_labels",
+    "read_png_size",
     "read_points",
     "write_calibration",
     "write_labels",
@@ -196,7 +196,7 @@ def write_split(path: PathLike, frame_ids: Sequence[str]) -> None:
         file.writelines(f"{frame_id}\n" for frame_id in frame_ids)
 
 
-def read_image_size(path: PathLike) -> tuple[int, int]:
+def read_png_size(path: PathLike) -> tuple[int, int]:
     """Width and height in pixels of a PNG image, from its first 24 bytes.
 
     Raises:

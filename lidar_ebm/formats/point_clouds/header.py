@@ -157,7 +157,7 @@ def describe_repeated(fields: Sequence[Field]) -> list[str]:
     ]
 
 
-def write_lines(columns: Mapping[str, np.ndarray]) -> bytes:
+def format_lines(columns: Mapping[str, np.ndarray]) -> bytes:
     """Lines of text of equally long columns; nine digits tell any two float32 apart."""
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
     return "".join(" ".join(f"{value:.9g}" for value in row) + "\n" for row in rows).encode()

@@ -19,12 +19,12 @@ from lidar_ebm.formats.point_clouds.header import (
     Field,
     as_type,
     check_fields,
+    format_lines,
     name_fields,
     parse_count,
     parse_lines,
     parse_records,
     split_header,
-    write_lines,
 )
 from lidar_ebm.formats.point_clouds.point_cloud import AXES, PathLike, PointCloud, cloud_from_fields
 from lidar_ebm.system.files import atomic_write, read_bytes
@@ -92,7 +92,7 @@ def write_ply(path: PathLike, cloud: PointCloud, *, encoding: str = "binary_litt
     properties = "".join(f"property float {name}\n" for name in names)
     header = f"ply\nformat {encoding} 1.0\nelement vertex {len(cloud)}\n{properties}end_header\n".encode()
     if encoding == "ascii":
-        body = write_lines({name: cloud.points[:, index] for index, name in enumerate(names)})
+        body = format_lines({name: cloud.points[:, index] for index, name in enumerate(names)})
     else:
         body = np.ascontiguousarray(cloud.points, "<f4" if "little" in encoding else ">f4").tobytes()
     with atomic_write(path) as file:
