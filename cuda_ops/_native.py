@@ -24,7 +24,7 @@ _OFF = os.environ.get("LIDAR_EBM_NATIVE", "1").lower() in ("0", "off", "false", 
 
 
 def serves(device: torch.device) -> bool:
-    """Whether native kernels do the work on this device; otherwise the references do.
+    """Tell if native kernels do the work on this device; otherwise the references do.
 
     They do not where `LIDAR_EBM_NATIVE=0` or `plain_torch` says so, where the package was installed without them, and
     on devices that are neither a CPU nor a CUDA GPU.

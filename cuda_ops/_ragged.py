@@ -1,4 +1,4 @@
-"""What the references share for work on runs of different lengths."""
+"""Helpers that the references share for work on runs of different lengths."""
 
 from __future__ import annotations
 

@@ -23,5 +23,5 @@ def plain_torch() -> Iterator[None]:
 
 
 def is_plain() -> bool:
-    """Whether this is within `plain_torch`."""
+    """Tell if this is within `plain_torch`."""
     return _wanted.get()

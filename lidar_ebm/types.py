@@ -1,4 +1,4 @@
-"""What passes between the stages: frozen dataclasses, with shape, unit and frame beside each field.
+"""Types that pass between the stages: frozen dataclasses, with shape, unit and frame beside each field.
 
 Everywhere: LiDAR frame x forward, y left, z up, in metres; a box is (x, y, z, l, w, h, yaw) with z at its geometric
 centre and yaw counter-clockwise about +z from +x in [-pi, pi). Ragged data are flat, with a `batch_index` per row and
@@ -93,7 +93,7 @@ class SparseFeatures:
 
 @dataclass(frozen=True)
 class BevGrid:
-    """Where the cells of a bird's-eye-view map lie."""
+    """Grid of the cells of a bird's-eye-view map."""
 
     origin: tuple[float, float]  # LiDAR (x, y) of the centre of cell (0, 0), m
     cell_size: tuple[float, float]  # dx, dy, m
@@ -112,7 +112,7 @@ class BevFeatures:
 
 @dataclass(frozen=True)
 class FrameFeatures:
-    """What is known of a batch of frames before any box is looked at."""
+    """Features of a batch of frames before any box is looked at."""
 
     voxels: Voxels
     stages: tuple[SparseFeatures, ...]  # fine to coarse
@@ -121,7 +121,7 @@ class FrameFeatures:
 
 @dataclass(frozen=True)
 class LossCounts:
-    """What the sums of a batch's losses are divided by.
+    """Counts that the sums of a batch's losses are divided by.
 
     Of a batch that is trained on in several passes or processes these are the whole batch's (see
     `lidar_ebm.system.synchronised.shared_count`). A loss without its count divides by what it counts itself.

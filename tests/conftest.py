@@ -50,7 +50,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_config() -> Config:
-    """The whole model at the least size that still has every part."""
+    """The whole model at the minimum size that still has every part."""
     return load_config(
         None,
         [

@@ -13,7 +13,7 @@ from lidar_ebm.system.processes import Group, together
 
 
 class Meeting:
-    """Where threads exchange things."""
+    """Place at which threads exchange things."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -50,7 +50,7 @@ class GroupOfThreads(Group):
 
 
 def run_together(size: int, work: Callable[[Group], Any]) -> list[Any]:
-    """What `work` returns, or the exception in which it ends, for each of `size` processes."""
+    """Results of `work`, or the exception in which it ends, for each of `size` processes."""
     meeting = Meeting(size)
     ends: list[Any] = [None] * size
 

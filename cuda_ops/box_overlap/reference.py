@@ -206,7 +206,7 @@ def _shared_area(offset: Tensor, size_a: Tensor, yaw_a: Tensor, size_b: Tensor, 
     x1 = torch.minimum(torch.maximum(x + t1 * dx, -half_length), half_length)
     y0, y1 = y + t0 * dy, y + t1 * dy
 
-    # The integrand clamp(y, -W, W) bends where the edge meets y = -W and y = W.
+    # The integrand clamp(y, -W, W) has a kink where the edge meets y = -W and y = W.
     s_low, s_high = _crossing(-half_width - y0, y1 - y0), _crossing(half_width - y0, y1 - y0)
     zero = torch.zeros_like(x0)
     knots = torch.stack((zero, torch.minimum(s_low, s_high), torch.maximum(s_low, s_high), zero + 1.0))  # [4, P, 4]
@@ -217,7 +217,7 @@ def _shared_area(offset: Tensor, size_a: Tensor, yaw_a: Tensor, size_b: Tensor, 
 
 
 def _crossing(distance: Tensor, change: Tensor) -> Tensor:
-    """Where along an edge (0..1, clamped) a coordinate that changes by `change` has covered `distance`."""
+    """Place along an edge (0..1, clamped) at which a coordinate that changes by `change` has covered `distance`."""
     # An edge that does not change has no crossing; any parameter then gives the same integral.
     flat = change == 0.0
     return torch.where(flat, 0.0, distance / torch.where(flat, 1.0, change)).clamp(0.0, 1.0)

@@ -143,7 +143,7 @@ def _window(points: Tensor) -> Tensor:
 
 
 def _curve_keys(points: Tensor, batch: Tensor, window: Tensor, *, with_fine: bool) -> tuple[Tensor, Tensor]:
-    """What sorts points along a space-filling curve, int64: coarse keys `[N]`, and finer ones among equals or `[0]`."""
+    """Keys of points along a space-filling curve, int64: coarse ones `[N]`, and finer ones among equals or `[0]`."""
     coarse, fine = torch.empty_like(batch), batch.new_empty(len(batch) if with_fine else 0)
     _native.call("nearest_keys", points.device, points, batch, len(points), window, coarse, fine if with_fine else None)
     return coarse, fine

@@ -34,7 +34,7 @@ def points_in_boxes(
     batch_index: Tensor | None = None,
     first: bool = False,
 ) -> Tensor:
-    """Which points lie in which boxes.
+    """Mask of the points that lie in each box.
 
     Computed in float64, so that every device decides alike. A point on a face lies inside; a box with NaN or infinity
     holds no point, and a point with NaN lies in no box.

@@ -28,7 +28,7 @@ def points_in_boxes(
     batch_index: Tensor | None = None,
     first: bool = False,
 ) -> Tensor:
-    """Which points lie in which boxes.
+    """Mask of the points that lie in each box.
 
     Computed in float64, so that every device decides alike. A point on a face lies inside; a box with NaN or infinity
     holds no point, and a point with NaN lies in no box.
@@ -114,7 +114,7 @@ def _hash(count: int, seed: int, device: torch.device) -> Tensor:
 
 
 def _inside(points: Tensor, boxes: Tensor, margin: Sequence[float]) -> Tensor:
-    """Which points [P, 3] lie in which boxes [N, 7] grown by `margin` on either side: bool [N, P]."""
+    """Mask of the points [P, 3] that lie in each box [N, 7] grown by `margin` on either side: bool [N, P]."""
     points, boxes = points.double(), boxes.double()
     half = boxes[:, 3:6] / 2 + boxes.new_tensor(margin) + _TOUCHING  # [N, 3]
     half = half.masked_fill(~boxes.isfinite().all(1, keepdim=True), -1.0)

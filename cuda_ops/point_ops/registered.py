@@ -23,6 +23,7 @@ from cuda_ops.point_ops.reference import FRAME_FEATURES
 def points_in_boxes_op(
     points: Tensor, boxes: Tensor, point_frame: Tensor | None, box_frame: Tensor | None, first: bool
 ) -> Tensor:
+    """`points_in_boxes` by the native kernel."""
     points, boxes = points.contiguous(), boxes.contiguous()
     p, n = len(points), len(boxes)
     if first:
@@ -74,6 +75,7 @@ def gather_near_boxes_op(
     max_points: int,
     seed: int,
 ) -> tuple[Tensor, Tensor]:
+    """`gather_near_boxes` by the native kernel."""
     points, boxes, box_frame = points.contiguous(), boxes.contiguous(), box_frame.contiguous()
     n, (p, f) = len(boxes), points.shape
     chosen = points.new_zeros((n, max_points, f))
@@ -137,6 +139,7 @@ def _features_shape(points: Tensor, box_index: Tensor | None, boxes: Tensor, k: 
     schema="(Tensor points, Tensor? box_index, Tensor boxes, SymInt k) -> Tensor",
 )
 def features_op(points: Tensor, box_index: Tensor | None, boxes: Tensor, k: int) -> Tensor:
+    """`box_frame_features` by the native kernel."""
     points, boxes = points.contiguous(), boxes.contiguous()
     features = points.new_empty(_features_shape(points, box_index, boxes, k))
     if features.numel():
@@ -169,6 +172,7 @@ def _(points: Tensor, box_index: Tensor | None, boxes: Tensor, k: int) -> Tensor
 def features_backward_op(
     gradient: Tensor, points: Tensor, box_index: Tensor | None, boxes: Tensor, to_points: bool, to_boxes: bool
 ) -> tuple[Tensor, Tensor]:
+    """Gradients of `features_op` with respect to points and boxes; empty where not asked for."""
     gradient, points, boxes = gradient.contiguous(), points.contiguous(), boxes.contiguous()
     n, s = boxes.shape[:2]
     of_points = torch.zeros_like(points) if to_points else points.new_empty(0)

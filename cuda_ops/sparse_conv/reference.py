@@ -28,7 +28,7 @@ TWICE = "indices name a cell more than once; give each occupied cell one row"
 
 @dataclass(frozen=True)
 class Rulebook:
-    """Which input row meets which output row at which kernel offset; offsets count in (z, y, x) order, x fastest.
+    """Pairs of input and output row at each kernel offset; offsets count in (z, y, x) order, x fastest.
 
     `rulebook_from_pairs` makes one of pairs in any order.
     """
@@ -45,7 +45,7 @@ class Rulebook:
 
     @cached_property
     def starts(self) -> Tensor:
-        """Where each kernel offset's pairs begin, and where the last one's end: [K + 1] int64 on the CPU."""
+        """Start of each kernel offset's pairs, and the end of the last one's: [K + 1] int64 on the CPU."""
         return torch.tensor((0, *accumulate(self.counts)))
 
     @cached_property

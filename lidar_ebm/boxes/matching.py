@@ -81,7 +81,7 @@ def best_of_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def closeness_table(a: Boxes, b: Boxes, by: Closeness = "3d", *, same_class: bool = True) -> np.ndarray:
-    """How well each of the N boxes of `a` fits each of the M of `b`, [N, M] float64, higher is better.
+    """Table of the fit of each of the N boxes of `a` to each of the M of `b`, [N, M] float64, higher is better.
 
     Args:
         by: "3d" and "bev": intersection over union; "center": the horizontal distance of the centres, m, negative.

@@ -1,4 +1,4 @@
-"""What several verbs of the command take, and how their texts are read."""
+"""Options that several verbs of the command take, and the reading of their texts."""
 
 from __future__ import annotations
 

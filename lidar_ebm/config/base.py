@@ -1,4 +1,4 @@
-"""What all settings are made of: numbers within their limits, rows of one number for each coordinate of a box."""
+"""Parts of all settings: numbers within their limits, rows of one number for each coordinate of a box."""
 
 from __future__ import annotations
 
@@ -63,4 +63,6 @@ OneOrSevenNonNegative = Annotated[
 
 
 class Settings(BaseModel):
+    """A section of settings: frozen, of finite numbers and declared keys alone."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -85,17 +85,17 @@ class Config(Settings):
 
     @property
     def detector_settings(self) -> DetectorSettings:
-        """What the detector has to know of all this."""
+        """The part of the configuration that the detector has to know."""
         return DetectorSettings(**{name: getattr(self, name) for name in DetectorSettings.model_fields})
 
     @property
     def energy_settings(self) -> EnergySettings:
-        """What the energy has to know of all this."""
+        """The part of the configuration that the energy has to know."""
         return EnergySettings(**{name: getattr(self, name) for name in EnergySettings.model_fields})
 
     @property
     def bev_grid(self) -> BevGrid:
-        """Where the cells of the bird's-eye-view maps lie."""
+        """Grid of the cells of the bird's-eye-view maps."""
         return self.detector_settings.bev_grid
 
     @property

@@ -32,7 +32,7 @@ class ClassConfig(Settings):
 
 
 class VoxelConfig(Settings):
-    """How points become voxels."""
+    """Division of points into voxels."""
 
     range: tuple[float, float, float, float, float, float] = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)  # low x y z, high, m
     size: Size = (0.05, 0.05, 0.1)  # dx, dy, dz, m
@@ -149,7 +149,7 @@ class DetectorSettings(Settings):
 
     @property
     def bev_grid(self) -> BevGrid:
-        """Where the cells of the bird's-eye-view maps lie."""
+        """Grid of the cells of the bird's-eye-view maps."""
         _, height, width = self.bev_shape
         stride_y = stride_x = 1
         for stage in self.backbone.stages:

@@ -46,21 +46,21 @@ class PointEnergyConfig(Settings):
 
 
 class NoiseConfig(Settings):
-    """Where the samples come from that f is learnt against: around each label, an equal-weight Gaussian mixture."""
+    """Samples that f is learnt against: from an equal-weight Gaussian mixture around each label."""
 
     stds: Annotated[tuple[tuple[Positive, ...], ...], Field(min_length=1), AfterValidator(_rows_of_one_each)] = (
         (0.0625, 0.0625, 0.03125, 0.03125, 0.03125, 0.03125, 0.015625),
         (0.125, 0.125, 0.0625, 0.0625, 0.0625, 0.0625, 0.03125),
         (0.25, 0.25, 0.125, 0.125, 0.125, 0.125, 0.0625),
     )  # of each component: one row of stds (x, y, z, l, w, h, yaw), m, rad
-    # At the least size, and where yaw wraps around. exact: the density is truncated and wrapped. clamped: f is shown
+    # At the minimum size, and where yaw wraps around. exact: the density is truncated and wrapped. clamped: f is shown
     # each draw brought into the space, with the density of the draw itself, as published.
     boundary: Literal["exact", "clamped"] = "clamped"
     flip_share: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the samples lies around the label turned by half a turn
 
 
-class EnergyTrainingConfig(Settings):
-    """What makes f a log-density. Every method but sm and dsm takes `energy.samples` samples a label."""
+class ObjectiveConfig(Settings):
+    """The objective that makes f a log-density. Every method but sm and dsm takes `energy.samples` samples a label."""
 
     # nce: telling the label from samples around it (published). nce+: the same for labels that are inexact themselves.
     # ml-is, kld-is: likelihood, or divergence from a Gaussian around the label, with Z by importance sampling.
@@ -86,15 +86,15 @@ class EnergyConfig(Settings):
     # silu is smooth. sm needs that, and dsm is better with it: slopes of relu layers do not see their biases.
     activation: Literal["relu", "silu"] = "relu"
     noise: NoiseConfig = NoiseConfig()
-    training: EnergyTrainingConfig = EnergyTrainingConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
     samples: Count = 128  # M
     min_size: Positive = 0.05  # m
 
     @model_validator(mode="after")
     def _smooth_for_score_matching(self) -> EnergyConfig:
-        if self.training.method == "sm" and self.activation == "relu":
+        if self.objective.method == "sm" and self.activation == "relu":
             raise ValueError(
-                "score matching (energy.training.method=sm) looks at the curvature of f, and straight pieces (relu) "
+                "score matching (energy.objective.method=sm) looks at the curvature of f, and straight pieces (relu) "
                 "have none: f would become flat. Set energy.activation=silu"
             )
         return self
@@ -110,12 +110,12 @@ class RefinementConfig(Settings):
     # λ, one number for every coordinate or seven (x, y, z, l, w, h, yaw). halving, momentum: times the gradient;
     # adam: about how far a step goes, m, rad.
     step_length: OneOrSevenNonNegative = 2e-4
-    starts: Count = 1  # that a box is climbed from, itself and draws around it; the one that f likes best is kept
+    starts: Count = 1  # that a box ascends from, itself and draws around it; the one that f likes best is kept
     start_stds: SevenNonNegative = (0.125, 0.125, 0.0625, 0.0625, 0.0625, 0.0625, 0.03125)  # of those draws, m, rad
 
 
 class UncertaintyConfig(Settings):
-    """How sure of its boxes the energy is: weighted samples of p(y | x), proportional to exp(f(x, y) / temperature)."""
+    """Uncertainty of the energy's boxes: weighted samples of p(y | x), proportional to exp(f(x, y) / temperature)."""
 
     enabled: bool = False  # in every detection; `detect --uncertainty` turns it on for a call
     samples: Count = 128  # a box, in each round

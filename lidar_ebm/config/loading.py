@@ -21,7 +21,7 @@ from lidar_ebm.system.files import atomic_write
 
 
 def configuration_folder() -> Path:
-    """Where the presets lie: `configs/` of the checkout, or their copy in the installed package."""
+    """Folder of the presets: `configs/` of the checkout, or their copy in the installed package."""
     packaged = Path(__file__).resolve().parents[1] / "configs"
     return packaged if packaged.is_dir() else packaged.parents[1] / "configs"
 
@@ -56,12 +56,14 @@ def load_config(source: str | Path | None = None, overrides: list[str] | None = 
         for item in overrides or []:
             if "=" not in item:
                 raise InputError(f"{item!r}: an override is written key=value, for example training.detector.epochs=5.")
-        merged = OmegaConf.merge(data, OmegaConf.from_dotlist(list(overrides or [])))
-        values = OmegaConf.to_container(merged, resolve=True)
+        # The file first, so that a setting given today is put over one of earlier times.
+        values, notes = migrated(OmegaConf.to_container(OmegaConf.create(data)))  # type: ignore[arg-type]
+        merged = OmegaConf.merge(values, OmegaConf.from_dotlist(list(overrides or [])))
+        values = OmegaConf.to_container(merged, resolve=True)  # type: ignore[assignment]
     except (OmegaConfBaseException, YAMLError, UnicodeDecodeError, TypeError) as error:
         raise InputError(f"{name}: is not a readable configuration: {error}") from error
-    values, notes = migrated(values)  # type: ignore[arg-type]
-    for note in notes:
+    values, further = migrated(values)
+    for note in (*notes, *further):
         warnings.warn(f"{name}: {note}", stacklevel=2)
     try:
         return Config.model_validate(values)

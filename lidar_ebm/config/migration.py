@@ -17,9 +17,9 @@ def migrated(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         values: as a file holds them, checked or not; they stay as they are.
     """
     values = copy.deepcopy(values)
+    notes = list(_name_the_objective(values))
     if _is_old_run(values):
-        return values, list(_keep_as_it_was(values))
-    notes: list[str] = []
+        return values, [*_keep_as_it_was(values), *notes]
     for (*sections, name), change in _CHANGES.items():
         section: Any = values
         for part in sections:
@@ -30,7 +30,7 @@ def migrated(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def is_retired(key: str) -> bool:
-    """Whether a dotted key is that of a setting of earlier versions."""
+    """Tell if a dotted key is that of a setting of earlier versions."""
     return tuple(key.split(".")) in _CHANGES
 
 
@@ -38,6 +38,17 @@ def _is_old_run(values: dict[str, Any]) -> bool:
     """Tell the whole configuration that version 0.1 left in a run folder, or one with its limit on a voxel's points."""
     voxels = values.get("voxels")
     return isinstance(voxels, dict) and voxels.get("max_points_per_voxel") is not None
+
+
+def _name_the_objective(values: dict[str, Any]) -> Iterator[str]:
+    """Bring `energy.training`, which `training.energy` was taken for, under its name of today."""
+    energy = values.get("energy")
+    if not isinstance(energy, dict) or "training" not in energy:
+        return
+    old = energy.pop("training")
+    there = energy.setdefault("objective", {})
+    energy["objective"] = {**there, **old} if isinstance(there, dict) and isinstance(old, dict) else old
+    yield "energy.training is now called energy.objective; the values are taken over."
 
 
 def _keep_as_it_was(values: dict[str, Any]) -> Iterator[str]:

@@ -51,7 +51,7 @@ def schema_json() -> str:
 
 @cache
 def comments(model: type[BaseModel]) -> dict[str, str]:
-    """What the source says of a model's fields: beside a field, in the lines above it, or in the class's last lines."""
+    """Comments on a model's fields in its source: beside a field, in the lines above it, or in the class's end."""
     source = textwrap.dedent(inspect.getsource(model))
     (definition,) = ast.parse(source).body
     assert isinstance(definition, ast.ClassDef)

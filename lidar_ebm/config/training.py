@@ -33,7 +33,7 @@ class StageTrainingConfig(Settings):
 
 
 class CheckpointsConfig(Settings):
-    """When all that training needs to go on is written to RUN/checkpoints, and how much of it stays there."""
+    """Times at which all that training needs to go on is written to RUN/checkpoints, and how much of it stays there."""
 
     keep: Count = 2  # of the newest; the best by validation stays beside them
     every_epochs: Annotated[int, Field(ge=0)] = 1  # at their ends; 0: none there
@@ -42,7 +42,7 @@ class CheckpointsConfig(Settings):
 
 
 class TrainingConfig(Settings):
-    """Which stages run, in which order, and what they leave behind."""
+    """Stages that run, their order, and what they leave behind."""
 
     mode: Literal["two_stage", "joint"] = "two_stage"  # joint trains the energy head with the detector, in its stage
     detector: StageTrainingConfig = StageTrainingConfig()

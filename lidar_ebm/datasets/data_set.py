@@ -90,7 +90,7 @@ class DataSet(Protocol):
         """Read and check a frame, whatever is wrong with it."""
 
     def compare(self, frames: Mapping[str, Stamps], *, named: bool) -> Iterable[Finding]:
-        """What is odd in the files of a frame beside those of all others.
+        """Find what is odd in the files of a frame beside those of all others.
 
         Args:
             frames: stamps of the `input_paths` of all frames that were checked, by name.

@@ -15,7 +15,7 @@ from lidar_ebm.errors import InputError
 
 
 class SampleSettings(Protocol):
-    """What of a configuration decides how frames become samples."""
+    """The part of a configuration that decides how frames become samples."""
 
     @property
     def classes(self) -> Any:

@@ -18,7 +18,7 @@ from lidar_ebm.datasets.source import FrameSource
 
 
 class ClassSettings(Protocol):
-    """What a class has to say of the labels that count for it."""
+    """The part of a class that says which labels count for it."""
 
     @property
     def name(self) -> str:

@@ -95,7 +95,7 @@ class PartScore(nn.Module):
 
 
 def _matches(proposals: Proposals, boxes: LabelBatch, iou_threshold: float) -> Tensor:
-    """Whether each proposal reaches the rotated 3-D IoU with a label of its class in its frame, [N] bool."""
+    """Mask of the proposals that reach the rotated 3-D IoU with a label of their class in their frame, [N] bool."""
     positive = torch.zeros_like(proposals.class_index, dtype=torch.bool)
     for frame in range(boxes.batch_size):
         own = torch.nonzero(proposals.batch_index == frame)[:, 0]  # [n]

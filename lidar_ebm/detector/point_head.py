@@ -26,7 +26,7 @@ class PointPredictions:
 
 @dataclass(frozen=True)
 class PointTargets:
-    """Which points lie in a labelled box, and where its centre is."""
+    """Points that lie in a labelled box, and the way to its centre."""
 
     foreground: Tensor  # [V] bool
     offsets: Tensor  # [V, 3] m, zero for background
@@ -102,7 +102,7 @@ class PointHead(nn.Module):
 
 @torch.no_grad()
 def point_targets(voxels: Voxels, boxes: LabelBatch) -> PointTargets:
-    """Which of the voxels' mean points lie in a labelled box of their frame; the first such box is a point's own."""
+    """Targets of the voxels' mean points; a point's own box is the first labelled one of its frame that holds it."""
     points = voxels.features[:, :3]
     own = points_in_boxes(
         points,

@@ -22,7 +22,7 @@ POINTWISE = Kernel((1, 1, 1), submanifold=True)
 
 @dataclass(frozen=True)
 class BackboneOutput:
-    """What the backbone makes of a batch."""
+    """Maps and stages that the backbone makes of a batch."""
 
     dense: Tensor  # [B, C*D, H, W]
     occupied: Tensor  # [B, H, W] bool, cells with an occupied voxel above them

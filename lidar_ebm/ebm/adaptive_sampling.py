@@ -57,7 +57,7 @@ def adaptive_importance_samples(
         temperature: of the density that the proposals are fitted to, and of what is returned.
         random: where random numbers come from.
         space: the targets' space; None for R^D.
-        chunk: most candidates, over all rows, that are given to `energy` at once.
+        chunk: maximum number of candidates, over all rows, that are given to `energy` at once.
 
     Returns:
         (1 + `rounds`) x `samples` samples a row. What was drawn outside of the space has weight 0.

@@ -1,4 +1,4 @@
-"""Prediction: climbing f from a first estimate, argmax_y f(x, y) without ever needing the normaliser Z."""
+"""Prediction: ascending f from a first estimate, argmax_y f(x, y) without ever needing the normaliser Z."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lidar_ebm.ebm.step_rules import Halving, StepRule
 
 @dataclass(frozen=True)
 class Ascent:
-    """Where the climb ended and what it passed. [N, P, D] and [N, P] for P starts of each input."""
+    """End of an ascent and what it passed. [N, P, D] and [N, P] for P starts of each input."""
 
     y: Tensor  # [N, D] best targets
     f: Tensor  # [N] their f
@@ -43,7 +43,7 @@ def ascend(
 
     Args:
         energy: f, called with candidates [N, 1, D] (or [N, P, D]); f of one may depend on its row's input alone.
-        y0: first estimates [N, D], or P for each input, [N, P, D], that climb beside each other.
+        y0: first estimates [N, D], or P for each input, [N, P, D], that ascend beside each other.
         steps: T. With 0, `y` is y0 itself: not even `constrain` is applied.
         step_length: λ in y <- y + λ ∇f, one for all dimensions or one each [D] (which is copied to the device first).
         rule: what a step makes of the gradient: `Halving`, `Momentum` or `Adam`.

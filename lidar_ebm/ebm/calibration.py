@@ -1,7 +1,7 @@
-"""Whether densities are as sure as they should be: coverage and likelihood of held-out targets, and one temperature.
+"""Calibration of densities: coverage and likelihood of held-out targets, and one temperature.
 
 A density is calibrated where its regions of probability 90 % hold the truth 90 times out of 100, for every percentage.
-A density that says little can be calibrated too; the negative log-likelihood, which is least for the true density,
+A density that says little can be calibrated too; the negative log-likelihood, which is lowest for the true density,
 tells those apart.
 """
 
@@ -26,7 +26,7 @@ PRECISION = 1e-4  # of the temperature, relative
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """What the densities of N inputs said of the targets that came."""
+    """Answers of the densities of N inputs to the targets that came."""
 
     cumulative_probability: Tensor  # [N, D] each dimension's distribution function at the target, 0 to 1
     rank: Tensor  # [N] probability of the region denser than the target, 0 to 1
@@ -57,7 +57,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How often regions of each probability held the truth, and how likely the truth was.
+    """Share of truths that regions of each probability held, and how likely the truth was.
 
     Regions are central intervals of each dimension on its own, and the smallest region of all dimensions together.
     """
@@ -81,7 +81,7 @@ class Reliability:
         temperature: float = 1.0,
         levels: Sequence[float] = CURVE,
     ) -> Reliability:
-        """What held-out targets tell.
+        """The reliability that held-out targets show.
 
         Args:
             held_out: the targets.
@@ -209,7 +209,7 @@ def fit_temperature(
     target_sum = sum(values.double().sum().item() for values in energies)
 
     def too_sharp(temperature: float) -> bool:
-        """Whether the targets lie lower than the density at this temperature expects: it should be warmer."""
+        """Tell if the targets lie lower than the density at this temperature expects: it should be warmer."""
         expected = 0.0
         for part in parts:
             weights = part.at_temperature(temperature).weights

@@ -1,4 +1,4 @@
-"""What an energy is to the rest of this package, and what a loss is."""
+"""Forms of an energy and of a loss in this package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Constraint = Callable[[Tensor], Tensor]  # [..., D] -> [..., D], the nearest poi
 
 
 class Loss(Protocol):
-    """A way of training f: least where exp f(x, y) is the conditional density p(y | x) up to a factor for each x."""
+    """A way of training f: minimal where exp f(x, y) is the conditional density p(y | x) up to a factor for each x."""
 
     def __call__(
         self, energy: Energy, y: Tensor, *, random: Random = None, count: Tensor | float | None = None

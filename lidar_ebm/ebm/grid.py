@@ -194,7 +194,7 @@ def grid_search(energy: Energy, grid: Grid, rows: int, *, chunk: int = CHUNK) ->
         energy: f, called without gradients with candidates [rows, S, D], S as `chunk` allows.
         grid: the candidates. Nothing of its size is kept.
         rows: N.
-        chunk: most candidates, over all rows, that are given to `energy` at once.
+        chunk: maximum number of candidates, over all rows, that are given to `energy` at once.
     """
     best: Tensor | None = None  # [N]
     cell = torch.zeros(rows, dtype=torch.int64, device=grid.device)
@@ -216,7 +216,7 @@ def tabulate(energy: Energy, grid: Grid, rows: int, *, chunk: int = CHUNK) -> Gr
         energy: f, called without gradients with candidates [rows, S, D], S as `chunk` allows.
         grid: large enough to hold the density's mass, with cells narrower than its features.
         rows: N.
-        chunk: most candidates, over all rows, that are given to `energy` at once.
+        chunk: maximum number of candidates, over all rows, that are given to `energy` at once.
     """
     parts = [_values(energy, grid, rows, start, stop) for start, stop in spans(rows, grid.size, chunk)]
     return GridDensity(grid, torch.cat(parts, dim=1))

@@ -15,7 +15,7 @@ from lidar_ebm.ebm.targets import TargetSpace
 
 @dataclass(frozen=True)
 class LangevinResult:
-    """Where the chains ended."""
+    """Ends of the chains."""
 
     y: Tensor  # [N, M, D] points of the space
     accepted: Tensor  # [N, M] share of each chain's steps that were taken; 1 without adjustment

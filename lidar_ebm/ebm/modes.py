@@ -43,7 +43,7 @@ def modes(
     distance: float = 1.0,
     chunk: int = CHUNK,
 ) -> Modes:
-    """Climb from P starts for each of N inputs, and merge those that end at the same place.
+    """Ascend from P starts for each of N inputs, and merge those that end at the same place.
 
     The highest end is a mode, and all within `distance` of it belong to it; of the rest again the highest, and so on.
     Ascents that were cut short on a slope count as modes: give them steps enough. A mode's share of the starts tells
@@ -55,7 +55,7 @@ def modes(
         steps, step_length, rule: of the ascents.
         space: the targets' space: where ascents stay, and what is near. None for R^D with scales of 1.
         distance: ends this near are one mode; in the space's scales.
-        chunk: most candidates, over all rows, that climb at once.
+        chunk: maximum number of candidates, over all rows, that ascend at once.
 
     Raises:
         ValueError: there is no start, `distance` is negative, or `ascend`'s reasons.

@@ -1,4 +1,4 @@
-"""Prediction from several first estimates: all climb at once, and the highest is the answer."""
+"""Prediction from several first estimates: all ascend at once, and the highest is the answer."""
 
 from __future__ import annotations
 

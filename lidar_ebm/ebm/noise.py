@@ -29,7 +29,7 @@ class Noise(Protocol):
         ...
 
     def constrain(self, y: Tensor) -> Tensor:
-        """What an energy is shown of draws and targets y [..., D]; `log_prob` is asked for y itself."""
+        """Points that an energy is shown for draws and targets y [..., D]; `log_prob` is asked for y itself."""
         ...
 
 
@@ -64,7 +64,7 @@ class GaussianMixtureNoise(nn.Module):
         boundary: Boundary = "exact",
         shared: bool = True,
     ) -> None:
-        """What is drawn and how the space's bounds are kept.
+        """Set the widths, the space and the way in which its bounds are kept.
 
         Args:
             stds: [K, D], all positive, in the target's units.
@@ -110,7 +110,7 @@ class GaussianMixtureNoise(nn.Module):
         return _mix(normal_log_prob(y.unsqueeze(-2), center[:, None, None], stds, space), self.shared)
 
     def constrain(self, y: Tensor) -> Tensor:
-        """What an energy is shown of y [..., D]: with "exact" boundaries draws as they are and targets' angles
+        """Points that an energy is shown for y [..., D]: with "exact" boundaries draws as they are and targets' angles
         wrapped, with "clamped" ones the nearest point of the space."""
         if self.space is None:
             return y
@@ -142,7 +142,7 @@ class StudentMixtureNoise(nn.Module):
         *,
         shared: bool = True,
     ) -> None:
-        """How wide and how heavy.
+        """Set the widths and the weight of the tails.
 
         Args:
             scales: [K, D], all positive, in the target's units; half of a Cauchy's draws lie within its scale.
@@ -251,7 +251,7 @@ class ShiftedNoise(nn.Module):
         share: float,
         space: TargetSpace | None = None,
     ) -> None:
-        """What is moved, where to and how often.
+        """Set what is moved, where to and how often.
 
         Args:
             noise: q0.

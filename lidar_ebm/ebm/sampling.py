@@ -122,7 +122,7 @@ def importance_samples(
         samples: M.
         random: where random numbers come from.
         space: the targets' space, for statistics; None for R^D.
-        chunk: most candidates, over all rows, that are given to `energy` at once.
+        chunk: maximum number of candidates, over all rows, that are given to `energy` at once.
 
     Raises:
         ValueError: `samples` is not positive, or the space has other dimensions than `center`.

@@ -1,4 +1,4 @@
-"""How far and where to each step of an ascent goes, for each target on its own and without waiting for the device."""
+"""Rules for length and direction of an ascent's steps, each target on its own and without waiting for the device."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Halving:
     monotone: ClassVar[bool] = True  # f never falls
 
     def start(self, y: Tensor) -> State:
-        """What is remembered at the first place, y [N, P, D]."""
+        """State at the first place, y [N, P, D]."""
         return ()
 
     def direction(self, gradient: Tensor, state: State, step: int) -> tuple[Tensor, State]:
-        """What λ is multiplied by in the step number `step` (from 0), and what is remembered then."""
+        """Direction that λ is multiplied by in the step number `step` (from 0), and the state after it."""
         return gradient, state
 
 

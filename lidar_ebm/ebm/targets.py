@@ -98,7 +98,7 @@ class TargetSpace:
         return torch.stack(columns, dim=-1)
 
     def contains(self, y: Tensor) -> Tensor:
-        """Whether y [..., D] obeys the bounds, [...] bool; any angle does, NaN does not."""
+        """Tell if y [..., D] obeys the bounds, [...] bool; any angle does, NaN does not."""
         inside = ~y.isnan().any(dim=-1)
         for d in self.bounded:
             inside = inside & (y[..., d] >= self.lower[d])

@@ -1,4 +1,4 @@
-"""What a density says beyond its highest point: mean, covariance, intervals, ranks and expectations.
+"""Summaries of a density beyond its highest point: mean, covariance, intervals, ranks and expectations.
 
 The density is known at weighted points: samples with importance weights (`WeightedSamples`) or the cells of a grid
 (`GridDensity`). Dimensions that wrap around have circular means, and everything else there is counted from these, the
@@ -35,7 +35,7 @@ class Interval:
     space: TargetSpace
 
     def contains(self, y: Tensor) -> Tensor:
-        """Whether each coordinate of y [N, D] lies in its range, ends included: [N, D] bool."""
+        """Tell if each coordinate of y [N, D] lies in its range, ends included: [N, D] bool."""
         middle = (self.low + self.high) / 2
         return self.space.difference(y, middle).abs() <= (self.high - self.low) / 2
 
@@ -109,7 +109,7 @@ class WeightedPoints(ABC):
         return (weights * values).sum(dim=1)
 
     def quantile(self, probability: float) -> Tensor:
-        """Where each dimension's distribution function reaches `probability`: [N, D].
+        """Place at which each dimension's distribution function reaches `probability`: [N, D].
 
         A wrapped dimension is cut opposite its circular mean, and a quantile beyond ±period / 2 is left there.
         """

@@ -14,7 +14,7 @@ from lidar_ebm.types import Batch
 
 
 class View(Protocol):
-    """What a term sees of the frame around each of N boxes, fixed once so that f is continuous in the box."""
+    """View that a term has of the frame around each of N boxes, fixed once so that f is continuous in the box."""
 
     def select(self, rows: Tensor) -> Any:
         """The view of the boxes that `rows` (indices) names."""

@@ -1,4 +1,4 @@
-"""What of a frame an energy may see of a box: the shared map where the box lies, and the raw points near it."""
+"""Features of a box that an energy may see: the shared map where the box lies, and the raw points near it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class PointView:
 
 @dataclass(frozen=True)
 class BoxContext:
-    """What f(x, y) sees of the frame x around each of N boxes. It is fixed once, so that f is continuous in y."""
+    """View that f(x, y) has of the frame x around each of N boxes. It is fixed once, so that f is continuous in y."""
 
     bev: BevView | None
     points: PointView | None

@@ -26,7 +26,7 @@ class BoxProposal(nn.Module):
     def __init__(self, features: int, config: EnergyConfig) -> None:
         """Args: features: F; config: its widest noise is how far boxes lie from the first estimate."""
         super().__init__()
-        settings = config.training
+        settings = config.objective
         self.network = MixtureDensityNetwork(
             features,
             settings.proposal_components,

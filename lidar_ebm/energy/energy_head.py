@@ -64,7 +64,7 @@ class EnergyHead(nn.Module):
         self.space = box_space(settings.min_size)
         self.noise = make_noise(settings)
         widths = [energy.width for energy in (self.bev, self.points, *extra) if energy is not None]
-        self.proposal = BoxProposal(sum(widths), settings) if settings.training.method in LEARNED else None
+        self.proposal = BoxProposal(sum(widths), settings) if settings.objective.method in LEARNED else None
         ascent = config.refinement
         lengths = None if isinstance(ascent.step_length, float) else torch.tensor(ascent.step_length)
         self.register_buffer("step_lengths", lengths, persistent=False)  # [7], where they differ
@@ -75,7 +75,7 @@ class EnergyHead(nn.Module):
 
     @property
     def needs_bev(self) -> bool:
-        """Whether f reads the shared map; without, the detector need not run to train it."""
+        """True for an f that reads the shared map; without, the detector need not run to train it."""
         return self.bev is not None
 
     def context(
@@ -87,7 +87,7 @@ class EnergyHead(nn.Module):
         *,
         seed: int | Sequence[int] = 0,
     ) -> BoxContext:
-        """What f may see around boxes [N, 7] in the frames batch_index [N], fixed for every candidate y to come.
+        """View that f has around boxes [N, 7] in the frames batch_index [N], fixed for every candidate y to come.
 
         Args:
             batch: the points.
@@ -151,7 +151,7 @@ class EnergyHead(nn.Module):
         near = _displaced(labels, normal(labels.shape, labels, random), settings.points.neighbourhood_jitter)
         context = self.context(batch, bev, near, frame, seed=seeds)
         noise = self.noise if self.proposal is None else self.proposal_density(context, near)
-        loss, method = make_loss(settings, noise), settings.training.method
+        loss, method = make_loss(settings, noise), settings.objective.method
 
         def energy(boxes: Tensor) -> Tensor:
             # Chains of Langevin steps ask for the gradient to the boxes alone, and could do without the whole map's.
@@ -175,7 +175,7 @@ class EnergyHead(nn.Module):
             ValueError: f is trained by a method without one.
         """
         if self.proposal is None:
-            raise ValueError(f"energy.training.method={self.config.energy.training.method} learns no proposal")
+            raise ValueError(f"energy.objective.method={self.config.energy.objective.method} learns no proposal")
         with torch.autocast(boxes.device.type, enabled=False):
             with torch.no_grad():
                 seen = [energy.describe(view, boxes.unsqueeze(1)) for energy, view in self._with_views(context)]

@@ -35,7 +35,7 @@ def make_loss(config: EnergyConfig, noise: Noise) -> Loss:
         config: of the energy.
         noise: `make_noise`, or for the methods with a learnt proposal q(y | x) for the labels at hand.
     """
-    settings, samples, space = config.training, config.samples, box_space(config.min_size)
+    settings, samples, space = config.objective, config.samples, box_space(config.min_size)
     method = settings.method
     if method == "nce":
         return NCE(noise, samples)

@@ -47,7 +47,7 @@ class BevEnergy(nn.Module):
         self.head = nn.Sequential(activation_type(), *_hidden_and_last(config.hidden, activation_type))
 
     def describe(self, view: BevView, boxes: Tensor) -> Tensor:
-        """What the map shows of boxes [N, S, 7]: [N, S, width]."""
+        """Description of boxes [N, S, 7] by the map: [N, S, width]."""
         shape = torch.cat([self.z(boxes[..., 2:3]), self.height(boxes[..., 5:6])], dim=-1)
         return self.map_layer(view.features(boxes, self.grid)) + self.shape_layer(shape)
 
@@ -83,7 +83,7 @@ class PointEnergy(nn.Module):
         self.head = _head(self.width, config.hidden, activation_type)
 
     def describe(self, view: PointView, boxes: Tensor) -> Tensor:
-        """What the points show of boxes [N, S, 7]: [N, S, width]."""
+        """Description of boxes [N, S, 7] by the points: [N, S, width]."""
         features = view.features(boxes)  # [V, S, 16]
         near = (features[..., SIGNED_DISTANCES] / NEAR_SCALE).tanh()  # [V, S, 6]
         x = self.point_network(torch.cat([features / self.feature_scales, near], dim=-1))  # [V, S, C]

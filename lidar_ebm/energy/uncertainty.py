@@ -1,4 +1,4 @@
-"""How sure an energy is of refined boxes: samples of p(y | x) = exp(f(x, y) / temperature) / Z around each of them."""
+"""Uncertainty of refined boxes: samples of p(y | x) = exp(f(x, y) / temperature) / Z around each of them."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class BoxUncertainty:
     effective_samples: Tensor  # [N] how many independent y would tell as much
 
     def columns(self) -> dict[str, Tensor]:
-        """What is known, by the names that it has as columns of `Boxes`."""
+        """Values that exist, by the names that they have as columns of `Boxes`."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
 def estimate_uncertainty(
     energy: Energy, boxes: Tensor, config: EnergySettings, *, temperature: float, random: Random = None
 ) -> BoxUncertainty:
-    """What the energy says around boxes [N, 7], all at once.
+    """Uncertainty of the energy about boxes [N, 7], all at once.
 
     The density is that of y near the box. A second mode, at the yaw + π, is counted by `flip_probability` alone, which
     means something only for an energy that saw flipped boxes in training (`energy.noise.flip_share` above 0).
@@ -84,8 +84,8 @@ def sample_boxes(
 
 
 def knows_flips(config: EnergyConfig) -> bool:
-    """Whether f was shown boxes turned by π in training; elsewhere its values there are accidents."""
-    return config.noise.flip_share > 0 and config.training.method in _FLIP_METHODS
+    """Tell if f was shown boxes turned by π in training; elsewhere its values there are accidents."""
+    return config.noise.flip_share > 0 and config.objective.method in _FLIP_METHODS
 
 
 def flip_probability(energy: Energy, samples: WeightedSamples) -> Tensor:

@@ -55,7 +55,7 @@ def frame_counts(labels: Objects, detections: Objects, passes: Passes) -> FrameC
 
 
 def draw_frames(frame_count: int, rows: range, seed: int) -> np.ndarray:
-    """How often each frame is drawn in the resamples `rows`, [R, F] int32: `frame_count` draws with replacement each.
+    """Number of draws of each frame in the resamples `rows`, [R, F] int32: `frame_count` draws with replacement each.
 
     A resample depends on seed and its row alone.
     """

@@ -29,12 +29,12 @@ class AlignedFrames:
 
 
 def is_path(source: object) -> TypeGuard[PathLike]:
-    """Whether the objects are in files and not in memory."""
+    """Tell if the objects are in files and not in memory."""
     return isinstance(source, str | os.PathLike)
 
 
 def is_text_folder(path: PathLike) -> bool:
-    """Whether this is a folder of text files, one a frame, or so little of a folder that their reader has to say so."""
+    """Tell a folder of text files, one a frame, or so little of a folder that their reader has to say so."""
     folder = Path(path)
     try:
         for place in (folder / "data", folder):
@@ -112,7 +112,10 @@ def _frames_by_name(source: Any, options: ScoringOptions) -> Mapping[str, Boxes]
         return source
     from lidar_ebm.formats.reading import read_frames  # all formats take long to import, and KITTI's folders none
 
-    return read_frames(source, calib=options.calib)
+    folder = Path(source)
+    if (folder / "data").is_dir() and not any(item.is_file() and item.name[0] != "." for item in folder.iterdir()):
+        folder /= "data"  # as `evaluate` leaves results
+    return read_frames(folder, calib=options.calib)
 
 
 def _as_boxes(frames: Sequence[Any], name: str) -> tuple[Boxes, ...]:

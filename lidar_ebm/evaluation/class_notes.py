@@ -42,7 +42,7 @@ def check_classes(
 def list_class_notes(
     classes: Sequence[str], labels: Objects, detections: Objects, *, silent: Collection[str] = ()
 ) -> tuple[str, ...]:
-    """What is said of names that were not asked for, and of classes that one side alone has.
+    """Notes on names that were not asked for, and on classes that one side alone has.
 
     Args:
         silent: names in lower case that need no mention where they are passed over.

@@ -1,4 +1,4 @@
-"""What refinement changes: average precision before and after, overlap by overlap."""
+"""Change by refinement: average precision before and after, overlap by overlap."""
 
 from __future__ import annotations
 

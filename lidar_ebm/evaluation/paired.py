@@ -104,7 +104,7 @@ def _check_same_frames(a: Source, b: Source, sides: Sequence[Loaded]) -> None:
 
 
 def _count(protocol: ScoringProtocol, side: Loaded) -> dict[_Figure, FrameCounts]:
-    """What counts in each figure of one result set, by class, metric, overlap and difficulty."""
+    """Counts behind each figure of one result set, by class, metric, overlap and difficulty."""
     counted = {}
     for passes in protocol.run_passes(side, side.difficulties):
         counts = frame_counts(side.labels, side.detections, passes)
@@ -148,7 +148,7 @@ def _ap_of_both(
 
 
 def _notes(protocol: ScoringProtocol, sides: Sequence[Loaded]) -> tuple[str, ...]:
-    """What is to be said of both sets, then of one of them."""
+    """Notes on both sets, then on one of them."""
     of_a, of_b = ((*side.notes, *protocol.list_notes(side)) for side in sides)
     return (
         *(note for note in of_a if note in of_b),

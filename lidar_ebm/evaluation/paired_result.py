@@ -1,4 +1,4 @@
-"""What a comparison of two result sets yields: for every figure its difference, and how far chance reaches."""
+"""Outcome of a comparison of two result sets: for every figure its difference, and how far chance reaches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PairedDifference:
 
     @property
     def significant(self) -> bool:
-        """Whether 0, no difference at all, lies outside the interval."""
+        """True where 0, no difference at all, lies outside the interval."""
         return self.low > 0.0 or self.high < 0.0
 
 

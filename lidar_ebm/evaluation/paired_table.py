@@ -105,7 +105,7 @@ def select_differences(
 
 
 def interval_text(item: PairedDifference) -> str:
-    """How an interval is written for people, in points."""
+    """An interval for people, in points."""
     if math.isnan(item.low) or math.isnan(item.high):
         return NOTHING
     return f"{item.low:+.2f} … {item.high:+.2f}"

@@ -55,4 +55,4 @@ class ScoringProtocol(Protocol):
         """
 
     def list_notes(self, loaded: Loaded) -> tuple[str, ...]:
-        """What departs from the rules, what they do not score, and what looks like a mistake."""
+        """Notes on what departs from the rules, what they do not score, and what looks like a mistake."""

@@ -1,4 +1,4 @@
-"""What an evaluation yields: a curve for every class, metric, overlap and difficulty."""
+"""Outcome of an evaluation: a curve for every class, metric, overlap and difficulty."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ProtocolFacts:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What is found at the score at which F1 is best."""
+    """Operating point: counts and errors at the score at which F1 is best."""
 
     score: float  # of the lowest detection that is looked at
     true_positives: int

@@ -31,12 +31,12 @@ _CSV_COLUMNS = ("class", "metric", "iou", "difficulty", "recall", "ap", "from", 
 
 
 def metric_name(metric: str) -> str:
-    """How a metric is written for people."""
+    """A metric's name for people."""
     return _METRIC_NAMES[metric]
 
 
 def figure_text(value: float, form: str = ".2f") -> str:
-    """How a figure is written for people: NaN as a dash."""
+    """A figure for people: NaN as a dash."""
     return NOTHING if math.isnan(value) else format(value, form)
 
 
@@ -49,7 +49,7 @@ def overlap_text(iou: float, metric: str = "3d") -> str:
 
 
 def has_few_labels(curve: Curve) -> bool:
-    """Whether KITTI's way to read a curve keeps AP from reaching 100.
+    """Tell if KITTI's way to read a curve keeps AP from reaching 100.
 
     It takes the i-th threshold for recall i/40; N labels make N thresholds at most, perfect results an AP R40 of
     (N - 1) / 40.
@@ -58,7 +58,7 @@ def has_few_labels(curve: Curve) -> bool:
 
 
 def band_name(distance: tuple[float, float]) -> str:
-    """How a distance band is written for people."""
+    """A distance band for people."""
     low, high = distance
     return f"from {low:g} m" if math.isinf(high) else f"{low:g}–{high:g} m"
 
@@ -148,7 +148,7 @@ def distance_table(evaluation: Evaluation, recall: str = "R40") -> Table | None:
 
 
 def matches_table(evaluation: Evaluation) -> Group | None:
-    """What is found at the score with the best F1, and how well it fits, at one difficulty (see `shown_difficulty`).
+    """Tables of the matches at the score with the best F1, and their fit, at one difficulty (see `shown_difficulty`).
 
     Two tables below one another: counts, then mean errors of the true matches. AOS is left out, its matches are those
     of 2-D.
@@ -209,7 +209,7 @@ def matches_table(evaluation: Evaluation) -> Group | None:
 
 
 def operating_point(curve: Curve) -> OperatingPoint:
-    """The curve's point of best F1; where no detection is counted at any score, nothing found and each label missed."""
+    """The curve's point of best F1; where no detection is counted at any score, no positive, each label unmatched."""
     if curve.best is not None:
         return curve.best
     return OperatingPoint(_UNKNOWN, 0, 0, curve.label_count, *(_UNKNOWN,) * 5)

@@ -28,7 +28,7 @@ _INTERFACE = ("TITLE", "COLUMNS", "recognise", "read")
 
 @dataclass(frozen=True)
 class Context:
-    """What reading or writing boxes needs beside the file itself; each format says which of it.
+    """Things that reading or writing boxes needs beside the file itself; each format says which of them.
 
     Functions take the name of a frame.
     """
@@ -43,7 +43,7 @@ class Context:
 
 
 class BoxFormat(Protocol):
-    """What a format's module has."""
+    """Contents of a format's module."""
 
     TITLE: str  # one line for people
     COLUMNS: frozenset[str]  # columns of Boxes that the format holds beside boxes and names
@@ -140,7 +140,7 @@ def columns_left_out(module: BoxFormat, frames: Iterable[Boxes]) -> dict[str, in
 
 
 def closest(name: str, names: Iterable[str]) -> str:
-    """What to say in brackets of the closest of several names; nothing where none is close."""
+    """Hint, in brackets, at the closest of several names; nothing where none is close."""
     spellings = {each.lower(): each for each in names}
     matches = difflib.get_close_matches(name.lower(), spellings, 1)
     return f" (did you mean {spellings[matches[0]]!r}?)" if matches else ""

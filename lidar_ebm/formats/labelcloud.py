@@ -98,7 +98,7 @@ def write_files(
 
 
 def centroid_entry(box: list[float], angle: float) -> dict[str, Any]:
-    """What a label says of a box beside its name, the angle being that about z."""
+    """Entry of a label for a box, beside its name, the angle being that about z."""
     return {
         "centroid": dict(zip(_AXES, box[:3], strict=True)),
         "dimensions": dict(zip(_SIZES, box[3:6], strict=True)),

@@ -57,6 +57,9 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
         where = f"{path}: sample {text(token, f'{path}: results')}"
         if not isinstance(rows, list):
             raise InputError(f"{where}: holds no list of boxes.")
+        for index, row in enumerate(rows):
+            if isinstance(row, dict) and row.get("sample_token", token) != token:
+                raise InputError(f"{where}, box {index}: sample_token names another sample; move the box there.")
         frames[token] = _read_sample(rows, where)
         if context.sensor_pose_of is not None:
             frames[token] = _to_sensor(frames[token], context.sensor_pose_of(token))
@@ -91,7 +94,7 @@ def _read_sample(rows: Sequence[Any], where: str) -> Boxes:
         return rows_of_numbers(values, length, lambda index: f"{where}, box {index}: {key}")
 
     def names(values: Sequence[Any], key: str) -> np.ndarray:
-        return as_texts([text(value, f"{where}: {key} of a box") for value in values])
+        return as_texts([text(value, f"{where}, box {index}: {key}") for index, value in enumerate(values)])
 
     centers, sizes, quaternions = column("translation", 3), column("size", 3), column("rotation", 4)
     for index in np.flatnonzero(~quaternions.any(axis=1)):

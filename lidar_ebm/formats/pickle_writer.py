@@ -54,7 +54,7 @@ def _sized(opcode: bytes, content: bytes) -> bytes:
 
 
 def _array(array: np.ndarray) -> bytes:
-    """What numpy.ndarray.__reduce__ says of an array: how to begin an empty one, then its state."""
+    """Pickle of an array as numpy.ndarray.__reduce__ has it: how to begin an empty one, then its state."""
     kind = array.dtype.newbyteorder("<")
     if kind.kind not in "fiubU":
         raise TypeError(f"no pickle of an array of {array.dtype} is written")

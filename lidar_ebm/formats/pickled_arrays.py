@@ -17,7 +17,7 @@ class DamageError(ValueError):
 
 
 class DataType:
-    """What a pickle says of the type of an array's elements: numbers, truth values, texts, bytes or objects.
+    """Type of an array's elements in a pickle: numbers, truth values, texts, bytes or objects.
 
     Raises:
         DamageError: it is of another kind.

@@ -64,7 +64,7 @@ def corners_3d(boxes: Array) -> Array:
 
 
 def points_in_boxes(points: Array, boxes: Array) -> Array:
-    """Which points lie in which boxes; a point on a face lies inside.
+    """Mask of the points that lie in each box; a point on a face lies inside.
 
     Computed in float64. A box with NaN or infinity holds no point.
 
@@ -126,7 +126,7 @@ def decode_boxes(residuals: Array, anchors: Array) -> Array:
 
 
 def _coding_scale(anchors: Tensor) -> Tensor:
-    """What the residuals of x, y and z are measured in: [..., 3] from [..., 7]."""
+    """Units that the residuals of x, y and z are measured in: [..., 3] from [..., 7]."""
     diagonal = torch.linalg.vector_norm(anchors[..., 3:5], dim=-1)
     return torch.stack((diagonal, diagonal, anchors[..., 5]), dim=-1)
 

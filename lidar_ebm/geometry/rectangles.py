@@ -19,7 +19,7 @@ def footprints(boxes: np.ndarray) -> NDArray[np.float64]:
 
 @njit(cache=True, nogil=True)
 def overlaps_any(rectangle: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
-    """Whether a rectangle [5] overlaps or touches any of [N, 5], by the separating axis theorem."""
+    """Tell if a rectangle [5] overlaps or touches any of [N, 5], by the separating axis theorem."""
     cos_a, sin_a = math.cos(rectangle[4]), math.sin(rectangle[4])
     for i in range(len(others)):
         other = others[i]
@@ -42,7 +42,7 @@ def overlaps_any(rectangle: NDArray[np.float64], others: NDArray[np.float64]) ->
 
 @njit(cache=True, nogil=True)
 def choose_apart(taken: NDArray[np.float64], candidates: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of the candidates [K, 5], tried in their order, overlap neither `taken` [N, 5] nor one chosen before."""
+    """Mask of candidates [K, 5], tried in their order, that overlap neither `taken` [N, 5] nor one chosen before."""
     chosen = np.zeros(len(candidates), dtype=np.bool_)
     places = np.empty((len(taken) + len(candidates), 5))
     places[: len(taken)] = taken

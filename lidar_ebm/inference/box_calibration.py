@@ -1,4 +1,4 @@
-"""Whether an energy is as sure of its boxes as it should be: p(y | x) around detections against the labels there."""
+"""Calibration of an energy's boxes: p(y | x) around detections against the labels there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FITS = 2  # of the temperature: the second to samples of the density that the fi
 
 @dataclass(frozen=True)
 class FlipCalibration:
-    """What the probabilities of a flipped yaw were worth."""
+    """Worth of the probabilities of a flipped yaw."""
 
     mean_probability: float  # to be compared with the share of flipped detections
     log_loss: float  # mean, nats
@@ -107,7 +107,7 @@ def calibrate(
             densities, energies = [], []
             for number, match in enumerate(_matches(detector, fit_frames, fit_rows, steps, iou, bar)):
                 samples = _sample(match, config, temperature, number)
-                # Only f and log q are needed, and y is the most of it.
+                # Only f and log q are needed, and y takes most of the memory.
                 thin = (samples.y[..., :0].cpu(), samples.f.cpu(), samples.log_q.cpu())
                 densities.append(WeightedSamples(*thin, samples.space, temperature))
                 energies.append(_energy_at(match).cpu())
@@ -137,7 +137,7 @@ def calibrate(
 
 @dataclass(frozen=True, eq=False)
 class _Assessment:
-    """What p(y | x) at one temperature says of the matches of a batch, on the CPU."""
+    """Statements of p(y | x) at one temperature about the matches of a batch, on the CPU."""
 
     held_out: HeldOut
     expected_iou: Tensor  # [N]

@@ -47,7 +47,7 @@ def landscape(
     return landscapes(detector, points, [box], labels=labels, steps=steps, resolution=resolution)[0]
 
 
-@torch.inference_mode(False)  # a climb needs gradients, and a caller's inference mode would forbid them
+@torch.inference_mode(False)  # an ascent needs gradients, and a caller's inference mode would forbid them
 @torch.no_grad()
 def landscapes(
     detector: LoadedDetector,

@@ -1,4 +1,4 @@
-"""What a long detection has found so far, kept on disk batch by batch, so that an interruption costs one batch."""
+"""Parts of a long detection, kept on disk batch by batch, so that an interruption costs one batch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Parts:
                 self._made_with.update(path.read_bytes())
 
     def read(self, batch: Batch) -> dict[str, Tensor] | None:
-        """What was found for the batch; None if it was not looked at yet, or its file is damaged."""
+        """Results of the batch; None if it was not looked at yet, or its file is damaged."""
         try:
             return safetensors.torch.load(self._path(batch).read_bytes())
         except (OSError, SafetensorError):

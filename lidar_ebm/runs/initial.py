@@ -20,7 +20,7 @@ LISTED = 12  # layers and settings that a message names
 
 @dataclass(frozen=True)
 class TakenWeights:
-    """What became of a model's weights when those of another run were taken."""
+    """Outcome of taking another run's weights for a model."""
 
     path: Path
     taken: dict[str, int]  # numbers by the weight's name
@@ -29,7 +29,7 @@ class TakenWeights:
     settings: tuple[str, ...]  # in which the two models differ
 
     def lines(self) -> list[str]:
-        """What to tell whoever fine-tunes."""
+        """Lines for whoever fine-tunes."""
         layers: dict[str, tuple[int, str]] = {}
         for name, count in self.anew.items():
             layer = name.rpartition(".")[0] or name

@@ -1,4 +1,4 @@
-"""What a run trains and holds: a detector, and the energy of its boxes."""
+"""The model that a run trains and holds: a detector, and the energy of its boxes."""
 
 from __future__ import annotations
 

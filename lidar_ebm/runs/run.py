@@ -25,7 +25,7 @@ NOT_IN_WEIGHTS = (
     "voxels.max_points_per_voxel",
     "backbone.backend",
     "voxels.max_voxels",
-    "energy.training.",
+    "energy.objective.",
     "energy.noise.",
     "energy.samples",
 )

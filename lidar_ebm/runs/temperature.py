@@ -23,7 +23,7 @@ FINISHED_WEIGHTS = "model.safetensors"  # of a run, the ones that the file is of
 
 
 def weights_digest(model: nn.Module) -> str:
-    """What tells a model's weights from others: 64 hexadecimal digits."""
+    """Digest that tells a model's weights from others: 64 hexadecimal digits."""
     weights = {name_in_file(name): value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     return hashlib.sha256(safetensors.torch.save(weights)).hexdigest()
 

@@ -31,7 +31,7 @@ _LENGTH_CORRELATION = 0.5  # between the length and the width of one object
 
 @dataclass(frozen=True)
 class ClassStatistics:
-    """What KITTI's training labels say of a class."""
+    """Sizes of a class in KITTI's training labels."""
 
     count: int
     mean: Size

@@ -1,4 +1,4 @@
-"""Which places on the ground are taken."""
+"""Places on the ground that are taken."""
 
 from __future__ import annotations
 

@@ -71,6 +71,7 @@ class StreetPlan:
 
     @property
     def crossing_half_width(self) -> float:
+        """Half the width of a side road at its mouth, m."""
         return self.lane_width + 0.8
 
 

@@ -56,7 +56,7 @@ class RayGrid:
 
 @dataclass(frozen=True)
 class Echoes:
-    """What the rays met before noise and drop-out; all arrays [C, R]."""
+    """Things that the rays met before noise and drop-out; all arrays [C, R]."""
 
     depth: Array  # m
     exit_depth: Array  # m, where the ray would leave the piece again
@@ -70,7 +70,7 @@ class Echoes:
 
 @dataclass(frozen=True)
 class Returns:
-    """What the sensor sends out."""
+    """Points that the sensor sends out."""
 
     points: NDArray[np.float32]  # [N, 4] x, y, z (m), reflectance 0..1
     actor: NDArray[np.int32]  # [N] index of the labelled thing or SURROUNDINGS

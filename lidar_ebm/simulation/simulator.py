@@ -44,7 +44,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class SimulationSettings:
-    """What decides the content of every frame."""
+    """Settings that decide the content of every frame."""
 
     seed: int
     full: bool = False  # 360 degrees instead of what the camera sees
@@ -67,7 +67,7 @@ class SimulationSettings:
         return self.full or self.layout == "folder"
 
     def to_note(self) -> dict[str, Any]:
-        """What a data set's note says of its settings; a setting of its default is left out, as older notes have it."""
+        """Settings as a data set's note has them; one of its default is left out, as in older notes."""
         values = asdict(self)
         defaults = asdict(SimulationSettings(self.seed))
         kept = ("seed", "full", "version")
@@ -88,7 +88,7 @@ class SimulatedFrame:
 
 @dataclass(frozen=True)
 class SimulationSummary:
-    """What `simulate` did."""
+    """Outcome of `simulate`."""
 
     root: Path
     train: tuple[str, ...]  # names of the frames in ImageSets/train.txt

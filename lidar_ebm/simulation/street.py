@@ -26,7 +26,7 @@ _KERB_RUN = 0.06  # m over which the kerb rises
 
 @dataclass(frozen=True)
 class Road:
-    """Where the road runs, in the LiDAR frame."""
+    """Course of the road, in the LiDAR frame."""
 
     origin: tuple[float, float]  # x, y of s = 0 on the centre line, m
     heading: float  # rad at s = 0

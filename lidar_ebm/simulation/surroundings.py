@@ -1,4 +1,4 @@
-"""What stands beside the street and gets no label: buildings, walls, fences, hedges, poles, trees, bushes, bins."""
+"""Things beside the street that get no label: buildings, walls, fences, hedges, poles, trees, bushes, bins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where compiled numba kernels are kept if neither the package nor the home folder can be written to."""
+"""Folder for compiled numba kernels where neither the package nor the home folder can be written to."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ def cache_home() -> Path | None:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether something can be made in the folder, or the folder itself."""
+    """Tell if something can be made in the folder, or the folder itself."""
     existing = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     return os.access(existing, os.W_OK)

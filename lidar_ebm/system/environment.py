@@ -1,4 +1,4 @@
-"""What a figure was computed with: versions and machine, so that it can be computed again."""
+"""Versions and machine that a figure was computed with, so that it can be computed again."""
 
 from __future__ import annotations
 

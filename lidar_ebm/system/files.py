@@ -127,7 +127,7 @@ def open_regular(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 def file_kind(path: str | os.PathLike[str]) -> int | None:
-    """What a path leads to, as the module `stat` tells it from `st_mode`; None where there is nothing.
+    """Kind of what a path leads to, as the module `stat` tells it from `st_mode`; None where there is nothing.
 
     Raises:
         InputError: it cannot be found out: no permission, a name that is too long, links in a circle.

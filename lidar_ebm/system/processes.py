@@ -44,11 +44,11 @@ class Group:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes files and talks to the user."""
+        """True in the process that writes files and talks to the user."""
         return self.rank == 0
 
     def gather(self, value: T) -> list[T]:
-        """What every process gives, by rank; all of them get all of it.
+        """Values that every process gives, by rank; every process gets all of them.
 
         Every process calls this equally often, and each waits for the slowest, at most half an hour. Values travel
         pickled, among these processes alone. Where one of them has failed, this ends `join`'s block in all.
@@ -83,7 +83,7 @@ class _AllFailedError(Exception):
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that talks to the user, as known before any `join`."""
+    """Tell if this is the process that talks to the user, as known before any `join`."""
     return not _has_torchrun() or os.environ["RANK"] == "0"
 
 

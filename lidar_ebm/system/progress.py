@@ -22,7 +22,7 @@ COLUMNS = (
 
 
 class ProgressBar:
-    """How far a piece of work has come."""
+    """Progress of a piece of work."""
 
     def __init__(self, title: str, total: int, done: int, console: Console, live: Progress | None) -> None:
         self.title, self.total, self.done = title, total, done

@@ -1,4 +1,4 @@
-"""What couples the frames of a batch, over all processes of a distributed training.
+"""Things that couple the frames of a batch, over all processes of a distributed training.
 
 Two things do: batch normalisation's statistics, and the counts that sums of losses are divided by. With both shared,
 P processes that each take a part of a batch, and the mean of their gradients, train as one process would on the whole.
@@ -19,12 +19,12 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def process_count() -> int:
-    """How many processes train together; 1 where none but this one does."""
+    """Number of processes that train together; 1 where none but this one does."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def shared_count(count: Tensor | int) -> Tensor | float:
-    """What to divide this process' sum of losses by, so that the mean over the processes is the whole batch's loss.
+    """Divisor of this process' sum of losses with which the mean over the processes is the whole batch's loss.
 
     That is the sum of the counts over all processes, at least one, divided by the number of processes. Every process
     has to call this, and all of them as often.

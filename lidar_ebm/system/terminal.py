@@ -1,4 +1,4 @@
-"""What the command says on standard output: as wide as it needs, in any encoding, and not silently lost."""
+"""Standard output of the command: as wide as it needs, in any encoding, and not silently lost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def print_line(text: str) -> None:
 
 
 def accept_any_text() -> None:
-    """What an encoding such as ASCII has no character for is printed as a question mark."""
+    """Print as a question mark what an encoding such as ASCII has no character for."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
             stream.reconfigure(errors="replace")

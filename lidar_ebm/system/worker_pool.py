@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 def in_processes(
     work: Callable[[Task], Result], tasks: Iterable[Task], processes: int, *, root: Path
 ) -> Iterator[Result]:
-    """What `work` gives for each task, in the order in which they are done.
+    """Results of `work` for each task, in the order in which they are done.
 
     Where the caller stops early (an error, Ctrl-C), the tasks at hand are finished and the others left.
 

@@ -25,7 +25,7 @@ class Census:
     others: Counter[str]  # labels of no class by their names
 
     def inside(self, index: int) -> np.ndarray:
-        """Which objects of a class have their centre in the range, [n] bool."""
+        """Mask of the objects of a class whose centre is in the range, [n] bool."""
         centers = self.centers[index]
         return np.all((centers >= self.bounds[:3]) & (centers < self.bounds[3:]), axis=1)
 
@@ -85,7 +85,7 @@ class Census:
         )
 
     def _why(self, index: int, rows: np.ndarray) -> str:
-        """How objects of a class lie outside, in words: along the axis that most of them do."""
+        """Way in which objects of a class lie outside, in words: along the axis that most of them do."""
         centers = self.centers[index][rows]
         low, high = np.array(self.bounds[:3]), np.array(self.bounds[3:])
         outside = (centers < low) | (centers >= high)  # [n, 3]

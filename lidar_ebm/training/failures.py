@@ -1,4 +1,4 @@
-"""What can go wrong in a step, as errors that say what to look at and which setting to change."""
+"""Failures in a step, as errors that say what to look at and which setting to change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOTALS = ("loss", "gradient_norm")  # which are not finite where a term is not
 
 @dataclass(frozen=True)
 class StepOnHand:
-    """What a step was taken on, kept until its figures have been read."""
+    """Batch that a step was taken on, kept until its figures have been read."""
 
     batch: Batch
     seeds: Sequence[int]
@@ -34,7 +34,7 @@ class StepOnHand:
 
 
 class NonFinite:
-    """What becomes of steps in which a loss or the gradient is not finite: the run stops, or goes on and counts."""
+    """Handling of steps in which a loss or the gradient is not finite: the run stops, or goes on and counts."""
 
     def __init__(self, run: Path, processes: Processes, *, skip: bool, count: int = 0) -> None:
         """Args: count: of steps left out before, in a run that goes on."""

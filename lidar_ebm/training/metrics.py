@@ -31,7 +31,7 @@ OTHER_FIGURES = (
     "gradient_norm",
     "seconds_per_step",
     "data_seconds",  # a step, of which the batch was waited for
-    "memory_mb",  # the most so far of any process: resident on a CPU, allocated on a GPU
+    "memory_mb",  # the maximum so far of any process: resident on a CPU, allocated on a GPU
     "skipped",  # steps left out so far because something was not finite
     "ap_before",  # on the val split, in rows of their own: 3-D, mean over the classes, without refinement
     "ap_after",  # and with
@@ -84,14 +84,14 @@ class MetricsLog:
 
 
 def _stands(row: Mapping[str, str], position: Position) -> bool:
-    """Whether what a row tells of was done before a position; an epoch's AP may be of its last step and yet to come."""
+    """Tell if a row is about what was done before a position; an epoch's AP may be of its last step and yet to come."""
     if row["ap_after"] and row["stage"] == position.stage and int(row["epoch"]) >= position.validated:
         return False
     return int(row["step"]) <= position.total_step
 
 
 def memory_mb(device: torch.device) -> float:
-    """The most memory that this process has held: allocated on a GPU, resident on a CPU."""
+    """Maximum of the memory that this process has held: allocated on a GPU, resident on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kB elsewhere

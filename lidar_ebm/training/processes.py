@@ -66,7 +66,7 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes."""
+        """True in the process that writes."""
         return self.rank == 0
 
     def largest(self, values: Sequence[float]) -> list[float]:
@@ -78,7 +78,7 @@ class Processes:
         return self._reduce(values, distributed.ReduceOp.SUM) if self.size > 1 else list(values)
 
     def gather(self, value: Any) -> list[Any]:
-        """What every process has, in the order of their ranks."""
+        """Values of every process, in the order of their ranks."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size

@@ -35,7 +35,7 @@ from lidar_ebm.types import Batch
 
 @dataclass(frozen=True)
 class Run:
-    """What all stages of a run share."""
+    """Things that all stages of a run share."""
 
     config: Config
     fabric: Fabric

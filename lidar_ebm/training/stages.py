@@ -30,11 +30,11 @@ class Stage(nn.Module):
         self.model = model
 
     def trains(self, name: str) -> bool:
-        """Whether this stage changes the detector's parameter or buffer of that name."""
+        """Tell if this stage changes the detector's parameter or buffer of that name."""
         raise NotImplementedError
 
     def counts(self, work: Work) -> LossCounts:
-        """What the losses of this work are divided by where it is all of a step; it changes nothing."""
+        """Counts that the losses of this work are divided by where it is all of a step; it changes nothing."""
         raise NotImplementedError
 
     def trained(self) -> Iterator[nn.Parameter]:
@@ -47,7 +47,7 @@ class Stage(nn.Module):
         return ((name_in_file(name), parameter) for name, parameter in named if self.trains(name))
 
     def trained_state(self) -> dict[str, Tensor]:
-        """What this stage changes, buffers too, by the names that the detector's weights have in files."""
+        """State that this stage changes, buffers too, by the names that the detector's weights have in files."""
         state = self.model.state_dict()
         return {name_in_file(name): value for name, value in state.items() if self.trains(name)}
 

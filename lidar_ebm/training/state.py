@@ -1,4 +1,4 @@
-"""Where training stands: all that it needs to go on exactly, and how a checkpoint's file holds it."""
+"""State of training: all that it needs to go on exactly, and its form in a checkpoint's file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lidar_ebm.errors import InputError
 
 @dataclass(frozen=True)
 class Position:
-    """How far training has come."""
+    """Progress of a training."""
 
     stage: str = "detector"  # name of the stage that the counters belong to
     step: int = 0  # optimiser steps done in it: with the frames, this says the epoch and the loader's place in it
@@ -39,7 +39,7 @@ class TrainingState:
     random: tuple[Mapping[str, Tensor], ...] = ()  # the generators of every process, by rank
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is a tensor in it, by names for a file."""
+        """The tensors in it, by names for a file."""
         named = {f"ema.{name}": value for name, value in self.ema.items()}
         for index, values in self.optimizer.get("state", {}).items():
             named |= {f"optimizer.{index}.{name}": value for name, value in values.items()}

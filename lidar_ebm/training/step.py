@@ -98,7 +98,7 @@ class Stepper:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def state(self, position: Position, random: Sequence[dict[str, Tensor]]) -> TrainingState:
-        """What a checkpoint holds beside the weights."""
+        """Contents of a checkpoint beside the weights."""
         averages = {} if self.ema is None else self.ema.averages
         updates = 0 if self.ema is None else self.ema.updates
         scaler = self._precision.state_dict() if self.scaled else {}
@@ -125,7 +125,7 @@ class Stepper:
         return sums
 
     def _counts(self, parts: Sequence[Batch]) -> LossCounts:
-        """What every pass divides its sums by, so that the passes' gradients add up to the whole batch's.
+        """Counts that every pass divides its sums by, so that the passes' gradients add up to the whole batch's.
 
         A single pass counts for itself while it runs; the work of several is counted before any of it is done.
         """

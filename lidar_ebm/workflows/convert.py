@@ -17,7 +17,7 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was read and written."""
+    """Record of what was read and written."""
 
     source: Path
     source_format: str
@@ -29,7 +29,7 @@ class Conversion:
     left_out: Mapping[str, int]  # columns that the target's format cannot hold, with the boxes that have them
 
     def lines(self) -> list[str]:
-        """What to say of it, a line a kind."""
+        """Lines for people, one a kind."""
         boxes = ", ".join(f"{count} {name}" for name, count in self.names.items()) or "no boxes"
         said = [f"read {_count(self.frames, 'frame')} from {self.source} as {self.source_format}: {boxes}"]
         place = self.written[0] if len(self.written) == 1 else self.target

@@ -215,7 +215,7 @@ def _starting_point(
     detector_run: str | Path | None,
     processes: Processes,
 ) -> TrainingState | None:
-    """Where the run's newest whole checkpoint stands; None where there is none."""
+    """State of the run's newest whole checkpoint; None where there is none."""
     state = checkpoints.load_newest(detector, warn=processes.first)
     if state is None:
         return None

@@ -64,11 +64,11 @@ def test_overrides_replace_single_settings() -> None:
         ("refinement.step_length=[1,1,1,1,1,1,-1]", ["refinement.step_length.6 = -1", "greater"]),
         ("refinement.rule=newton", ["refinement.rule", "'momentum'"]),
         ("refinement.starts=0", ["refinement.starts", "greater"]),
-        ("energy.training.method=nce-plus", ["energy.training.method", "'nce+'", "'learned-ml-is'"]),
-        ("energy.training.method=sm", ["energy = ", "energy.activation=silu"]),
-        ("energy.training.label_stds=[1]", ["energy.training.label_stds", "7 values"]),
-        ("energy.training.langevin_step_length=0", ["energy.training.langevin_step_length", "greater than 0"]),
-        ("energy.training.label_noise=0", ["energy.training.label_noise", "greater than 0"]),
+        ("energy.objective.method=nce-plus", ["energy.objective.method", "'nce+'", "'learned-ml-is'"]),
+        ("energy.objective.method=sm", ["energy = ", "energy.activation=silu"]),
+        ("energy.objective.label_stds=[1]", ["energy.objective.label_stds", "7 values"]),
+        ("energy.objective.langevin_step_length=0", ["energy.objective.langevin_step_length", "greater than 0"]),
+        ("energy.objective.label_noise=0", ["energy.objective.label_noise", "greater than 0"]),
         ("energy.noise.boundary=wrapped", ["energy.noise.boundary", "'clamped'"]),
         ("energy.noise.flip_share=1", ["energy.noise.flip_share", "less than 1"]),
         ("classes=[{name: Car}, {name: Van, merge: [Car]}]", ["'Car' belongs to two classes"]),
@@ -88,8 +88,8 @@ def test_bad_settings_are_named(override: str, words: list[str]) -> None:
 )
 def test_every_training_method_is_one_line(method: str, tmp_path: Path) -> None:
     smooth = ["energy.activation=silu"] if method == "sm" else []
-    config = load_config("demo", [f"energy.training.method={method}", *smooth])
-    assert config.energy.training.method == method
+    config = load_config("demo", [f"energy.objective.method={method}", *smooth])
+    assert config.energy.objective.method == method
     save_config(config, tmp_path / "config.yaml")
     assert load_config(tmp_path / "config.yaml") == config
 

@@ -54,3 +54,18 @@ def test_given_values_stay_as_they_are() -> None:
     assert values == {"detection": {"max_proposals": 40}, "seed": 1}
     for odd in ({}, {"detection": None}, {"detection": 3}):
         assert migrated(odd) == (odd, [])
+
+
+def test_how_f_is_learnt_has_a_name_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("energy: {training: {method: nce+, label_noise: 0.1}}\n")
+    with pytest.warns(UserWarning, match=r"energy\.training is now called energy\.objective") as caught:
+        config = load_config(path)
+    assert len(caught) == 1
+    assert (config.energy.objective.method, config.energy.objective.label_noise) == ("nce+", 0.1)
+    with pytest.warns(UserWarning, match="now called"):
+        assert load_config(path, ["energy.objective.method=nce"]).energy.objective.method == "nce"
+    with pytest.warns(UserWarning, match="now called"):
+        assert load_config("recommended_car", ["energy.training.method=nce+"]).energy.objective.method == "nce+"
+    for odd in ({"energy": 3}, {"energy": None}):
+        assert migrated(odd) == (odd, [])

@@ -31,7 +31,7 @@ def test_resolved_configurations_read_back(path: Path, tmp_path: Path) -> None:
 def test_every_line_has_its_meaning() -> None:
     text = resolved_yaml(None)
     assert "max_voxels: 20000  # a frame, in training alone\n" in text
-    assert "# How points become voxels.\nvoxels:\n" in text
+    assert "# Division of points into voxels.\nvoxels:\n" in text
     assert "# Share of a new batch in the running statistics of BatchNorm." in text  # above the setting in the source
     assert "  - name: Car  # as the labels spell it, whatever the case" in text
     assert text.count("stride: [2, 2, 2]  # z, y, x") == 1  # explained once in a list
@@ -56,7 +56,7 @@ def test_comments_are_found_beside_above_and_below() -> None:
 
 
 def test_a_bad_name_is_an_error() -> None:
-    with pytest.raises(InputError, match="presets: demo"):
+    with pytest.raises(InputError, match="presets: around, around_small, demo"):
         resolved_yaml("nowhere")
 
 
@@ -118,7 +118,7 @@ def published() -> dict[str, Any]:
                 tuple(1.25 * std for std in (plane, plane, rest, rest, rest, rest, yaw))
                 for plane, rest, yaw in ((0.05, 0.025, 0.0125), (0.1, 0.05, 0.025), (0.2, 0.1, 0.05))
             ), "boundary": "clamped", "flip_share": 0.0},
-            "activation": "relu", "training": {"method": "nce"}, "samples": 128, "min_size": 0.05,
+            "activation": "relu", "objective": {"method": "nce"}, "samples": 128, "min_size": 0.05,
         },
         "refinement": {"steps": 10, "rule": "halving", "step_length": 2e-4, "starts": 1},
         "detection": {"score_threshold": 0.3, "nms_iou": 0.1},

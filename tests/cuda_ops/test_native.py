@@ -58,7 +58,7 @@ def test_every_declared_function_is_exported(device: str) -> None:
 @needs_native
 @pytest.mark.parametrize("level", LEVELS)
 def test_each_processor_level_has_its_library(level: str, monkeypatch: pytest.MonkeyPatch, fresh_choice: None) -> None:
-    """Where the processor has the instructions, that library also computes the same."""
+    """Same results from that library too, on a processor that has the instructions."""
     real = torch.backends.cpu.get_cpu_capability()
     if real not in LEVELS or LEVELS.index(real) < LEVELS.index(level):
         pytest.skip(f"this processor has {real} only")
@@ -117,7 +117,7 @@ print(queue.get(timeout=60) == [1.0] * 600)
 @needs_native
 @pytest.mark.parametrize("loaded", [True, False])
 def test_works_in_a_forked_process(loaded: bool) -> None:
-    """Whose parent has run threads, which a fork does not copy, with the library loaded before the fork or after."""
+    """A parent that has run threads, which a fork does not copy, with the library loaded before the fork or after."""
     result = run_python(FORK.replace("LOADED", str(loaded)))
     assert result.stdout.strip() == "True", result.stderr
 
@@ -151,7 +151,7 @@ def test_plain_torch_is_asked_for_by_the_region() -> None:
 
 
 def test_plain_torch_can_be_differentiated_twice() -> None:
-    """Whether the derivatives are asked for within the region or after it."""
+    """Derivatives asked for within the region or after it."""
     bev = torch.rand(1, 3, 9, 9, dtype=torch.float64)
     boxes = (random_boxes(4) * 0.1).double().requires_grad_()
     with plain_torch():

@@ -28,7 +28,7 @@ NAMES = ["FORKLIFT", "reach truck", "person", "pallet", "Stapler", "stacker"]
 
 
 class Memory:
-    """Frames in memory: the least that a source has to be."""
+    """Frames in memory: the minimum that a source has to be."""
 
     root = Path("memory")
     split = "all"

@@ -55,7 +55,7 @@ def prose(page: Path) -> str:
 
 
 def links(page: Path) -> list[tuple[bool, str]]:
-    """Whether it is a picture, and the target, of every link that leads to no other host."""
+    """Links that lead to no other host: True for a picture, and the target."""
     text = re.sub(r"`[^`\n]*`(?!\])", "", prose(page))
     found = [(bool(link["picture"]), link["target"]) for link in _LINK.finditer(text)]
     return [(picture, target) for picture, target in found if not re.match(r"[a-z]+:", target)]

@@ -26,7 +26,7 @@ def column(values: float | Tensor) -> Tensor:
 
 
 def effective_width(center: float, width: float, lower: float = BOUND) -> float:
-    """How far above the bound a truncated normal reaches, if its centre is below."""
+    """Reach of a truncated normal above the bound, its centre being below."""
     return width / max(1.0, (lower - center) / width)
 
 

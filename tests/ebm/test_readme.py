@@ -1,4 +1,4 @@
-"""What README.md tells newcomers to type: it runs, and gives a density close to the truth."""
+"""Code that README.md tells newcomers to type: it runs, and gives a density close to the truth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"
 
 @pytest.fixture(scope="module")
 def names() -> dict[str, Any]:
-    """What is there after all blocks, run one after the other."""
+    """Names that exist after all blocks, run one after the other."""
     scope: dict[str, Any] = {}
     with torch.random.fork_rng():
         for block in BLOCKS:

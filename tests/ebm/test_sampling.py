@@ -172,7 +172,7 @@ def test_weightless_samples_are_never_drawn() -> None:
 
 
 def test_rows_draw_their_own_numbers() -> None:
-    """What a row draws does not depend on the other rows in its batch."""
+    """Draws of a row do not depend on the other rows in its batch."""
     center = torch.zeros(3, 2)
 
     def energy(y: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def test_best_places_never_fall(rule: StepRule) -> None:
     y0 = torch.randn(200, 3, generator=torch.Generator().manual_seed(2))
     result = ascend(bumpy, y0, steps=15, step_length=0.3, rule=rule, record=True)
     assert result.trajectory is not None
-    values = torch.stack([bumpy(y.unsqueeze(1)).squeeze(1) for y in result.trajectory])  # in the shape of the climb
+    values = torch.stack([bumpy(y.unsqueeze(1)).squeeze(1) for y in result.trajectory])  # in the shape of the ascent
     assert (values.diff(dim=0) >= 0).all()
     assert torch.equal(values[0], result.f0)
     assert torch.equal(values[-1], result.f)

@@ -1,4 +1,4 @@
-"""What operations run, and how much memory of what they make is alive at a time."""
+"""Record of the operations that run, and how much memory of what they make is alive at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an energy sees of a box: the map's grid, and the points near the box."""
+"""Views that an energy has of a box: the map's grid, and the points near the box."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ SMOOTH = ("sm", "dsm")
 
 def head_for(method: str, kinds: tuple[str, ...], *overrides: str) -> EnergyHead:
     smooth = ["energy.activation=silu"] if method in SMOOTH else []
-    settings = [f"energy.training.method={method}", "energy.samples=16", "energy.training.langevin_steps=4"]
+    settings = [f"energy.objective.method={method}", "energy.samples=16", "energy.objective.langevin_steps=4"]
     return make_energy(make_config(kinds, *settings, *smooth, "refinement.step_length=1e-3", *overrides))
 
 
@@ -44,7 +44,7 @@ def scene(frames: int = 6) -> tuple[Batch, BevFeatures]:
 
 
 def ranking(head: EnergyHead, batch: Batch, maps: BevFeatures) -> float:
-    """How badly f tells the labels from samples around them: NCE's loss, whatever f was trained by."""
+    """Error of f in telling the labels from samples around them: NCE's loss, whatever f was trained by."""
     labels, frame = batch.boxes.boxes, batch.boxes.batch_index
     context = head.context(batch, maps, labels, frame)
     loss = NCE(make_noise(head.config.energy), 64)
@@ -216,4 +216,4 @@ def test_a_learnt_proposal() -> None:
 
 def test_score_matching_wants_a_smooth_energy() -> None:
     with pytest.raises(InputError, match=r"energy\.activation=silu"):
-        load_config(None, ["energy.training.method=sm"])
+        load_config(None, ["energy.objective.method=sm"])

@@ -1,4 +1,4 @@
-"""Climbing f over boxes: rules, step lengths, and several starts."""
+"""Ascent of f over boxes: rules, step lengths, and several starts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lidar_ebm.config.config import Config
 from lidar_ebm.energy.box_features import BoxContext
 from lidar_ebm.energy.energy_head import EnergyHead
 from tests.energy.energy_scenes import make_batch, make_config, make_head, make_maps
@@ -16,10 +17,14 @@ CAR = torch.tensor([12.0, 2.0, -1.0, 4.0, 1.7, 1.5, 0.4])
 RULES = ["halving", "momentum", "adam"]
 
 
+def refinement_config(*settings: str) -> Config:
+    return make_config(("bev", "points"), "refinement.step_length=1e-3", "refinement.steps=5", *settings)
+
+
 def make_refinement(*settings: str) -> tuple[EnergyHead, BoxContext, Tensor]:
     torch.manual_seed(0)
     boxes = CAR + 0.2 * torch.randn(4, 7)
-    head = make_head(make_config(("bev", "points"), "refinement.step_length=1e-3", "refinement.steps=5", *settings))
+    head = make_head(refinement_config(*settings))
     context = head.context(make_batch(boxes, [300, 0, 9, 40]), make_maps(4), boxes, torch.arange(4))
     return head, context, boxes
 
@@ -41,7 +46,7 @@ def test_each_number_of_steps_is_found_in_the_record(rule: str, starts: int) -> 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_more_starts_end_no_lower_than_the_box_itself(rule: str) -> None:
-    """Which is among them; other draws than those of fewer starts are."""
+    """The box itself is among the starts, besides other draws than those of fewer starts."""
     found = []
     for starts in (1, 2, 12):
         head, context, boxes = make_refinement(f"refinement.rule={rule}", f"refinement.starts={starts}")
@@ -56,7 +61,7 @@ def test_starts_are_drawn_alike_whatever_is_random_elsewhere() -> None:
     head, context, boxes = make_refinement("refinement.starts=5")
     together = head.refine(context, boxes).y
     torch.manual_seed(9)
-    other = make_head(head.config)
+    other = make_head(refinement_config("refinement.starts=5"))
     other.load_state_dict(head.state_dict())  # which the draws are no part of
     assert torch.equal(other.refine(context, boxes).y, together)
     alone = head.context(make_batch(boxes[1:2], [0]), make_maps(1), boxes[1:2], torch.zeros(1, dtype=torch.int64))

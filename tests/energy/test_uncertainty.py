@@ -95,7 +95,7 @@ def test_the_flip_probability_is_the_share_of_the_turned_mode() -> None:
 def test_only_energies_that_saw_flips_know_of_them() -> None:
     assert not knows_flips(settings().energy)
     assert knows_flips(settings("energy.noise.flip_share=0.2").energy)
-    gradients = settings("energy.noise.flip_share=0.2", "energy.training.method=dsm")
+    gradients = settings("energy.noise.flip_share=0.2", "energy.objective.method=dsm")
     assert not knows_flips(gradients.energy)
 
 

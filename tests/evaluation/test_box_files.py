@@ -42,6 +42,15 @@ def test_files_of_any_tool_score_as_in_memory(
     assert mixed.ap("rider", "3d", "far") == pytest.approx(expected.ap("rider", "3d", "far"))
 
 
+def test_results_are_read_from_the_folder_that_evaluate_leaves(
+    frames: tuple[dict[str, Boxes], dict[str, Boxes]], tmp_path: Path
+) -> None:
+    write_boxes(tmp_path / "labels", frames[0], "boxes_json")
+    write_boxes(tmp_path / "results" / "data", frames[1], "boxes_json")
+    outer, inner = (evaluate(tmp_path / "labels", tmp_path / name) for name in ("results", "results/data"))
+    assert [curve.ap() for curve in outer.curves] == [curve.ap() for curve in inner.curves] != []
+
+
 def test_the_command_scores_and_compares_files_without_torch(
     frames: tuple[dict[str, Boxes], dict[str, Boxes]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,30 +1,15 @@
-"""Real samples of formats, where they are there, and boxes drawn at random."""
+"""Boxes of exact numbers drawn at random, and contents of files with something odd in them."""
 
 from __future__ import annotations
 
 import copy
-import os
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from lidar_ebm.boxes import Boxes
-
-
-def shared_sample(*parts: str) -> Path:
-    """A file or folder of $LIDAR_EBM_SHARED, or of `shared` in or above the checkout; or skip."""
-    root = Path(__file__).resolve().parents[2]
-    folders = [folder / "shared" for folder in (root, *root.parents[:3])]
-    if "LIDAR_EBM_SHARED" in os.environ:
-        folders.insert(0, Path(os.environ["LIDAR_EBM_SHARED"]))
-    for folder in folders:
-        if folder.joinpath(*parts).exists():
-            return folder.joinpath(*parts)
-    pytest.skip(f"no sample {'/'.join(parts)} here (set LIDAR_EBM_SHARED)")
 
 
 def drawn_boxes(generator: np.random.Generator, count: int, *columns: str) -> Boxes:
@@ -91,15 +76,3 @@ def contents_with_odd_values(content: Any, count: int, *, arrays: bool = True) -
         else:
             place[key] = chance.choice(odd)
         yield changed
-
-
-def points_in_boxes(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Number of points [N, >= 3] in each box [M, 7], point by point in the box's own axes."""
-    counts = []
-    for x, y, z, length, width, height, yaw in boxes:
-        offset = points[:, :3].astype(np.float64) - (x, y, z)
-        along = offset[:, 0] * np.cos(yaw) + offset[:, 1] * np.sin(yaw)
-        across = offset[:, 1] * np.cos(yaw) - offset[:, 0] * np.sin(yaw)
-        inside = (np.abs(along) <= length / 2) & (np.abs(across) <= width / 2) & (np.abs(offset[:, 2]) <= height / 2)
-        counts.append(np.count_nonzero(inside))
-    return np.array(counts, np.int64)

@@ -12,7 +12,8 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats import Context, argoverse2
 from lidar_ebm.formats.box_format import recognise_format
-from tests.formats.material import assert_same, drawn_boxes, points_in_boxes, shared_sample
+from tests.formats.material import assert_same, drawn_boxes
+from tests.formats.samples import count_points, shared
 
 _LOG = ("formats", "argoverse2", "val", "7fab2350-7eaf-3b7e-a39d-6937a4c1bede")
 
@@ -23,7 +24,7 @@ def arrow() -> Any:
 
 
 def test_counted_points_are_those_that_lie_in_the_boxes() -> None:
-    folder = shared_sample(*_LOG)
+    folder = shared(*_LOG)
     (sweep,) = (folder / "sensors" / "lidar").iterdir()
     assert recognise_format(folder) == "argoverse2"
     frames = argoverse2.read(folder, Context())
@@ -32,7 +33,7 @@ def test_counted_points_are_those_that_lie_in_the_boxes() -> None:
     points, channels = argoverse2.read_points(sweep)
     assert points.dtype == np.float32 and channels == ("intensity", "laser", "time")
     assert boxes.points is not None and len(boxes) == 81
-    np.testing.assert_array_equal(points_in_boxes(points, boxes.boxes), boxes.points)
+    np.testing.assert_array_equal(count_points(points.astype(np.float64), boxes.boxes), boxes.points)
 
 
 @pytest.mark.parametrize("columns", [(), ("points",), ("scores", "points", "track")])

@@ -12,7 +12,8 @@ import pytest
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats import Context, mmdet3d, read_boxes
 from lidar_ebm.formats.box_format import recognise_format
-from tests.formats.material import assert_same, contents_with_odd_values, drawn_boxes, shared_sample
+from tests.formats.material import assert_same, contents_with_odd_values, drawn_boxes
+from tests.formats.samples import shared
 
 _CLASSES = ("Pedestrian", "Forklift é", "Car")
 _CONTEXT = Context(classes=_CLASSES)
@@ -35,7 +36,7 @@ def _file(tmp_path: Path, **changes: Any) -> Path:
 
 
 def test_the_two_toolboxes_say_the_same_of_the_same_boxes() -> None:
-    folder = shared_sample("import", "public", "predictions")
+    folder = shared("import", "public", "predictions")
     ours = read_boxes(folder / "mmdet3d_preds", classes=("Pedestrian", "Cyclist", "Car"))
     theirs = read_boxes(folder / "result_numpy2_protocol4.pkl")
     assert isinstance(ours, dict) and isinstance(theirs, dict)

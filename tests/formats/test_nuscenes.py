@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats import Context, nuscenes
 from lidar_ebm.formats.box_format import recognise_format
-from lidar_ebm.geometry.poses import make_pose
+from lidar_ebm.geometry.poses import FROM_RIGHT_AHEAD, inverse_pose, make_pose
 from tests.formats.material import assert_same, contents_with_odd_values, drawn_boxes
+from tests.formats.samples import shared
 
 _POSES = {
     "a" * 32: make_pose(np.array([411.3, 1180.9, 1.8]), np.array([0.57, -0.01, 0.02, -0.82])),
@@ -63,7 +65,7 @@ def test_boxes_are_those_of_the_turned_corner_points(tmp_path: Path) -> None:
     yaw = 0.7
     row = _box(rotation=[np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)], translation=[430.0, 1190.0, 2.0])
     path = tmp_path / "results.json"
-    path.write_text(json.dumps({"meta": {}, "results": {token: [row]}}))
+    path.write_text(json.dumps({"meta": {}, "results": {token: [row | {"sample_token": token}]}}))
     (boxes,) = nuscenes.read(path, Context(sensor_pose_of=_POSES.__getitem__)).values()
     x, y, z, length, width, height, heading = boxes.boxes[0]
     assert (length, width, height) == (4.0, 2.0, 1.5)
@@ -115,6 +117,8 @@ def test_fields_that_may_be_missing(tmp_path: Path) -> None:
         ([_box(detection_name="x" * 1000)], "detection_name"),
         ([_box(velocity="a")], "velocity"),
         ([_box(attribute_name=3)], "attribute_name"),
+        ([_box(), _box(sample_token="u")], "sample t, box 1: sample_token"),
+        ([_box(sample_token=["t"])], "sample t, box 0: sample_token"),
     ],
 )
 def test_damage_is_named(tmp_path: Path, rows: list[Any], message: str) -> None:
@@ -158,7 +162,7 @@ def test_mutations_are_read_or_refused(tmp_path: Path) -> None:
 
 
 def test_odd_values_anywhere_are_read_or_refused(tmp_path: Path) -> None:
-    content = {"meta": {}, "results": {"t": [_box(), _box()], "u": [_box()]}}
+    content = {"meta": {}, "results": {"t": [_box(), _box()], "u": [_box(sample_token="u")]}}
     path = tmp_path / "results.json"
     for changed in contents_with_odd_values(content, 400, arrays=False):
         path.write_text(json.dumps(changed))
@@ -166,3 +170,47 @@ def test_odd_values_anywhere_are_read_or_refused(tmp_path: Path) -> None:
             nuscenes.read(path, Context())
         except InputError as error:
             assert "results.json" in str(error)
+
+
+def _members(archive: Path, *ends: str) -> dict[str, Any]:
+    """JSON files of an archive by the part of their name that is asked for."""
+    found = {}
+    with tarfile.open(archive) as opened:
+        for member in opened:
+            end = next((end for end in ends if member.name.endswith(end)), None)
+            file = opened.extractfile(member) if end else None
+            if end and file is not None:
+                found[end] = json.loads(file.read())
+    return found
+
+
+def test_boxes_in_the_lidar_frame_are_those_of_the_official_reader(tmp_path: Path) -> None:
+    tables = ("sample_data", "ego_pose", "calibrated_sensor", "sensor")
+    results, official = "predictions/mini_val/perfect.json", "official/reader/samples.json"
+    parts = _members(
+        shared("nuscenes", "public", "public_a.tar.xz"), results, official, *(f"mini/{name}.json" for name in tables)
+    )
+    data, egos, sensors, kinds = ({row["token"]: row for row in parts[f"mini/{name}.json"]} for name in tables)
+    poses = {}
+    for row in data.values():
+        mounted = sensors[row["calibrated_sensor_token"]]
+        if row["is_key_frame"] and kinds[mounted["sensor_token"]]["channel"] == "LIDAR_TOP":
+            ego = egos[row["ego_pose_token"]]
+            pose = make_pose(ego["translation"], ego["rotation"])
+            pose = pose @ make_pose(mounted["translation"], mounted["rotation"])
+            poses[row["sample_token"]] = pose @ inverse_pose(FROM_RIGHT_AHEAD)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(parts[results]))
+    compared = 0
+    for token, boxes in nuscenes.read(path, Context(sensor_pose_of=poses.__getitem__)).items():
+        for box in boxes.boxes if token in parts[official] else []:
+            # The official frame has x to the right and y ahead.
+            wanted = [(y, -x, z) for x, y, z in (row["center"] for row in parts[official][token]["boxes"])]
+            distances = np.linalg.norm(np.array(wanted) - box[:3], axis=1)
+            nearest = parts[official][token]["boxes"][int(distances.argmin())]
+            assert distances.min() < 1e-9
+            assert abs(np.angle(np.exp(1j * (nearest["yaw_in_lidar"] - np.pi / 2 - box[6])))) < 1e-9
+            width, length, height = nearest["wlh"]
+            np.testing.assert_allclose(box[3:6], (length, width, height))
+            compared += 1
+    assert compared > 100

@@ -10,7 +10,8 @@ import pytest
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats import Context, nuscenes_info
 from lidar_ebm.formats.box_format import recognise_format
-from tests.formats.material import contents_with_odd_values, points_in_boxes, shared_sample
+from tests.formats.material import contents_with_odd_values
+from tests.formats.samples import count_points, shared
 
 
 def _content(**changes: Any) -> dict[str, Any]:
@@ -39,13 +40,13 @@ def test_right_and_ahead_become_forward_and_left(tmp_path: Path) -> None:
 
 
 def test_a_published_key_frame_holds_the_points_that_it_counts() -> None:
-    folder = shared_sample("formats", "nuscenes_keyframe")
+    folder = shared("formats", "nuscenes_keyframe")
     (path,) = folder.glob("*.pkl")
     assert recognise_format(path) == "nuscenes_info"
     (boxes,) = nuscenes_info.read(path, Context()).values()
     (sweep,) = folder.glob("*.bin")
     x, y, *rest = np.fromfile(sweep, np.float32).reshape(-1, 5).T
-    counts = points_in_boxes(np.stack((y, -x, *rest), axis=1), boxes.boxes)
+    counts = count_points(np.stack((y, -x, *rest), axis=1).astype(np.float64), boxes.boxes)
     # nuScenes counts in boxes that are upright in the world, which leans a degree against the sensor.
     assert len(boxes) == 68 and (counts == boxes.points).sum() >= 60
     assert boxes.velocity is not None and boxes.points is not None

@@ -12,7 +12,8 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats import Context, openpcdet, read_boxes
 from lidar_ebm.formats.kitti.calibration import Calibration
-from tests.formats.material import assert_same, contents_with_odd_values, drawn_boxes, shared_sample
+from tests.formats.material import assert_same, contents_with_odd_values, drawn_boxes
+from tests.formats.samples import shared
 
 _VERSIONS = ["numpy1_protocol3", *(f"numpy2_protocol{n}" for n in (2, 3, 4, 5))]
 _CAMERA = Calibration(
@@ -44,7 +45,7 @@ def _read(tmp_path: Path, content: Any) -> dict[str, Boxes]:
 
 @pytest.mark.parametrize("version", _VERSIONS)
 def test_results_of_every_version_are_the_expected_boxes(version: str) -> None:
-    path = shared_sample("import", "public", "predictions", f"result_{version}.pkl")
+    path = shared("import", "public", "predictions", f"result_{version}.pkl")
     frames = read_boxes(path)
     assert isinstance(frames, dict) and list(frames) == ["000001", "000002", "000000"]
     with np.load(path.parent / "result_expected.npz") as expected:
@@ -87,7 +88,7 @@ def test_round_trip_is_exact(tmp_path: Path, columns: tuple[str, ...]) -> None:
 
 
 def test_round_trip_of_a_real_result_keeps_every_column(tmp_path: Path) -> None:
-    path = shared_sample("import", "public", "predictions", "result_numpy2_protocol4.pkl")
+    path = shared("import", "public", "predictions", "result_numpy2_protocol4.pkl")
     frames = openpcdet.read(path, Context())
     openpcdet.write(tmp_path / "again.pkl", frames, Context())
     again = openpcdet.read(tmp_path / "again.pkl", Context())

@@ -10,7 +10,7 @@ import pytest
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.pandas_frames import read_data_frame
 from tests.formats.fake_pandas import pickled_frame
-from tests.formats.material import shared_sample
+from tests.formats.samples import shared
 
 
 def _columns(count: int = 5) -> dict[str, np.ndarray]:
@@ -53,7 +53,7 @@ def test_what_pandas_itself_writes_is_read(tmp_path: Path, protocol: int) -> Non
 
 
 def test_a_published_sweep_has_its_columns() -> None:
-    found = read_data_frame(shared_sample("formats", "pandaset", "lidar", "00.pkl.gz"))
+    found = read_data_frame(shared("formats", "pandaset", "lidar", "00.pkl.gz"))
     assert {name: (len(values), values.dtype.kind) for name, values in found.items()} == {
         **dict.fromkeys("xyzit", (166768, "f")),
         "d": (166768, "i"),

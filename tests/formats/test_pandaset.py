@@ -12,7 +12,7 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.formats import Context, pandaset, write_boxes
 from lidar_ebm.formats.box_format import recognise_format
 from tests.formats.fake_pandas import pickled_frame
-from tests.formats.material import points_in_boxes, shared_sample
+from tests.formats.samples import count_points, shared
 
 _QUARTER = np.sqrt(0.5)
 
@@ -90,13 +90,17 @@ def test_given_poses_are_used(tmp_path: Path) -> None:
 
 
 def test_points_of_a_published_sweep_fill_its_cuboids() -> None:
-    folder = shared_sample("formats", "pandaset")
+    folder = shared("formats", "pandaset")
     (boxes,) = pandaset.read(folder, Context()).values()
     points, _ = pandaset.read_points(folder / "lidar" / "00.pkl.gz")
     vehicles = np.isin(boxes.names, ["Car", "Pickup Truck", "Medium-sized Truck"])
     near = vehicles & (np.hypot(boxes.boxes[:, 0], boxes.boxes[:, 1]) < 60)
     rows = boxes.boxes[near]
-    counts = points_in_boxes(points, rows)
+
+    def filled(boxes: np.ndarray) -> np.ndarray:
+        return np.array(count_points(points.astype(np.float64), boxes))
+
+    counts = filled(rows)
     assert len(rows) > 40 and (counts > 0).all()
     # Any other reading of the same numbers leaves points out.
     swapped, turned, raised, mirrored = (rows.copy() for _ in range(4))
@@ -105,8 +109,8 @@ def test_points_of_a_published_sweep_fill_its_cuboids() -> None:
     raised[:, 2] += rows[:, 5] / 2
     mirrored[:, [1, 6]] *= -1
     for other in (swapped, raised, mirrored):
-        assert points_in_boxes(points, other).sum() < 0.7 * counts.sum()
-    assert points_in_boxes(points, turned).sum() < 0.98 * counts.sum()
+        assert filled(other).sum() < 0.7 * counts.sum()
+    assert filled(turned).sum() < 0.98 * counts.sum()
     # Ahead is +x: the forward sensor's points lie there.
     forward = points[points[:, 5] == 1]
     assert np.abs(np.degrees(np.arctan2(forward[:, 1], forward[:, 0]))).max() < 35

@@ -18,7 +18,7 @@ import pytest
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.restricted_pickle import RefusedNameError, load_pickle
-from tests.formats.material import shared_sample
+from tests.formats.samples import shared
 
 _PROTOCOLS = range(6)
 
@@ -100,7 +100,7 @@ def test_containers_and_numbers_come_back_from_every_protocol(protocol: int) -> 
 
 @pytest.mark.parametrize("name", ["numpy1_protocol3", *(f"numpy2_protocol{n}" for n in (2, 3, 4, 5))])
 def test_results_of_every_numpy_hold_the_expected_arrays(name: str) -> None:
-    path = shared_sample("import", "public", "predictions", f"result_{name}.pkl")
+    path = shared("import", "public", "predictions", f"result_{name}.pkl")
     frames = load_pickle(path.read_bytes(), path)
     with np.load(path.parent / "result_expected.npz") as expected:
         seen = set()
@@ -169,7 +169,7 @@ def test_refusal_names_what_was_asked_for() -> None:
 
 
 def test_public_trap_is_refused() -> None:
-    path = shared_sample("import", "public", "envelopes", "evil_plain.pkl")
+    path = shared("import", "public", "envelopes", "evil_plain.pkl")
     marker = Path("/tmp/lidar_ebm_unpickled_marker")
     before = marker.exists()
     with pytest.raises(RefusedNameError, match=r"posix\.mkdir"):

@@ -58,7 +58,7 @@ def test_the_frames_are_those_of_the_data_set(page: Path, evaluated: Path, simul
         results = evaluated / "evaluation" / "val" / "results_after" / "data" / f"{frame.frame_id}.txt"
         assert len(record["scores"]) == len(results.read_text().splitlines()) > 0
         assert len(record["steps"]) == len(record["f"]) == 4
-        assert (np.diff(np.array(record["f"]), axis=0) > -1e-2).all()  # refinement climbs
+        assert (np.diff(np.array(record["f"]), axis=0) > -1e-2).all()  # refinement ascends
 
 
 def test_without_its_data_the_page_says_what_is_missing(evaluated: Path, tmp_path: Path) -> None:

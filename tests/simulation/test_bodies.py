@@ -9,7 +9,7 @@ from lidar_ebm.simulation.solids import Solid
 
 
 def _inside(solid: Solid, points: np.ndarray) -> np.ndarray:
-    """Which points [N, 3] lie in any piece."""
+    """Mask of the points [N, 3] that lie in any piece."""
     inside = np.zeros(len(points), dtype=bool)
     for first, last in zip(solid.plane_starts[:-1], solid.plane_starts[1:], strict=True):
         planes = solid.planes[first:last]

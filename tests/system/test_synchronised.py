@@ -68,8 +68,8 @@ def in_precision(batch: Batch, dtype: torch.dtype) -> Batch:
 
 def with_method(config: Config, method: str) -> Config:
     """The energy trained another way, with few samples."""
-    training = config.energy.training.model_copy(update={"method": method, "langevin_steps": 2})
-    energy = config.energy.model_copy(update={"training": training, "samples": 8})
+    objective = config.energy.objective.model_copy(update={"method": method, "langevin_steps": 2})
+    energy = config.energy.model_copy(update={"objective": objective, "samples": 8})
     return config.model_copy(update={"energy": energy})
 
 
@@ -150,7 +150,7 @@ def rows_for(layer: str, case: str, dtype: torch.dtype) -> Tensor:
 
 
 def work(rank: int, folder: Path, config: Config, batches: dict[str, Batch]) -> None:
-    """What each of the processes does."""
+    """Work of each of the processes."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", f"file://{folder}/meeting", rank=rank, world_size=PROCESSES, timeout=timedelta(seconds=60)
@@ -173,7 +173,7 @@ def work(rank: int, folder: Path, config: Config, batches: dict[str, Batch]) -> 
 
 
 def restored(config: Config) -> bool:
-    """Whether a synchronised detector takes another's state, copies, and keeps its parameters and their names."""
+    """Tell if a synchronised detector takes another's state, copies, and keeps its parameters and their names."""
     plain = Model(config)
     parameters = list(plain.parameters())
     names = list(plain.state_dict())
@@ -195,7 +195,7 @@ def batches(simulated: Path, tiny_config: Config) -> dict[str, Batch]:
 def parts(
     tmp_path_factory: pytest.TempPathFactory, tiny_config: Config, batches: dict[str, Batch]
 ) -> list[dict[Any, Any]]:
-    """What two processes found."""
+    """Results of two processes."""
     folder = tmp_path_factory.mktemp("processes")
     mp.spawn(work, (folder, tiny_config, batches), nprocs=PROCESSES)
     return [torch.load(folder / f"{rank}.pt") for rank in range(PROCESSES)]

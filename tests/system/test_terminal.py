@@ -1,4 +1,4 @@
-"""What stands on the terminal."""
+"""Text on the terminal."""
 
 from __future__ import annotations
 

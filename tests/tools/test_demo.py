@@ -1,4 +1,4 @@
-"""What the demonstration says of itself."""
+"""Texts of the demonstration about itself."""
 
 from __future__ import annotations
 

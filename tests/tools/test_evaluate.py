@@ -60,7 +60,7 @@ def torchrun(
 
 
 def alone(run: Path, data: Path, split: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, bytes]]:
-    """What one process prints, and the files that it leaves, which are then removed."""
+    """Output of one process, and the files that it leaves, which are then removed."""
     monkeypatch.setenv("COLUMNS", "100")
     with redirect_stdout(StringIO()) as printed, pytest.raises(SystemExit) as end:
         main(["evaluate", str(run), "--data", str(data), "--split", split, "--steps", "2", "--iou", "0.1,0.3"])

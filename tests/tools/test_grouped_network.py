@@ -25,7 +25,7 @@ def network() -> GroupedNetwork:
     network = GroupedNetwork(MODELS, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter *= 1.5  # farther into the bends of tanh
+            parameter *= 1.5  # farther into the curved parts of tanh
     return network
 
 

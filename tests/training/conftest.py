@@ -19,7 +19,7 @@ from lidar_ebm.workflows.train import train
 
 
 def train_in_child(environment: Mapping[str, str], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> None:
-    """What a child process runs."""
+    """Train, in a child process."""
     os.environ.update(environment)
     torch.set_num_threads(1)
     train(*arguments, **options)

@@ -1,4 +1,4 @@
-"""What there is to learn from is counted, and nothing to learn from is refused."""
+"""Count of what there is to learn from; nothing to learn from is refused."""
 
 from __future__ import annotations
 

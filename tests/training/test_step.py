@@ -56,8 +56,8 @@ def test_accumulated_passes_make_the_whole_batch_s_energy_step(
 ) -> None:
     labels = torch.bincount(batch.boxes.batch_index, minlength=4)
     assert len(set(labels.tolist())) > 1  # or a mean of means would do
-    training = tiny_config.energy.training.model_copy(update={"method": method})
-    config = tiny_config.model_copy(update={"energy": tiny_config.energy.model_copy(update={"training": training})})
+    objective = tiny_config.energy.objective.model_copy(update={"method": method})
+    config = tiny_config.model_copy(update={"energy": tiny_config.energy.model_copy(update={"objective": objective})})
     whole, parts = (stepper(config, EnergyStage, accumulation=count) for count in (1, accumulation))
     figures = [each.take(batch, SEEDS) for each in (whole, parts)]
     torch.testing.assert_close(figures[1], figures[0], rtol=1e-5, atol=1e-9)

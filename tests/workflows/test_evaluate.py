@@ -101,6 +101,23 @@ def test_labels_without_2d_boxes_are_scored_by_distance_and_points(
     assert not any("2-D box, so" in note for note in shown.notes)
 
 
+def test_rules_and_headline_are_of_one_protocol_without_a_camera_too(
+    tiny_config: Config, simulated: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "lidar"
+    shutil.copytree(simulated, data, ignore=shutil.ignore_patterns("calib", "image_2", "prepared"))
+    samples = open_samples(data, "val", tiny_config)
+    assert isinstance(samples.frames, Frames)
+    scoring = SplitScoring.of(samples.frames, tiny_config.class_names)
+    own = {name: samples.frames.data_set.labels(name).of_class("Car") for name in samples.frames.names}
+    generator = np.random.default_rng(0)
+    perfect = {name: boxes.with_columns(scores=generator.random(len(boxes))) for name, boxes in own.items()}
+    evaluation = scoring.score(perfect)
+    assert evaluation.protocol == scoring.facts
+    assert scoring.facts.headline in {curve.difficulty for curve in evaluation.curves}
+    assert evaluation.ap("Car", "3d", scoring.facts.headline) > 10  # six labels fill six of forty recalls
+
+
 def test_labels_outside_the_range_are_told(
     tiny_config: Config, simulated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,7 +66,7 @@ def test_own_class_and_own_folder_from_end_to_end(
     for name in val:
         (labels / f"{name}.json").write_bytes((data / "labels" / f"{name}.json").read_bytes())
     scored = tmp_path / "score.json"
-    results = folder / "results_after" / "data"
+    results = folder / "results_after"
     assert command("score", labels, results, "--classes", "forklift", "--json", scored) == 0
     capsys.readouterr()
     again = json.loads(scored.read_text())

@@ -1,4 +1,4 @@
-"""What the kernels' benchmarks share: fair timing of several sides in one process, and their table."""
+"""Parts that the kernels' benchmarks share: fair timing of several sides in one process, and their table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEAD = "| work | other side | ours | other | ratio | asked for |\n| --- | --- | 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure."""
+    """Settings of a measurement."""
 
     device: torch.device
     repeats: int

@@ -341,7 +341,7 @@ def asked_for(frames: int) -> dict[str, str]:
 
 
 def machine() -> str:
-    """Where and with what was measured."""
+    """Machine and versions of the measurement."""
     names = [line.split(":", 1)[1].strip() for line in _lines_of("/proc/cpuinfo") if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     name = names[0] if names else platform.machine()

@@ -1,4 +1,4 @@
-"""What a frame's pictures cost: from above, in the camera's image, and in space.
+"""Cost of a frame's pictures: from above, in the camera's image, and in space.
 
 One picture of each kind and frame, again and again, after a first that loads libraries (its time is listed too).
 `python tools/benchmarks/pictures.py data/demo_seed0 --run runs/demo`

@@ -42,7 +42,7 @@ def random_cars(count: int, device: torch.device) -> Tensor:
 
 
 def normalised_grid(boxes: Tensor) -> Tensor:
-    """Where grid_sample reads boxes [N, 7]: [N, 4, 7, 2], -1..1 between the outermost cell centres."""
+    """Places where grid_sample reads boxes [N, 7]: [N, 4, 7, 2], -1..1 between the outermost cell centres."""
     cells = (box_grid(boxes, (4, 7)) - boxes.new_tensor(GRID.origin)) / boxes.new_tensor(GRID.cell_size)
     height, width = GRID.shape
     return cells * (2 / cells.new_tensor([width - 1, height - 1])) - 1

@@ -1,4 +1,4 @@
-"""How many frames a second the simulator writes (`python tools/benchmarks/simulator.py --help`).
+"""Number of frames a second that the simulator writes (`python tools/benchmarks/simulator.py --help`).
 
 The first frame (which compiles the kernels) and the start of the worker processes are timed apart.
 """

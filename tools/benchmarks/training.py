@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, for each stage: loading to optimiser, in ms, and what memory it takes.
+"""Time of a training step, for each stage: loading to optimiser, in ms, and the memory that it takes.
 
 Everything happens one after another here, on one process; in training, workers load and augment meanwhile. The first
 steps do not count.
@@ -122,7 +122,7 @@ class Steps:
             return collate(changed)
 
     def _losses(self, batch: Batch, watch: Watch) -> dict[str, Tensor]:
-        """What the stage's `forward` computes, part by part."""
+        """Losses of the stage's `forward`, computed part by part."""
         detector, losses = self.stage.model, {}
         bev = None
         if self.with_detector or detector.energy.needs_bev:

@@ -16,7 +16,7 @@ from lidar_ebm.simulation.simulator import simulate
 
 
 def add_arguments(parser: argparse.ArgumentParser, frames: int) -> None:
-    """What to measure on."""
+    """Add the options that say what to measure on."""
     parser.add_argument("config", nargs="?", default="sassd_ebm_car", help="YAML file or preset (default %(default)s)")
     parser.add_argument("overrides", nargs="*", help="single settings, key=value")
     parser.add_argument("--data", type=Path, help="folder in KITTI's layout; simulated there where there is none")

@@ -100,7 +100,7 @@ def _edge(inside: FloatArray) -> FloatArray:
 
 
 def box_points(boxes: Tensor) -> Tensor:
-    """Where an energy reads the image of boxes [N, S, 4]: a grid over each, a little beyond its edges: [N, S, P, 3]."""
+    """Places where an energy reads the image of boxes [N, S, 4]: a grid over each, a little beyond: [N, S, P, 3]."""
     line = torch.linspace(-0.5 - MARGIN, 0.5 + MARGIN, GRID, device=boxes.device, dtype=boxes.dtype)
     grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).view(-1, 2)  # [P, 2]
     place = (boxes[..., None, :2] + grid * boxes[..., None, 2:]) / (SIZE / 2) - 1  # [N, S, P, 2]

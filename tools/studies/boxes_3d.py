@@ -1,4 +1,4 @@
-"""Energies of 3-D boxes on one frozen detector: how to train them, what they see, and how to climb them.
+"""Energies of 3-D boxes on one frozen detector: how to train them, what they see, and how to ascend them.
 
 Simulated frames in KITTI's layout, a detector trained on them, and many energy heads on it, each trained for the same
 processor time. A head is judged by average precision at four overlaps after refinement, and by how well the density
@@ -58,7 +58,7 @@ TICKS = 10_000  # of the learning rate's one cycle, however many steps the time 
 
 @dataclass(frozen=True)
 class Place:
-    """Where heads are trained and judged."""
+    """Place at which heads are trained and judged."""
 
     run: Path  # of the detector
     data: Path
@@ -84,18 +84,18 @@ class Head:
         return Model(config, detector=detector)
 
     def path(self, place: Place) -> Path:
-        """Where its weights are kept."""
+        """File that keeps its weights."""
         name = " ".join((*self.kind, *self.overrides, f"seed={self.seed}"))
         return place.heads / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.safetensors"
 
 
 class RememberingDetector(Detector):
-    """A detector that looks at a batch of frames once, whatever head climbs from there."""
+    """A detector that looks at a batch of frames once, whatever head ascends from there."""
 
     remembered: ClassVar[dict[tuple[str, ...], tuple[FrameFeatures, Proposals]]] = {}
 
     def encode(self, batch: Batch) -> FrameFeatures:
-        """What is known of the frames, without the voxels: no head sees those."""
+        """Features of the frames, without the voxels: no head sees those."""
         if batch.frame_ids not in self.remembered:
             features = super().encode(batch)
             self.remembered[batch.frame_ids] = replace(features, stages=()), super().propose(features)
@@ -213,7 +213,7 @@ def noise_of_width(factor: float) -> str:
     return f"energy.noise.stds={stds}"
 
 
-METHOD = "energy.training.method="
+METHOD = "energy.objective.method="
 SMOOTH = "energy.activation=silu"  # what learns from slopes needs them to be smooth
 # What is compared: title → name of the line → (the head, settings of prediction).
 Lines = Mapping[str, tuple[Head, tuple[str, ...]]]

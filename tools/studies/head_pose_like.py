@@ -59,7 +59,7 @@ def rotation(angles: Tensor) -> Tensor:
 
 
 def surface_points(angles: Tensor) -> Tensor:
-    """Where an energy reads the image for angles [N, S, 3]: points all over the average head, [N, S, P, 3].
+    """Places where an energy reads the image for angles [N, S, 3]: all over the average head, [N, S, P, 3].
 
     (x, y) from -1 to 1 across the image, y downwards, and how much the point faces the viewer, 0 to 1.
     """
@@ -152,7 +152,7 @@ def errors(estimate: Tensor, y: Tensor) -> dict[str, Tensor]:
 
 
 def show(image: Axes, density: Axes, example: Row) -> None:
-    """Where the nose points, over the image; the yaw's density below."""
+    """Draw the nose's direction over the image; the yaw's density below."""
     for name, color in COLORS.items():
         forward = rotation(torch.tensor(example[name]))[:, 2].numpy()
         tip = SIZE / 2 - 0.5 + SIZE / 2 / HALF_SIDE * np.array([forward[0], -forward[1]])

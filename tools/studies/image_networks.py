@@ -50,7 +50,7 @@ class TargetCoding(nn.Module):
 
 @dataclass(frozen=True)
 class Features:
-    """What the frozen network tells of N images."""
+    """Features of N images in the frozen network."""
 
     flat: Tensor  # [N, F] the last map, flattened
     map: Tensor  # [N, C, H, W] an earlier, finer one

@@ -1,8 +1,8 @@
-"""What the studies on images share: a direct regression, an energy on its frozen features, and how they compare.
+"""Parts that the studies on images share: a direct regression, an energy on its frozen features, and their comparison.
 
 Every seed has data, networks and noise of its own. The direct network is trained first; then an energy head on its
-frozen features, by NCE with noise around the labels; a prediction climbs from the direct estimate. As controls direct
-heads are trained further, on the same features and images as the energy head. The length of the climb's steps and the
+frozen features, by NCE with noise around the labels; a prediction ascends from the direct estimate. As controls direct
+heads are trained further, on the same features and images as the energy head. The length of the ascent's steps and the
 density's temperature are chosen, for each seed, on a validation split; what is reported is of a test split.
 """
 
@@ -51,7 +51,7 @@ DIRECT, REFINED, STARTS = "direct regression", "refined", "refined, best of many
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is drawn, trained and tried."""
+    """Numbers of draws, trainings and trials."""
 
     stds: tuple[tuple[float, ...], ...]  # [K, D] of the noise, the target's units
     unit: tuple[float, ...]  # [D] of the offsets that the energy is shown
@@ -69,7 +69,7 @@ class Settings:
     samples: int = 32  # M
     steps: int = 30  # T
     step_lengths: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0)  # λ / scale², of which the validation split chooses
-    starts: int = 128  # draws of the noise, the highest of which the last climb starts from
+    starts: int = 128  # draws of the noise, the highest of which the last ascent starts from
     density_images: int = 500  # of the test split; as many of the validation split for the temperature
     density_samples: int = 3000
     density_rounds: int = 0  # that the importance samples are adapted in; 0 for none

@@ -1,4 +1,4 @@
-"""What the studies share: rows that are kept as soon as they are known, tables, and a page with machine and date.
+"""Parts that the studies share: rows that are kept as soon as they are known, tables, a page with machine and date.
 
     study = Study("My study", arguments.out, settings={"epochs": 75}, processes=arguments.processes)
     rows = study.rows({"NCE": partial(train, "nce"), "ML-IS": partial(train, "ml-is")})  # dicts of JSON's types

@@ -86,7 +86,7 @@ class Settings:
 
 
 class Signals(NamedTuple):
-    """What is known before each step, and what came: of G signals of N steps."""
+    """Data before each step, and the output that came: of G signals of N steps."""
 
     x: Tensor  # [G, N, F] outputs before (the latest first), then inputs
     y: Tensor  # [G, N]
@@ -110,7 +110,7 @@ def dependent_std(last: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Noise:
-    """What enters a system at each step, given the last output."""
+    """Noise that enters a system at each step, given the last output."""
 
     draw: Callable[[Tensor, torch.Generator], Tensor]  # last [G] -> e [G]
     log_density: Callable[[Tensor, Tensor], Tensor]  # e, last -> [...]
@@ -260,7 +260,7 @@ class Networks(nn.Module):
         return f
 
     def _of_x(self, x: Tensor) -> Tensor:
-        """What x gives to the third layer [G, N, W]."""
+        """Contribution of x to the third layer [G, N, W]."""
         return self._layer(2, torch.relu(self._layer(1, torch.relu(self._layer(0, x)))))
 
     def _rest(self, merged: Tensor) -> Tensor:
@@ -337,7 +337,7 @@ def _at(signals: Signals, index: Tensor) -> Signals:
 
 @dataclass(frozen=True)
 class Units:
-    """What networks are shown: y in units of the largest |y| of the training signal.
+    """Units in which networks are shown signals: y in units of the largest |y| of the training signal.
 
     The Cauchy noise has no largest value worth the name. There y is shown as its change from the last output, in fixed
     units, and the last output itself through asinh, which is linear near 0 and a logarithm farther out.
@@ -464,7 +464,7 @@ def compare(settings: Settings, system: str, noise: str | float, length: int, *,
 
 
 def _drawn(system: str, noise: str | float, test: Signals, units: Units, densities: dict[str, GridDensity]) -> Row:
-    """What the picture shows of the first signal: densities after an output, or intervals along a stretch of Chen's."""
+    """Data of the picture of the first signal: densities after an output, or intervals along a stretch of Chen's."""
     scale = float(units.scale[0])
     if system == "Chen":
         part = slice(100, 140)
@@ -484,7 +484,7 @@ def _drawn(system: str, noise: str | float, test: Signals, units: Units, densiti
 
 
 def floor(settings: Settings, std: float) -> Row:
-    """What a network reaches on Chen's system that learns from a very long signal: all but the noise's own error."""
+    """Error that a network reaches on Chen's system after a very long signal: all but the noise's own error."""
     generator = torch.Generator().manual_seed(settings.seed + 1)
     signals, test = (chen(std, 1, settings.floor_length, generator) for _ in range(2))
     units = Units.of(signals, heavy=False)
@@ -656,7 +656,7 @@ def _beside(ours: list[str], published: tuple[float, float], ratios: list[float]
 
 
 def _within(ratios: list[list[float]]) -> str:
-    """How many of the cells came within 10 % of the published errors, below and above that."""
+    """Number of the cells that came within 10 % of the published errors, below and above that."""
     counts = []
     for name, side in zip(SIDE_NAMES, zip(*ratios, strict=True), strict=True):
         within, below = sum(abs(ratio - 1) <= 0.1 for ratio in side), sum(ratio < 0.9 for ratio in side)

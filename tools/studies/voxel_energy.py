@@ -34,7 +34,7 @@ class VoxelBevFeatures(BevFeatures):
 
 @dataclass(frozen=True)
 class VoxelContext(BoxContext):
-    """What is seen of the frames around N boxes, the stages' dense volumes among it."""
+    """View of the frames around N boxes, the stages' dense volumes among it."""
 
     volumes: tuple[Tensor, ...] = field(kw_only=True)  # [B, C, D, H, W] each
     stages: tuple[SparseFeatures, ...] = field(kw_only=True)  # where the volumes' cells lie
@@ -99,7 +99,7 @@ class VoxelEnergyHead(EnergyHead):
         *,
         seed: int | Sequence[int] = 0,
     ) -> BoxContext:
-        """What f may see around boxes [N, 7]; see `EnergyHead.context`."""
+        """View that f has around boxes [N, 7]; see `EnergyHead.context`."""
         if not isinstance(bev, VoxelBevFeatures):
             raise ValueError("this energy reads voxels, which a VoxelDetector gives it")
         context = super().context(batch, bev, boxes, batch_index, seed=seed)

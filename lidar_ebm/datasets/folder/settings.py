@@ -22,7 +22,7 @@ class _Section(BaseModel):
 
 
 class PointSettings(_Section):
-    """Where the point clouds lie, one file a frame."""
+    """Place and format of the point clouds, one file a frame."""
 
     folder: str = "points"
     format: str | None = None  # suffix without its dot, or a data set's format (pandaset, argoverse2); None: any
@@ -31,14 +31,14 @@ class PointSettings(_Section):
 
 
 class LabelSettings(_Section):
-    """Where the labels lie."""
+    """Place and format of the labels."""
 
     folder: str = "labels"  # one file a frame, of the point cloud's name; or a file or folder of all frames
     format: str | None = None  # json, csv, or the name of a box format; None: recognised
 
 
 class SensorSettings(_Section):
-    """How the sensor stands, and what its numbers mean."""
+    """Placement of the sensor, and the meaning of its numbers."""
 
     axes: str = DEFAULT_AXES  # of the files
     height: Annotated[float, Field(ge=0)] | None = None  # above the ground, m; None: as the files have it

@@ -1,4 +1,4 @@
-"""What is wrong or odd in the files of one frame: all of it, not the first thing alone."""
+"""Check of the files of one frame: all that is wrong or odd in them, not the first thing alone."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class KittiDataSet:
         self.prepared = self.root / "prepared" if prepared is None else Path(prepared)
         self.lidar_only = is_lidar_only(self.root)
         self.kind = "KITTI's layout, LiDAR alone" if self.lidar_only else "KITTI's layout, LiDAR and camera"
-        self.protocol = "distance" if self.lidar_only else "kitti"
+        self.protocol = "kitti"
         self.result_format = "kitti"
         self.difficulties: tuple[str, ...] = DIFFICULTY_NAMES
         self.class_names: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Where the files of a data set in KITTI's layout are, and whether they are still those that were looked at.
+"""Places of the files of a data set in KITTI's layout, and a check that they are still those that were looked at.
 
 ROOT/ImageSets/SPLIT.txt             one frame name a line
 ROOT/training/velodyne/NAME.bin      point cloud

@@ -1,4 +1,4 @@
-"""What is found wrong, or odd, in a data set."""
+"""Findings of what is wrong, or odd, in a data set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Finding:
 
     @property
     def is_error(self) -> bool:
-        """Whether what it is about cannot be used."""
+        """True for a finding about something that cannot be used."""
         return self.severity == ERROR
 
     def __str__(self) -> str:

@@ -71,12 +71,14 @@ def prepare(
         progress: called now and then with (frames that are done, frames).
 
     Raises:
-        InputError: an argument makes no sense.
+        InputError: an argument makes no sense, or there is no such folder.
         OutputError: a file cannot be written.
     """
     began = time.monotonic()
     if workers is not None and workers < 1:
         raise InputError(f"workers is {workers}; give a number of at least 1.")
+    if not data.root.is_dir():
+        raise InputError(f"{data.root}: no such folder. Give the folder of the data set.")
     members, split_findings = data.check_splits([splits] if isinstance(splits, str) else splits)
     names = list(dict.fromkeys(name for each in members.values() for name in each))
     names = names or ([] if members else data.all_names())

@@ -197,7 +197,7 @@ def pack_arrays(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> b
 
 
 def unpack_about(metadata: Mapping[str, str] | None) -> dict[str, Any]:
-    """What `pack_arrays` was told of its arrays. ValueError, TypeError or AttributeError where it is something else."""
+    """Facts that `pack_arrays` was told. ValueError, TypeError or AttributeError where it is something else."""
     checksum, _, text = (metadata or {}).get("about", "").partition(" ")
     if len(checksum) != 8 or int(checksum, 16) != zlib.crc32(text.encode()):
         raise ValueError("it is of another version, or was changed")

@@ -1,4 +1,4 @@
-"""What `prepare` found and did, and how a person reads it."""
+"""Report of what `prepare` found and did, and its form for people."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN = 5  # findings of a kind in a terminal; the file has all of them
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """What is in a data set, what is wrong with it, and what was done."""
+    """Contents of a data set, what is wrong with it, and what was done."""
 
     root: Path
     prepared: Path  # where the prepared frames are
@@ -44,12 +44,12 @@ class PrepareReport:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """What keeps a frame or split from being used."""
+        """Findings that keep a frame or split from being used."""
         return tuple(finding for finding in self.findings if finding.is_error)
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """What is odd, and used as it is."""
+        """Findings that are odd, and used as they are."""
         return tuple(finding for finding in self.findings if not finding.is_error)
 
     def groups(self) -> dict[str, tuple[Finding, ...]]:

@@ -30,7 +30,7 @@ class Anchors:
 
 @dataclass(frozen=True)
 class AnchorTargets:
-    """What the anchors of a batch should say; the positives are listed, [P] of them."""
+    """Targets of the anchors of a batch; the positives are listed, [P] of them."""
 
     state: Tensor  # [B, A] int8: IGNORED, NEGATIVE or POSITIVE
     batch_index: Tensor  # [P] int64
@@ -41,7 +41,7 @@ class AnchorTargets:
 
 
 def anchors_per_cell(config: DetectorSettings) -> int:
-    """How many anchors stand on one cell: the yaws of all classes together."""
+    """Number of anchors that stand on one cell: the yaws of all classes together."""
     return sum(len(item.anchor_yaws) for item in config.classes)
 
 
@@ -65,7 +65,7 @@ def make_anchors(config: DetectorSettings) -> Anchors:
 
 
 def covered_anchors(occupied: Tensor, config: DetectorSettings) -> Tensor:
-    """Which anchors stand over something: those whose footprint holds the centre of an occupied cell.
+    """Mask of the anchors that stand over something: their footprint holds the centre of an occupied cell.
 
     The footprint is turned to the nearest axis, as in the IoU that assigns targets. The rest is empty air: such anchors
     neither train nor propose.
@@ -93,7 +93,7 @@ def covered_anchors(occupied: Tensor, config: DetectorSettings) -> Tensor:
 
 
 def direction_bin(yaw: Tensor) -> Tensor:
-    """Which of the two half turns a heading lies in, [...] int64: 0 for [pi/4, 5 pi/4), 1 for the rest."""
+    """The half turn of two that a heading lies in, [...] int64: 0 for [pi/4, 5 pi/4), 1 for the rest."""
     turn = torch.remainder(yaw - DIRECTION_OFFSET, 2 * math.pi)
     return (turn >= math.pi).long()
 

@@ -55,7 +55,7 @@ def match_centers(
     detection_state: np.ndarray,
     excused: np.ndarray,
 ) -> Passes:
-    """What is counted at every score at once.
+    """Counts at every score at once.
 
     Args:
         order: [D] rows of detections by falling score.

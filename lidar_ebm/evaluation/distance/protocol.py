@@ -163,7 +163,7 @@ class DistanceProtocol:
                         )
 
     def list_notes(self, loaded: Loaded) -> tuple[str, ...]:
-        """What was not scored, and what looks like a mistake."""
+        """Notes on what was not scored, and on what looks like a mistake."""
         notes = []
         if not np.isnan(loaded.labels.scores).all():
             notes.append("some labels have a score: are the labels in their place, and not results?")

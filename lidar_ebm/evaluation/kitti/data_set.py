@@ -24,7 +24,7 @@ class LabelsToScore:
 
 
 def lack_rectangles(labels: Sequence[Sequence[Label]] | Objects, classes: Sequence[str]) -> str:
-    """Why KITTI's own difficulties cannot be used: most labels of these classes have no 2-D box; else empty.
+    """Reason why KITTI's own difficulties cannot be used: most labels of these classes have no 2-D box; else empty.
 
     KITTI ignores what is not 25 pixels high in the image, so that nearly nothing would count.
     """

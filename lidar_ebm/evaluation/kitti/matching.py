@@ -1,4 +1,4 @@
-"""Who found whom: KITTI's assignment of detections to labels (numba, CPU).
+"""KITTI matching of detections to labels (numba, CPU).
 
 Pairs never cross frames, so all frames' labels and detections are walked in one flat order. States: 1 for a valid label
 or a counted detection, 0 for an ignored one, -1 for one that does not exist for the class and difficulty at hand.
@@ -80,7 +80,7 @@ def recall_thresholds(scores: np.ndarray, label_count: int) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def is_recall_step(i: int, count: int, label_count: int, recall: float) -> bool:
-    """Whether the i-th of `count` true positives is the one nearest to the next recall aimed at."""
+    """Tell if the i-th of `count` true positives is the one nearest to the next recall aimed at."""
     last = i == count - 1
     left = (i + 1) / label_count
     right = left if last else (i + 2) / label_count
@@ -102,7 +102,7 @@ def second_pass(
     minimum: float,
     lowest: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What is counted at every score at once: how each detection changes the counts when the threshold falls to it.
+    """Counts at every score at once: how each detection changes them when the threshold falls to it.
 
     At one threshold, labels choose in file order among the detections that are left: the counted one with the largest
     overlap (of equals the first in the file), or else the first ignored one. So when one more detection comes in, the
@@ -118,10 +118,10 @@ def second_pass(
         lowest: detections scored below this do not come in; the other arguments as in `first_pass`.
 
     Returns:
-        rows `[n]` int64: the detections that exist, in `order`; and for each the change in true positives, false
+        rows `[n]` int64: the detections that exist, in `order`; and for each the change in true positives and false
         positives and false negatives, `[n]` int8, and in the sum over the true positives of (1 + cos(difference of
-        alpha)) / 2, `[n]` float64; all begin at 0, but the false negatives, which begin at the number of valid labels.
-        At the end the detection of each label `[L]` int64, -1 for none.
+        alpha)) / 2, `[n]` float64; all of which begin at 0, but the false negatives, which begin at the number of valid
+        labels. At the end the detection of each label `[L]` int64, -1 for none.
     """
     taken = np.full(len(label_state), -1, dtype=np.int64)
     taken_overlap = np.zeros(len(label_state), dtype=np.float64)

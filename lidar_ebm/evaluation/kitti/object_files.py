@@ -140,5 +140,5 @@ def _parse_chunk(
 
 
 def _starts(lengths: Sequence[int]) -> np.ndarray:
-    """Where each of several things that stand one behind the other starts, and where the last ends, `[n + 1]` int64."""
+    """Start of each of several things that stand one behind the other, and the end of the last, `[n + 1]` int64."""
     return np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Where a detector would be run: the score at which F1 is best, what is found there, and how well it is placed."""
+"""Operating point of a detector: the score at which F1 is best, what is found there, and how well it is placed."""
 
 from __future__ import annotations
 

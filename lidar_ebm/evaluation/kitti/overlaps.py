@@ -76,7 +76,7 @@ def shared_ground_area(a: np.ndarray, b: np.ndarray) -> float:
 
 @njit(cache=True, nogil=True)
 def _shared(a2: np.ndarray, a3: np.ndarray, b2: np.ndarray, b3: np.ndarray, geometry: int) -> float:
-    """What two objects share: pixels squared, square metres or cubic metres."""
+    """Size of the part that two objects share: pixels squared, square metres or cubic metres."""
     if geometry == IMAGE:
         width = min(a2[2], b2[2]) - max(a2[0], b2[0])
         height = min(a2[3], b2[3]) - max(a2[1], b2[1])
@@ -111,7 +111,7 @@ def overlap(a2: np.ndarray, a3: np.ndarray, b2: np.ndarray, b3: np.ndarray, geom
 def _are_apart(
     bbox_a: np.ndarray, boxes_a: np.ndarray, i: int, bbox_b: np.ndarray, boxes_b: np.ndarray, j: int, geometry: int
 ) -> bool:
-    """Whether row i of a and row j of b share nothing, where that is plain: most pairs, at a fraction of the cost."""
+    """Tell if row i of a and row j of b plainly share nothing: most pairs, at a fraction of the cost."""
     if geometry == IMAGE:
         across = min(bbox_a[i, 2], bbox_b[j, 2]) <= max(bbox_a[i, 0], bbox_b[j, 0])
         return across or min(bbox_a[i, 3], bbox_b[j, 3]) <= max(bbox_a[i, 1], bbox_b[j, 1])

@@ -21,7 +21,7 @@ from lidar_ebm.evaluation.limits import Difficulty, Overlaps
 
 @dataclass(frozen=True, eq=False)
 class Passes:
-    """What the two passes over one class, difficulty and overlap find; "falling" is by score."""
+    """Outcome of the two passes over one class, difficulty and overlap; "falling" is by score."""
 
     class_name: str
     metrics: tuple[str, ...]  # that share this matching: 2d and aos, or one alone

@@ -1,4 +1,4 @@
-"""How many LiDAR points each label's box holds: what difficulty is made of where nobody drew 2-D boxes."""
+"""Number of LiDAR points in each label's box: what difficulty is made of where nobody drew 2-D boxes."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _SHOWN_SIZES = 3
 
 @dataclass(frozen=True)
 class Projected:
-    """What projecting did."""
+    """Outcome of projecting."""
 
     count: int  # objects that now have a 2-D box that they lacked
     size_note: str  # how the image's size was got where there is no image, else empty

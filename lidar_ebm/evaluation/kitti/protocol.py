@@ -51,7 +51,7 @@ class KittiProtocol:
         )
 
     def list_notes(self, loaded: Loaded) -> tuple[str, ...]:
-        """What departs from the rules, what they do not score, and what looks like a mistake."""
+        """Notes on what departs from the rules, what they do not score, and what looks like a mistake."""
         return list_rule_notes(loaded)
 
 

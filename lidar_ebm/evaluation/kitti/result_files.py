@@ -1,4 +1,4 @@
-"""Where the result files of a tool are, and what to say where they are not."""
+"""Places of the result files of a tool, and the message where they are absent."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def required_overlaps(iou: Overlaps | None, class_name: str, metric: str) -> tup
 
 
 def departs_from_official(iou: Overlaps | None, wanted: Iterable[tuple[str, str]]) -> bool:
-    """Whether any (class, metric) is scored at another overlap than KITTI's own."""
+    """Tell if any (class, metric) is scored at another overlap than KITTI's own."""
     official = {name.lower(): (value,) for name, value in OFFICIAL_OVERLAPS.items()}
     return iou is not None and any(
         required_overlaps(iou, name, metric) != official.get(name.lower()) for name, metric in wanted
@@ -79,7 +79,7 @@ def _of_key(choice: Overlaps, key: str, wanted: str) -> Overlaps:
 
 
 def list_rule_notes(loaded: Loaded) -> tuple[str, ...]:
-    """What departs from KITTI's rules, what they do not score, and what looks like a mistake."""
+    """Notes on what departs from KITTI's rules, what they do not score, and what looks like a mistake."""
     labels, detections, metrics, iou = loaded.labels, loaded.detections, loaded.metrics, loaded.options.iou
     notes = []
     if departs_from_official(iou, [(name, metric) for name in loaded.classes for metric in metrics]):
@@ -107,7 +107,7 @@ def lacks_rectangle(objects: Objects) -> np.ndarray:
 def _ignored_notes(
     name: str, labels: Objects, detections: Objects, difficulties: Sequence[Difficulty]
 ) -> Iterator[str]:
-    """Why labels or results of a class count for nothing, where that is so of most of them."""
+    """Reasons why labels or results of a class count for nothing, where that is so of most of them."""
     by_height = any(each.min_height > 0 for each in difficulties)
     explained = False
     for objects, side in ((labels, "labels"), (detections, "results")):
@@ -165,7 +165,7 @@ def detection_states(detections: Objects, class_name: str, difficulty: Difficult
 
 
 def is_beyond(objects: Objects, difficulty: Difficulty) -> np.ndarray:
-    """Whether each object lies nearer or farther than the difficulty looks, [N] bool; so does one of unknown place."""
+    """Mask of the objects nearer or farther than the difficulty looks, [N] bool; one of unknown place is among them."""
     low, high = difficulty.min_distance, difficulty.max_distance
     if difficulty.band is not None:
         low, high = max(low, difficulty.band[0]), min(high, difficulty.band[1])
@@ -177,8 +177,8 @@ def is_beyond(objects: Objects, difficulty: Difficulty) -> np.ndarray:
 
 
 def is_scored(detections: Objects, class_name: str, metric: str) -> bool:
-    """Whether a class is scored in a metric at all: one of its detections has a usable box, and for AOS every
-    detection of every class has an angle."""
+    """Tell if a class is scored in a metric at all: one of its detections has a usable box, and for AOS every detection
+    of every class has an angle."""
     of_class = detections.is_type(class_name)
     if metric == "bev":
         return bool((of_class & (detections.boxes[:, 0] != UNKNOWN_LOCATION)).any())

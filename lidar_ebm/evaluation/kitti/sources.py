@@ -1,4 +1,4 @@
-"""What can be scored by KITTI's rules, wherever it is: folders of files, or frames in memory, brought into one form."""
+"""Sources that can be scored by KITTI's rules: folders of files, or frames in memory, brought into one form."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class SubmissionReport:
-    """What is in a folder of results, and what is wrong with it."""
+    """Contents of a folder of results, and what is wrong with it."""
 
     folder: Path
     frame_count: int  # frames with a file
@@ -43,12 +43,12 @@ class SubmissionReport:
 
     @property
     def errors(self) -> tuple[Problem, ...]:
-        """What keeps the results from being packed."""
+        """Problems that keep the results from being packed."""
         return tuple(problem for problem in self.problems if problem.blocks)
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """What the server takes, but perhaps not as it was meant."""
+        """Problems of results that the server takes, but perhaps not as they were meant."""
         return tuple(problem for problem in self.problems if not problem.blocks)
 
 

@@ -1,4 +1,4 @@
-"""What KITTI's server takes amiss in result files, or takes and silently ignores.
+"""Checks for what KITTI's server takes amiss in result files, or takes and silently ignores.
 
 The format, its ranges and its placeholders are those of the readme of the KITTI object development kit (2017); what is
 ignored follows from the benchmark's rules (`rules.py`). Lines are read one by one; numbers are looked at once all files
@@ -143,7 +143,7 @@ def _quoted(field: bytes) -> str:
 
 
 def check_numbers(table: ObjectTable) -> Iterator[Problem]:
-    """What is wrong with the numbers of the objects, field by field and then for all together.
+    """Problems with the numbers of the objects, field by field and then for all together.
 
     A field that could not be read (NaN) is wrong in no other way.
     """
@@ -253,7 +253,7 @@ def _check_boxes_in_space(table: ObjectTable, evaluated: np.ndarray) -> Iterator
 
 
 def _check_classes(table: ObjectTable, evaluated: np.ndarray) -> Iterator[Problem]:
-    """What holds for all objects of a class, or for all that are evaluated, is said once."""
+    """Problems of all objects of a class, or of all that are evaluated, each said once."""
     if not evaluated.any():
         if not table.problems:  # otherwise there may be some in the lines that could not be read
             kind = f"there is nothing to evaluate; write results of {', '.join(CLASSES)}"

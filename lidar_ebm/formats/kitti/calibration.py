@@ -1,4 +1,4 @@
-"""What KITTI's calibration files say of the LiDAR and the left colour camera."""
+"""KITTI's calibration files of the LiDAR and the left colour camera."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lidar_ebm.geometry.camera import Camera
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What KITTI's calib files say of the LiDAR and the left colour camera, in metres and pixels.
+    """Calibration of the LiDAR and the left colour camera by KITTI's calib files, in metres and pixels.
 
     Raises:
         InputError: a matrix has the wrong shape, is not finite or is singular; the message names it.

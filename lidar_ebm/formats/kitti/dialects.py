@@ -92,7 +92,7 @@ def _raw(file: Path, lines: Mapping[str, str]) -> Calibration:
 
 
 def _lines(file: Path) -> dict[str, str]:
-    """What follows each key, with or without a colon."""
+    """Text that follows each key, with or without a colon."""
     lines = {}
     for line in read_text(file).splitlines():
         key, _, rest = line.strip().partition(" ")

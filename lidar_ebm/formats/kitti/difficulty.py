@@ -1,4 +1,4 @@
-"""How hard a labelled object is to find, by KITTI's limits; 0 easy, 1 moderate, 2 hard, 3 beyond all of them."""
+"""Difficulty of finding a labelled object, by KITTI's limits; 0 easy, 1 moderate, 2 hard, 3 beyond all of them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from lidar_ebm.formats.kitti.label import Label
 
 BEYOND = 3
 DIFFICULTY_NAMES = ("easy", "moderate", "hard", "beyond")
-# Of easy, moderate and hard: most occluded, most truncated, least height of the 2-D box in pixels (KITTI's own).
+# Of easy, moderate and hard: maximum occlusion and truncation, minimum height of the 2-D box in pixels (KITTI's own).
 IMAGE_LIMITS = ((0, 0.15, 40.0), (1, 0.30, 25.0), (2, 0.50, 25.0))
-# The same where nobody looked at an image, as in LiDAR-only data: distance below, in m, and least number of points.
+# The same where nobody looked at an image, as in LiDAR-only data: distance below, in m, and minimum number of points.
 # Ours: KITTI has none.
 LIDAR_LIMITS = ((30.0, 50), (50.0, 20), (80.0, 5))
 
@@ -41,7 +41,7 @@ def difficulties(labels: Sequence[Label], boxes: np.ndarray, point_counts: np.nd
 
 
 def has_image_box(label: Label) -> bool:
-    """Whether the label says where the object is in the image."""
+    """Tell if the label says where the object is in the image."""
     x1, y1, x2, y2 = label.bbox
     return x2 > x1 and y2 > y1
 

@@ -40,7 +40,7 @@ _UNPACK_SECONDS, _UNPACK_BYTES_PER_SECOND = 10.0, 1e6
 
 @dataclass(frozen=True)
 class _Header:
-    """What a LAS header says of its points."""
+    """The part of a LAS header about its points."""
 
     start: int  # of the first record, bytes
     kind: int

@@ -57,7 +57,7 @@ class _Element:
 
     @property
     def has_lists(self) -> bool:
-        """Whether records differ in length."""
+        """True where records differ in length."""
         return any(each.length_type is not None for each in self.properties)
 
     def fields(self) -> list[Field]:

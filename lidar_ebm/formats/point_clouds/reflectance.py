@@ -53,7 +53,7 @@ class ReflectanceScale:
         return scaled, clipped
 
     def to_dict(self) -> dict[str, Any]:
-        """What a run or data set keeps of it."""
+        """The values that a run or data set keeps of it."""
         return {"full_scale": self.full_scale, "source": self.source}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""How high the ground lies where an object is put."""
+"""Height of the ground where an object is put."""
 
 from __future__ import annotations
 

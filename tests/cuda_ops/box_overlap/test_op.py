@@ -183,7 +183,7 @@ def test_nms_holding_few_rows_of_bits(device: str, monkeypatch: pytest.MonkeyPat
     boxes, scores = proposals(1000, 19).to(device), torch.rand(1000, generator=torch.Generator().manual_seed(20))
     frames = (torch.arange(1000) % 3).to(device)
     expected = reference.nms_bev(boxes, scores.to(device), 0.2, batch_index=frames, max_output=20)
-    monkeypatch.setattr(op, "_MOST_MASK_WORDS", 5000)
+    monkeypatch.setattr(op, "_MAX_MASK_WORDS", 5000)
     assert torch.equal(op.nms_bev(boxes, scores.to(device), 0.2, batch_index=frames, max_output=20), expected)
 
 

@@ -56,7 +56,7 @@ def run(
 
 
 def arguments(features: Tensor, weight: Tensor, rulebook: Rulebook) -> tuple[Any, ...]:
-    """What the operation itself takes."""
+    """Arguments that the operation itself takes."""
     identity = -1 if rulebook.identity is None else rulebook.identity
     pairs = (rulebook.in_rows, rulebook.out_rows, rulebook.starts)
     return features, weight, *pairs, identity, rulebook.indices.shape[0]

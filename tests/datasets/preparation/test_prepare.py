@@ -311,11 +311,14 @@ def test_without_splits_every_point_cloud_is_prepared(data: Path) -> None:
 
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no data set: neither a dataset\.yaml nor training/"):
+    with pytest.raises(InputError, match=r"holds no data set: neither a dataset\.yaml nor KITTI"):
         open_data_set(tmp_path)
     (tmp_path / "training").mkdir()
     with pytest.raises(InputError, match="workers is 0"):
         prepare(open_data_set(tmp_path), workers=0)
+    with pytest.raises(InputError, match=r"missing: no such folder"):
+        prepare(open_data_set(tmp_path / "missing"))
+    assert not (tmp_path / "missing").exists()
 
 
 def test_a_data_set_may_be_sent_to_a_worker(data: Path) -> None:

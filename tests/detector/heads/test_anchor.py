@@ -55,7 +55,7 @@ def no_labels() -> LabelBatch:
 
 
 def perfect(head: AnchorHead, bev: BevFeatures, boxes: LabelBatch) -> AnchorPredictions:
-    """What the head would say if it knew the labels."""
+    """Predictions of a head that knew the labels."""
     blank = head(bev)
     targets = assign_targets(head.anchors, boxes, blank.covered, head.config)
     rows = targets.batch_index, targets.anchor_index

@@ -1,4 +1,4 @@
-"""What holds for each loss: gradients, rows apart from each other, no rows at all, the divisor."""
+"""Rules that hold for each loss: gradients, rows apart from each other, no rows at all, the divisor."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_sm_says_that_an_operation_has_no_second_derivative() -> None:
 
 
 def test_sm_learns_from_a_linear_energy_only_at_a_bound() -> None:
-    """An exponential density of rate r above the bound: the loss is least at r."""
+    """An exponential density of rate r above the bound: the loss is lowest at r."""
     rate, space = 2.0, TargetSpace(("size",), (None,), (1.0,), (0.5,))
     y = 1 + torch.distributions.Exponential(rate).icdf((torch.arange(20_000, dtype=torch.float64)[:, None] + 0.5) / 2e4)
     slope = torch.tensor(-rate, dtype=torch.float64, requires_grad=True)

@@ -11,6 +11,7 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.boxes.overlap import center_distances, ground_overlaps, volume_overlaps
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation import Difficulty, ScoringOptions, compare_results, evaluate, score_table
+from lidar_ebm.evaluation.distance.protocol import DIFFICULTIES, DistanceProtocol
 from lidar_ebm.evaluation.kitti.matching import recall_thresholds
 from lidar_ebm.geometry.boxes import wrap_angle
 from tests.evaluation.test_tables import text_of
@@ -201,15 +202,10 @@ def test_comparing_and_options_in_one_piece() -> None:
 
 
 def test_a_protocol_of_ones_own_is_taken() -> None:
-    from lidar_ebm.evaluation.distance.protocol import DistanceProtocol
-    from lidar_ebm.evaluation.result import ProtocolFacts
-
-    class Yard(DistanceProtocol):
-        facts = ProtocolFacts("yard", ("near", "middle", "far"), "near")
-
+    yard = DistanceProtocol("yard", DIFFICULTIES, headline="near")
     generator = np.random.default_rng(5)
     labels, results = map(list, zip(*(random_frame(generator, 8) for _ in range(5)), strict=True))
-    found = evaluate(labels, results, protocol=Yard())
+    found = evaluate(labels, results, protocol=yard)
     assert found.protocol.name == "yard"
     assert {curve.difficulty for curve in found.curves if curve.headline} == {"near"}
     with pytest.raises(InputError, match="protocol 'yard': choose one of distance, kitti"):

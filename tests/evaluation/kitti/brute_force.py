@@ -24,7 +24,7 @@ Frames = Sequence[Sequence[Label]]
 
 @dataclass(frozen=True)
 class Expected:
-    """What one class, metric, overlap and difficulty give."""
+    """Figures of one class, metric, overlap and difficulty."""
 
     label_count: int  # valid labels
     thresholds: list[float]
@@ -44,7 +44,7 @@ class Expected:
 
 @dataclass
 class Counts:
-    """What one frame gives at a threshold, or in the first pass."""
+    """Counts of one frame at a threshold, or in the first pass."""
 
     scores: list[float]  # of the true positives
     false: int
@@ -134,7 +134,7 @@ def expected_curve(
 
 
 def scored(frames: Sequence[Frame], class_name: str, metric: str) -> bool:
-    """Whether a detection of the class has a usable box, and for AOS every detection an angle."""
+    """Tell if a detection of the class has a usable box, and for AOS every detection an angle."""
     everything = [item for frame in frames for item in frame.results]
     if metric == "aos" and any(item.alpha == -10 for item in everything):
         return False
@@ -174,7 +174,7 @@ def one_frame(
     iou: float,
     threshold: float | None,
 ) -> Counts:
-    """What is found, without a threshold in the first pass, with one in the second."""
+    """Counts of one frame, without a threshold in the first pass, with one in the second."""
     overlaps = frame.overlaps(metric)
     scores = frame.scores
     relevant = [
@@ -261,7 +261,7 @@ def content(a: Label, metric: str) -> float:
 
 
 def apart(a: Label, b: Label) -> bool:
-    """Whether two boxes are too far from each other to touch on the ground."""
+    """Tell if two boxes are too far from each other to touch on the ground."""
     distance = math.dist((a.location[0], a.location[2]), (b.location[0], b.location[2]))
     return distance > (math.hypot(*a.dimensions[1:]) + math.hypot(*b.dimensions[1:])) / 2 + 1e-6
 

@@ -36,12 +36,12 @@ def wild_score(generator: np.random.Generator) -> float:
 
 @dataclass(frozen=True)
 class Kind:
-    """What frames are made of; what is not said is as in an ordinary set. Chances are 0..1."""
+    """Kind of frames: their ingredients; what is not said is as in an ordinary set. Chances are 0..1."""
 
-    labels: tuple[int, int] = (2, 9)  # least and most in a frame
+    labels: tuple[int, int] = (2, 9)  # minimum and maximum in a frame
     label_shares: tuple[float, ...] = (0.4, 0.18, 0.15, 0.1, 0.07, 0.04, 0.03, 0.03)  # of LABEL_TYPES
     copies: tuple[int, ...] = (0, 1, 1, 1, 2, 3)  # detections of a label: one of these numbers
-    alarms: tuple[int, int] = (0, 3)  # least and most detections of nothing in a frame
+    alarms: tuple[int, int] = (0, 3)  # minimum and maximum number of detections of nothing in a frame
     noise: tuple[float, ...] = (0.0, 0.01, 0.05)  # of a detection's place and size: one of these
     crowding: float = 1.0  # objects stand on 1 / crowding of the ground and the image's width and height
     empty: float = 0.1  # chance that a frame has no labels, and that it has no results

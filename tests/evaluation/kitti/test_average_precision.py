@@ -1,4 +1,4 @@
-"""What average precision is where it can be told by hand, and the door's own behaviour."""
+"""Average precision where it can be told by hand, and the door's own behaviour."""
 
 from __future__ import annotations
 

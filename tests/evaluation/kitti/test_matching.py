@@ -44,7 +44,7 @@ class Scene:
         )
 
     def count(self, threshold: float) -> tuple[int, int, int, float, list[int]]:
-        """True positives, false positives, misses, similarity and each label's detection at one threshold."""
+        """True positives, false positives, false negatives, similarity and each label's detection at one threshold."""
         usable = (self.detection_state != ABSENT) & (self.scores >= threshold)
         taken = [-1] * len(self.label_state)
         true = false_negatives = 0

@@ -1,4 +1,4 @@
-"""Where result files are looked for, and what is said where there are none."""
+"""Places where result files are looked for, and messages where there are none."""
 
 from __future__ import annotations
 

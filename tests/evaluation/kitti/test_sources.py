@@ -1,4 +1,4 @@
-"""What may be given to the evaluation, and what is said of what may not."""
+"""Sources that may be given to the evaluation, and messages on those that may not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of results before KITTI's server sees them, and the zip that it gets."""
+"""Findings on results before KITTI's server sees them, and the zip that it gets."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ DIFFICULTIES = ("easy", "moderate", "hard", "beyond")
 
 @dataclass(frozen=True)
 class Objects:
-    """What a label database is to the augmentation."""
+    """Stand-in for a label database, as the augmentation sees it."""
 
     types: np.ndarray
     boxes: np.ndarray

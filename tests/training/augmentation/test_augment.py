@@ -47,7 +47,7 @@ def random_frame(seed: int = 0, points: int = 2000, boxes: int = 10) -> Sample:
 
 
 def clear_of_faces(frame: Sample) -> np.ndarray:
-    """Which pairs of point and box are farther from changing sides than rounding can move them."""
+    """Pairs of point and box that are farther from changing sides than rounding can move them."""
     grown, shrunk = frame.boxes.copy(), frame.boxes.copy()
     grown[:, 3:6] += 1e-4
     shrunk[:, 3:6] -= 1e-4
