@@ -41,7 +41,7 @@ class LabelBatch:
     """Labelled boxes of a batch."""
 
     boxes: Tensor  # [M, 7] float32
-    labels: Tensor  # [M] int64, index into config.classes
+    class_index: Tensor  # [M] int64, index into config.classes
     batch_index: Tensor  # [M] int64
     batch_size: int
 
@@ -139,7 +139,7 @@ class Proposals:
 
     boxes: Tensor  # [N, 7] float32
     scores: Tensor  # [N] 0..1
-    labels: Tensor  # [N] int64, index into config.classes
+    class_index: Tensor  # [N] int64, index into config.classes
     batch_index: Tensor  # [N] int64
     batch_size: int
 
@@ -147,8 +147,8 @@ class Proposals:
         """Place of each row among those of its frame and class, [N] int64, from 0 on."""
         import torch
 
-        classes = int(self.labels.max()) + 1 if len(self.labels) else 1
-        group = self.batch_index * classes + self.labels
+        classes = int(self.class_index.max()) + 1 if len(self.class_index) else 1
+        group = self.batch_index * classes + self.class_index
         order = torch.argsort(group, stable=True)
         sizes = torch.bincount(group, minlength=self.batch_size * classes)
         first = sizes.cumsum(0) - sizes
@@ -159,5 +159,5 @@ class Proposals:
     def select(self, index: Tensor) -> Proposals:
         """The rows that `index` (indices or a mask) names."""
         return Proposals(
-            self.boxes[index], self.scores[index], self.labels[index], self.batch_index[index], self.batch_size
+            self.boxes[index], self.scores[index], self.class_index[index], self.batch_index[index], self.batch_size
         )

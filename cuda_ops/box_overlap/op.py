@@ -10,7 +10,7 @@ from cuda_ops._checks import check_boxes, check_column, check_one_device
 from cuda_ops.box_overlap import reference
 
 _TABLE_ROWS = 11  # of 8 bytes a box, as kernel.h lays them out
-_MOST_MASK_WORDS = 1 << 24  # bits of suppressed boxes held at a time on a GPU: 128 MiB
+_MAX_MASK_WORDS = 1 << 24  # bits of suppressed boxes held at a time on a GPU: 128 MiB
 
 
 def box_iou_bev(a: Tensor, b: Tensor, *, aligned: bool = False) -> Tensor:
@@ -42,7 +42,7 @@ def nms_bev(
     scores: Tensor,
     iou_threshold: float,
     *,
-    labels: Tensor | None = None,
+    class_index: Tensor | None = None,
     batch_index: Tensor | None = None,
     max_output: int | None = None,
 ) -> Tensor:
@@ -55,8 +55,8 @@ def nms_bev(
         boxes: `[N, 7]` boxes of a floating type, m and rad.
         scores: `[N]` of a floating type; of equal scores the earlier row goes first. NaN counts as the lowest.
         iou_threshold: a box goes where its bird's-eye-view IoU with a kept one is greater than this. Below 0 that
-            holds for boxes apart from each other too: one is kept of each label in each frame.
-        labels: `[N]` integers; boxes of different labels leave each other alone. None: one label.
+            holds for boxes apart from each other too: one is kept of each class in each frame.
+        class_index: `[N]` integers; boxes of different classes leave each other alone. None: one class.
         batch_index: `[N]` integers; boxes of different frames leave each other alone. None: one frame.
         max_output: keep at most so many boxes of each frame, the highest-scored ones. None: all.
 
@@ -65,7 +65,7 @@ def nms_bev(
 
     Raises:
         ValueError: a shape other than the above, tensors on two devices, or a negative `max_output`.
-        TypeError: boxes or scores that are not of a floating type; labels or frames that are not integers.
+        TypeError: boxes or scores that are not of a floating type; classes or frames that are not integers.
     """
     check_boxes(boxes)
     count = boxes.shape[0]
@@ -73,18 +73,18 @@ def nms_bev(
         raise ValueError(f"scores has shape {tuple(scores.shape)}, expected ({count},): one value a box")
     if not scores.is_floating_point():
         raise TypeError(f"scores is of {scores.dtype}, expected a floating type")
-    for name, column in (("labels", labels), ("batch_index", batch_index)):
+    for name, column in (("class_index", class_index), ("batch_index", batch_index)):
         if column is not None:
             check_column(column, count, name)
     if max_output is not None and max_output < 0:
         raise ValueError(f"max_output is {max_output}, expected at least 0")
-    device = check_one_device(boxes=boxes, scores=scores, labels=labels, batch_index=batch_index)
+    device = check_one_device(boxes=boxes, scores=scores, class_index=class_index, batch_index=batch_index)
     if not _native.serves(device):
         return reference.nms_bev(
-            boxes, scores, iou_threshold, labels=labels, batch_index=batch_index, max_output=max_output
+            boxes, scores, iou_threshold, class_index=class_index, batch_index=batch_index, max_output=max_output
         )
     boxes = boxes.detach().to(torch.promote_types(boxes.dtype, torch.float32))
-    return _nms_bev_op(boxes, scores.detach(), labels, batch_index, float(iou_threshold), max_output)
+    return _nms_bev_op(boxes, scores.detach(), class_index, batch_index, float(iou_threshold), max_output)
 
 
 def _box_iou(a: Tensor, b: Tensor, *, aligned: bool, use_height: bool) -> Tensor:
@@ -125,13 +125,13 @@ def _(a: Tensor, b: Tensor, aligned: bool, use_height: bool) -> Tensor:
 @torch.library.custom_op(
     "lidar_ebm::nms_bev",
     mutates_args=(),
-    schema="(Tensor boxes, Tensor scores, Tensor? labels, Tensor? batch_index, float iou_threshold, "
+    schema="(Tensor boxes, Tensor scores, Tensor? class_index, Tensor? batch_index, float iou_threshold, "
     "int? max_output) -> Tensor",
 )
 def _nms_bev_op(
     boxes: Tensor,
     scores: Tensor,
-    labels: Tensor | None,
+    class_index: Tensor | None,
     batch_index: Tensor | None,
     iou_threshold: float,
     max_output: int | None,
@@ -146,7 +146,7 @@ def _nms_bev_op(
         if frames is not None:  # numbers below N, as the kernel needs them to count, without asking the device
             frames = torch.searchsorted(frames.sort().values, frames)
         words = -(-n // 64)
-        blocks = max(1, min(words, _MOST_MASK_WORDS // (64 * words)))
+        blocks = max(1, min(words, _MAX_MASK_WORDS // (64 * words)))
     scratch = order.new_empty(_TABLE_ROWS * n + (n + words + 64 * blocks * words if words else 0))
     kept, count = torch.empty_like(order), order.new_empty(1)
     _native.call(
@@ -155,7 +155,7 @@ def _nms_bev_op(
         boxes.contiguous(),
         order,
         frames,
-        None if labels is None else labels.long().contiguous(),
+        None if class_index is None else class_index.long().contiguous(),
         _native.dtype_code(boxes.dtype),
         n,
         iou_threshold,
@@ -172,7 +172,7 @@ def _nms_bev_op(
 def _(
     boxes: Tensor,
     scores: Tensor,
-    labels: Tensor | None,
+    class_index: Tensor | None,
     batch_index: Tensor | None,
     iou_threshold: float,
     max_output: int | None,

@@ -52,7 +52,7 @@ def nms_bev(
     scores: Tensor,
     iou_threshold: float,
     *,
-    labels: Tensor | None = None,
+    class_index: Tensor | None = None,
     batch_index: Tensor | None = None,
     max_output: int | None = None,
 ) -> Tensor:
@@ -62,8 +62,8 @@ def nms_bev(
         boxes: `[N, 7]` boxes.
         scores: `[N]`; of equal scores the earlier row goes first. NaN counts as the lowest.
         iou_threshold: a box goes where its bird's-eye-view IoU with a kept one is greater than this. Below 0 that
-            holds for boxes apart from each other too: one is kept of each label in each frame.
-        labels: `[N]` integers; boxes of different labels leave each other alone. None: one label.
+            holds for boxes apart from each other too: one is kept of each class in each frame.
+        class_index: `[N]` integers; boxes of different classes leave each other alone. None: one class.
         batch_index: `[N]` integers; boxes of different frames leave each other alone. None: one frame.
         max_output: keep at most so many boxes of each frame, the highest-scored ones. None: all.
 
@@ -75,15 +75,15 @@ def nms_bev(
     """
     _check_boxes(boxes, "boxes")
     count = boxes.shape[0]
-    for name, value in (("scores", scores), ("labels", labels), ("batch_index", batch_index)):
+    for name, value in (("scores", scores), ("class_index", class_index), ("batch_index", batch_index)):
         if value is not None and value.shape != (count,):
             raise ValueError(f"{name} has shape {tuple(value.shape)}, expected ({count},): one value a box")
     if max_output is not None and max_output < 0:
         raise ValueError(f"max_output is {max_output}, expected at least 0")
     order = order_by_score(scores)  # [N]
     frame = (torch.zeros_like(order) if batch_index is None else batch_index.long())[order]  # [N]
-    label = (torch.zeros_like(order) if labels is None else labels.long())[order]  # [N]
-    first, second = _overlapping_pairs(_usable(boxes)[order], torch.stack((frame, label), dim=1), iou_threshold)
+    classes = (torch.zeros_like(order) if class_index is None else class_index.long())[order]  # [N]
+    first, second = _overlapping_pairs(_usable(boxes)[order], torch.stack((frame, classes), dim=1), iou_threshold)
     kept = order.new_tensor(_keep_greedily(first, second, frame.tolist(), max_output))
     return order[kept]
 
@@ -155,7 +155,7 @@ def _near_pairs(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     radius_a = 0.5001 * torch.linalg.vector_norm(a[:, 3:5], dim=1)  # [N]
     radius_b = 0.5001 * torch.linalg.vector_norm(b[:, 3:5], dim=1)  # [M]
     rows = max(1, _PAIRS_AT_ONCE // max(1, b.shape[0]))
-    found = []
+    chunks = []
     for start in range(0, a.shape[0], rows):
         part = slice(start, start + rows)
         offset = a[part, None, :2] - b[None, :, :2]  # [rows, M, 2]
@@ -163,8 +163,8 @@ def _near_pairs(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         near = (offset * offset).sum(dim=2) <= reach * reach
         pairs = near.nonzero()
         pairs[:, 0] += start
-        found.append(pairs)
-    pairs = torch.cat(found) if found else torch.zeros((0, 2), dtype=torch.int64, device=a.device)
+        chunks.append(pairs)
+    pairs = torch.cat(chunks) if chunks else torch.zeros((0, 2), dtype=torch.int64, device=a.device)
     return pairs[:, 0], pairs[:, 1]
 
 

@@ -9,46 +9,46 @@ from cuda_ops import _native
 from cuda_ops._checks import check_column, check_one_device
 from cuda_ops.point_nearest import reference
 
-_MOST_POINTS = (1 << 31) - 1  # the kernels keep the number of a point in 32 bits
+_MAX_POINTS = (1 << 31) - 1  # the kernels keep the number of a point in 32 bits
 
 
 def three_nearest(
-    query: Tensor, known: Tensor, query_batch: Tensor, known_batch: Tensor, batch_size: int
+    query: Tensor, support: Tensor, query_batch: Tensor, support_batch: Tensor, batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    """The three known points of the same frame that are nearest to each query point.
+    """The three support points of the same frame that are nearest to each query point.
 
     Exact, and the same to the last bit on every device. The time hardly depends on how the points are spread.
 
     Args:
         query: `[Q, 3]`, m; computed in float32.
-        known: `[P, 3]`, m.
+        support: `[P, 3]`, m.
         query_batch: `[Q]` integers below `batch_size`, the frame of each query.
-        known_batch: `[P]`, the same for the known points.
+        support_batch: `[P]`, the same for the support points.
         batch_size: number of frames.
 
     Returns:
-        distance `[Q, 3]` float32 in m, rising, and index `[Q, 3]` int64 into `known`; of two equally near points the
+        distance `[Q, 3]` float32 in m, rising, and index `[Q, 3]` int64 into `support`; of two equally near points the
         one with the lower index comes first. Where there are fewer than three: distance infinity, index -1. A point
         with a coordinate that is NaN or infinite has no neighbours and is none. Not differentiable.
 
     Raises:
-        ValueError: a shape other than the above, tensors on two devices, more than 2^31 - 1 known points.
+        ValueError: a shape other than the above, tensors on two devices, more than 2^31 - 1 support points.
         TypeError: points that are not of a floating type, frames that are not integers.
         RuntimeError: a frame below 0 or from `batch_size` on (on a GPU such a point has no neighbours and is none).
     """
     _check_points(query, "query")
-    _check_points(known, "known")
+    _check_points(support, "support")
     check_column(query_batch, len(query), "query_batch")
-    check_column(known_batch, len(known), "known_batch")
-    if len(known) > _MOST_POINTS:
-        raise ValueError(f"{len(known)} known points, expected at most {_MOST_POINTS}")
-    device = check_one_device(query=query, known=known, query_batch=query_batch, known_batch=known_batch)
+    check_column(support_batch, len(support), "support_batch")
+    if len(support) > _MAX_POINTS:
+        raise ValueError(f"{len(support)} support points, expected at most {_MAX_POINTS}")
+    device = check_one_device(query=query, support=support, query_batch=query_batch, support_batch=support_batch)
     if not _native.serves(device):
-        return reference.three_nearest(query, known, query_batch, known_batch, batch_size)
-    found: tuple[Tensor, Tensor] = _three_nearest_op(
-        query.detach().float(), known.detach().float(), query_batch.long(), known_batch.long(), batch_size
+        return reference.three_nearest(query, support, query_batch, support_batch, batch_size)
+    nearest: tuple[Tensor, Tensor] = _three_nearest_op(
+        query.detach().float(), support.detach().float(), query_batch.long(), support_batch.long(), batch_size
     )
-    return found
+    return nearest
 
 
 def interpolate(features: Tensor, index: Tensor, distance: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def interpolate(features: Tensor, index: Tensor, distance: Tensor) -> Tensor:
     The gradient is summed in a fixed order, so it is the same every time and for every number of threads.
 
     Args:
-        features: `[P, C]` of the known points, of any floating type. Sums are in float32, or in float64 for float64.
+        features: `[P, C]` of the support points, of any floating type. Sums are in float32, or in float64 for float64.
         index: `[Q, 3]` int64 from `three_nearest`; -1 means no neighbour.
         distance: `[Q, 3]`, m.
 
@@ -97,30 +97,36 @@ def _check_points(points: Tensor, name: str) -> None:
 @torch.library.custom_op(
     "lidar_ebm::three_nearest",
     mutates_args=(),
-    schema="(Tensor query, Tensor known, Tensor query_batch, Tensor known_batch, int batch_size) -> (Tensor, Tensor)",
+    schema="(Tensor query, Tensor support, Tensor query_batch, Tensor support_batch, int batch_size) "
+    "-> (Tensor, Tensor)",
 )
 def _three_nearest_op(
-    query: Tensor, known: Tensor, query_batch: Tensor, known_batch: Tensor, batch_size: int
+    query: Tensor, support: Tensor, query_batch: Tensor, support_batch: Tensor, batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    query, known = query.contiguous(), known.contiguous()
-    query_batch, known_batch = query_batch.contiguous(), known_batch.contiguous()
-    if len(query) == 0 or len(known) == 0:
+    query, support = query.contiguous(), support.contiguous()
+    query_batch, support_batch = query_batch.contiguous(), support_batch.contiguous()
+    if len(query) == 0 or len(support) == 0:
         return query.new_full((len(query), 3), torch.inf), query_batch.new_full((len(query), 3), -1)
-    window = _window(known)
-    coarse, fine = _curve_keys(known, known_batch, window, with_fine=True)
+    window = _window(support)
+    coarse, fine = _curve_keys(support, support_batch, window, with_fine=True)
     by_fine = fine.sort().indices
-    known_order = by_fine[coarse[by_fine].sort(stable=True).indices]
+    support_order = by_fine[coarse[by_fine].sort(stable=True).indices]
     query_order = _curve_keys(query, query_batch, window, with_fine=False)[0].sort().indices
-    scratch = torch.empty(_tree_bytes(len(known)), dtype=torch.uint8, device=known.device)
+    scratch = torch.empty(_tree_bytes(len(support)), dtype=torch.uint8, device=support.device)
     distance, index = query.new_empty((len(query), 3)), query_batch.new_empty((len(query), 3))
-    queries, points = (query, query_batch, query_order, len(query)), (known, known_batch, known_order, len(known))
+    queries, points = (
+        (query, query_batch, query_order, len(query)),
+        (support, support_batch, support_order, len(support)),
+    )
     memory = (scratch, len(scratch))
-    _native.call("three_nearest", known.device, *queries, *points, batch_size, *memory, distance, index)
+    _native.call("three_nearest", support.device, *queries, *points, batch_size, *memory, distance, index)
     return distance, index
 
 
 @_three_nearest_op.register_fake
-def _(query: Tensor, known: Tensor, query_batch: Tensor, known_batch: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+def _(
+    query: Tensor, support: Tensor, query_batch: Tensor, support_batch: Tensor, batch_size: int
+) -> tuple[Tensor, Tensor]:
     return query.new_empty((len(query), 3)), query_batch.new_empty((len(query), 3))
 
 
@@ -161,10 +167,10 @@ def _tree_bytes(points: int) -> int:
 )
 def _weigh_rows_op(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     features, index = features.contiguous(), index.contiguous()
-    known, channels = features.shape
+    support, channels = features.shape
     result = features.new_empty((len(index), channels))
     if result.numel():
-        table = (features, _native.dtype_code(features.dtype), known, channels)
+        table = (features, _native.dtype_code(features.dtype), support, channels)
         _native.call("weigh_rows", features.device, *table, index, weight.contiguous(), len(index), result)
     return result
 
@@ -177,35 +183,35 @@ def _(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
 @torch.library.custom_op(
     "lidar_ebm::weigh_rows_backward",
     mutates_args=(),
-    schema="(Tensor gradient, Tensor index, Tensor weight, int known) -> Tensor",
+    schema="(Tensor gradient, Tensor index, Tensor weight, int support) -> Tensor",
 )
-def _weigh_rows_backward_op(gradient: Tensor, index: Tensor, weight: Tensor, known: int) -> Tensor:
+def _weigh_rows_backward_op(gradient: Tensor, index: Tensor, weight: Tensor, support: int) -> Tensor:
     gradient = gradient.contiguous()
-    result = gradient.new_empty((known, gradient.shape[1]))
+    result = gradient.new_empty((support, gradient.shape[1]))
     if result.numel():
         rows, order = index.flatten().sort(stable=True)
-        table = (gradient, _native.dtype_code(gradient.dtype), known, gradient.shape[1])
+        table = (gradient, _native.dtype_code(gradient.dtype), support, gradient.shape[1])
         entries = (rows, order, weight.contiguous(), len(rows))
         _native.call("weigh_rows_backward", gradient.device, *table, *entries, result)
     return result
 
 
 @_weigh_rows_backward_op.register_fake
-def _(gradient: Tensor, index: Tensor, weight: Tensor, known: int) -> Tensor:
-    return gradient.new_empty((known, gradient.shape[1]))
+def _(gradient: Tensor, index: Tensor, weight: Tensor, support: int) -> Tensor:
+    return gradient.new_empty((support, gradient.shape[1]))
 
 
 def _keep_for_backward(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
     features, index, weight = inputs
     ctx.save_for_backward(index, weight)
-    ctx.known = len(features)  # type: ignore[attr-defined]
+    ctx.support = len(features)  # type: ignore[attr-defined]
 
 
 def _gradients(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, None, None]:
     if not ctx.needs_input_grad[0]:  # type: ignore[attr-defined]
         return None, None, None
     index, weight = ctx.saved_tensors  # type: ignore[attr-defined]
-    return _weigh_rows_backward_op(gradient, index, weight, ctx.known), None, None  # type: ignore[attr-defined]
+    return _weigh_rows_backward_op(gradient, index, weight, ctx.support), None, None  # type: ignore[attr-defined]
 
 
 _weigh_rows_op.register_autograd(_gradients, setup_context=_keep_for_backward)

@@ -284,9 +284,9 @@ def _submanifold_rulebook(indices: Tensor, spatial_shape: Triple, kernel_size: T
         position = torch.searchsorted(keys, wanted)
         for _ in range(min(kernel_size[2], middle - row * kernel_size[2])):
             hit = keys[position] == wanted
-            found = hit.nonzero(as_tuple=True)[0]
-            in_rows.append(order[position[found]])
-            out_rows.append(found)
+            hit_rows = hit.nonzero(as_tuple=True)[0]
+            in_rows.append(order[position[hit_rows]])
+            out_rows.append(hit_rows)
             # The next cell along x has the next key, so its place is known without another search.
             position, wanted = position + hit, wanted + 1
     counts = [rows.shape[0] for rows in in_rows[1:]]
@@ -317,13 +317,13 @@ def _strided_rulebook(
         axes.append((cell, offset, (offset < kernel_size[axis]) & (cell >= 0) & (cell < grid[axis])))
     (z, kernel_z, sees_z), (y, kernel_y, sees_y), (x, kernel_x, sees_x) = axes
     sees = sees_z[:, :, None, None] & sees_y[:, None, :, None] & sees_x[:, None, None, :]  # [V, Rz, Ry, Rx]
-    found = sees.flatten().nonzero().squeeze(1)  # [P]
-    kernel_offset = _combine(kernel_z, kernel_y, kernel_x, kernel_size).flatten()[found]  # [P]
+    pairs = sees.flatten().nonzero().squeeze(1)  # [P]
+    kernel_offset = _combine(kernel_z, kernel_y, kernel_x, kernel_size).flatten()[pairs]  # [P]
     by_offset = torch.argsort(kernel_offset, stable=True)
-    key = _combine(indices[:, :1].long() * grid[0] + z, y, x, grid).flatten()[found]  # [P]
+    key = _combine(indices[:, :1].long() * grid[0] + z, y, x, grid).flatten()[pairs]  # [P]
     keys, out_rows = torch.unique(key, return_inverse=True)  # [V'] rising, [P]
     return rulebook_from_pairs(
-        (found // math.prod(sees.shape[1:]))[by_offset],
+        (pairs // math.prod(sees.shape[1:]))[by_offset],
         out_rows[by_offset],
         tuple(torch.bincount(kernel_offset, minlength=math.prod(kernel_size)).tolist()),
         identity=None,

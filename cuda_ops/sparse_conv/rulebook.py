@@ -62,15 +62,15 @@ def build_rulebook(
     status = torch.zeros(1, dtype=torch.int64, device=device)
     _native.call("sparse_conv_check", device, cells, count, geometry, status)
     order = None
-    found = status.item()
-    if found == _CELLS_UNSORTED:
+    code = status.item()
+    if code == _CELLS_UNSORTED:
         order = torch.argsort(reference.keys_of(cells, spatial_shape))  # [V]
         cells = cells[order]
         _native.call("sparse_conv_check", device, cells, count, geometry, status)
-        found = status.item()
-    if found == _CELL_OUTSIDE:
+        code = status.item()
+    if code == _CELL_OUTSIDE:
         raise ValueError(reference.OUTSIDE.format(batch_size, spatial_shape))
-    if found == _CELL_TWICE:
+    if code == _CELL_TWICE:
         raise ValueError(reference.TWICE)
 
     if submanifold:
@@ -130,9 +130,9 @@ def _output_keys(cells: Tensor, geometry: Tensor, reach: int) -> Tensor:
         _native.call("sparse_conv_candidates", device, cells, count, geometry, keys)
         keys = torch.unique(keys)
         return keys[keys != torch.iinfo(torch.int64).max]
-    found = torch.empty(1, dtype=torch.int64)
-    _native.call("sparse_conv_outputs", device, cells, count, geometry, keys, found)
-    return keys[: int(found)]
+    cell_count = torch.empty(1, dtype=torch.int64)
+    _native.call("sparse_conv_outputs", device, cells, count, geometry, keys, cell_count)
+    return keys[: int(cell_count)]
 
 
 def _pairs(table: Tensor, submanifold: bool) -> tuple[Tensor, Tensor, tuple[int, ...]]:
@@ -148,9 +148,9 @@ def _pairs(table: Tensor, submanifold: bool) -> tuple[Tensor, Tensor, tuple[int,
             in_rows, out_rows = torch.cat([in_rows, *second[::-1]]), torch.cat([out_rows, *first[::-1]])
             counts = [*counts, 0, *counts[::-1]]
         return in_rows, out_rows, tuple(counts)
-    found = torch.empty(planes, dtype=torch.int64)
-    _native.call("sparse_conv_count", table.device, table, planes, inputs, found)
-    counts = found.tolist()
+    pair_count = torch.empty(planes, dtype=torch.int64)
+    _native.call("sparse_conv_count", table.device, table, planes, inputs, pair_count)
+    counts = pair_count.tolist()
     if submanifold:
         counts = [*counts, 0, *counts[::-1]]
     starts = torch.tensor((0, *accumulate(counts)))

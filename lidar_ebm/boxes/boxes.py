@@ -137,10 +137,10 @@ class Boxes:
         Raises:
             InputError: a column does not fit, or there is none of this name.
         """
-        known = [item.name for item in fields(self)]
+        column_names = [item.name for item in fields(self)]
         for name in columns:
-            if name not in known:
-                raise InputError(f"{name!r} is no column of Boxes; there are {', '.join(known)}.")
+            if name not in column_names:
+                raise InputError(f"{name!r} is no column of Boxes; there are {', '.join(column_names)}.")
         return replace(self, **columns)
 
     @classmethod

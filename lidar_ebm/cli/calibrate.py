@@ -31,7 +31,7 @@ def calibrate(
     """
     from lidar_ebm.workflows.calibrate import calibrate_run, calibration_table
 
-    found = calibrate_run(
+    calibration = calibrate_run(
         run,
         data,
         prepared=prepared,
@@ -43,7 +43,7 @@ def calibrate(
         device=device,
         weights=weights,
     )
-    print_tables(calibration_table(found))
+    print_tables(calibration_table(calibration))
 
 
 VERBS = (Verb(calibrate, "`lidar-ebm calibrate runs/a --data data/simulated`", panel="Evaluation", place=70),)

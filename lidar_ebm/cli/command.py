@@ -41,8 +41,8 @@ def verbs() -> dict[str, Verb]:
     modules = [
         importlib.import_module(f"lidar_ebm.cli.{name}") for name in names if name not in ("__main__", "command")
     ]
-    found = [verb for module in modules for verb in getattr(module, "VERBS", ())]
-    return {verb.name: verb for verb in sorted(found, key=lambda verb: verb.place)}
+    listed = [verb for module in modules for verb in getattr(module, "VERBS", ())]
+    return {verb.name: verb for verb in sorted(listed, key=lambda verb: verb.place)}
 
 
 def _version(value: bool) -> None:

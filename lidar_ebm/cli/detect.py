@@ -40,7 +40,7 @@ def detect(
     """Detect objects in point-cloud files."""
     from lidar_ebm.workflows.detect import detect_files
 
-    found = detect_files(
+    detected = detect_files(
         run,
         points,
         out,
@@ -53,11 +53,11 @@ def detect(
         device=device,
         tell=lambda line: typer.echo(line, err=True),
     )
-    for path in found.written:
+    for path in detected.written:
         typer.echo(path)
-    if found.failed:
-        typer.echo(f"{len(found.failed)} of {len(points)} files were left out:", err=True)
-        for line in found.failed:
+    if detected.failed:
+        typer.echo(f"{len(detected.failed)} of {len(points)} files were left out:", err=True)
+        for line in detected.failed:
             typer.echo(f"  {line}", err=True)
         raise typer.Exit(2)
 
@@ -65,7 +65,7 @@ def detect(
 VERBS = (
     Verb(
         detect,
-        "`lidar-ebm detect runs/a clouds/*.pcd --out runs/found`",
+        "`lidar-ebm detect runs/a clouds/*.pcd --out runs/detected`",
         panel="Detection",
         place=80,
     ),

@@ -30,7 +30,7 @@ def evaluate(
 
     with join(device) as group:
         ious, recalls = read_numbers(iou, "--iou"), read_recall(recall)
-        found = evaluate_run(
+        scored = evaluate_run(
             run,
             data,
             prepared=prepared,
@@ -43,7 +43,7 @@ def evaluate(
             group=group,
         )
         if group.is_first:
-            print_tables(found.table())
+            print_tables(scored.table())
 
 
 VERBS = (

@@ -104,7 +104,7 @@ _LIMITS = {
     "distance": ("max_distance", float),
     "points": ("min_points", int),
 }
-_LEAST = ("height", "points")  # limits from below; to those from above infinity is no limit
+_MINIMA = ("height", "points")  # limits from below; to those from above infinity is no limit
 _RECALLS = {"40": "R40", "11": "R11", "41": "mean41"}
 
 
@@ -238,7 +238,7 @@ def _read_limit(where: str, key: str, text: str, *, whole: bool) -> float:
         raise InputError(f"{where}, which is not a number.") from error
     if math.isnan(value):
         raise InputError(f"{where}, which is not a number.")
-    if key in _LEAST and math.isinf(value):
+    if key in _MINIMA and math.isinf(value):
         raise InputError(f"{where}, which no label reaches. Give a finite number.")
     if whole and not value.is_integer():
         raise InputError(f"{where}, which is not a whole number.")

@@ -70,8 +70,8 @@ def score(
     from lidar_ebm.evaluation.table import distance_table, matches_table, score_table
     from lidar_ebm.workflows.score import score as score_files
 
-    found = score_files(labels, results, chosen, json=json, csv=csv, plots=plots)
-    print_tables(score_table(found, recalls), distance_table(found, recalls), matches_table(found))
+    evaluation = score_files(labels, results, chosen, json=json, csv=csv, plots=plots)
+    print_tables(score_table(evaluation, recalls), distance_table(evaluation, recalls), matches_table(evaluation))
 
 
 def compare(
@@ -122,16 +122,16 @@ def compare(
     from lidar_ebm.evaluation.paired import compare_results
     from lidar_ebm.evaluation.paired_table import paired_table, write_paired_csv, write_paired_json
 
-    found = compare_results(labels, a, b, chosen, resamples=resamples, confidence=confidence / 100, seed=seed)
+    comparison = compare_results(labels, a, b, chosen, resamples=resamples, confidence=confidence / 100, seed=seed)
     if json is not None:
-        write_paired_json(json, found)
+        write_paired_json(json, comparison)
     if csv is not None:
-        write_paired_csv(csv, found)
+        write_paired_csv(csv, comparison)
     if plot is not None:
         from lidar_ebm.visualization.score_plots import plot_paired
 
-        plot_paired(found, plot, recalls)
-    print_tables(paired_table(found, recalls))
+        plot_paired(comparison, plot, recalls)
+    print_tables(paired_table(comparison, recalls))
 
 
 def submit(

@@ -83,9 +83,9 @@ def _explain(name: str, problem: Any) -> str:
             model = next((a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")), annotation)
             if hasattr(annotation, "model_fields"):
                 model = annotation
-        known = list(getattr(model, "model_fields", {}))
-        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known there: {', '.join(known)}."
+        setting_names = list(getattr(model, "model_fields", {}))
+        close = difflib.get_close_matches(str(problem["loc"][-1]), setting_names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known there: {', '.join(setting_names)}."
         return f"{name}: unknown setting {key!r}; {hint}"
     return f"{name}: {key or 'settings'} = {problem.get('input')!r}: {problem['msg']}."
 

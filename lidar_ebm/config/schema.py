@@ -60,7 +60,7 @@ def comments(model: type[BaseModel]) -> dict[str, str]:
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT and token.start[1] > 0
     }
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     statements = definition.body
     for position, statement in enumerate(statements):
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
@@ -71,8 +71,8 @@ def comments(model: type[BaseModel]) -> dict[str, str]:
         assert before is not None and after is not None  # parsed code has line numbers
         own = [remarks[line] for line in range(before + 1, after + 1) if line in remarks]
         if own:
-            found[statement.target.id] = " ".join(own)
-    return found
+            descriptions[statement.target.id] = " ".join(own)
+    return descriptions
 
 
 def _explained(model: BaseModel, indent: int, *, explain: bool = True) -> Iterator[str]:
@@ -131,13 +131,13 @@ def _flow(value: Any) -> str:
 
 def models(model: type[BaseModel]) -> set[type[BaseModel]]:
     """A model and those that its settings are made of."""
-    found = {model}
+    classes = {model}
     for field in model.model_fields.values():
         candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
         for kind in candidates:
             if inspect.isclass(kind) and issubclass(kind, BaseModel):
-                found |= models(kind)
-    return found
+                classes |= models(kind)
+    return classes
 
 
 def _flattened(schema: Any) -> Any:

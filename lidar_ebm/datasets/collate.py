@@ -22,7 +22,9 @@ def collate(frames: Sequence[Sample]) -> Batch:
         raise InputError("a batch needs at least one frame; check the batch size and the split.")
     boxes = LabelBatch(
         boxes=torch.from_numpy(np.concatenate([frame.boxes for frame in frames]).astype(np.float32, copy=False)),
-        labels=torch.from_numpy(np.concatenate([frame.labels for frame in frames]).astype(np.int64, copy=False)),
+        class_index=torch.from_numpy(
+            np.concatenate([frame.class_index for frame in frames]).astype(np.int64, copy=False)
+        ),
         batch_index=_batch_index([len(frame.boxes) for frame in frames]),
         batch_size=len(frames),
     )

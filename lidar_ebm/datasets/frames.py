@@ -127,7 +127,7 @@ class Frames:
         paths = [self.data_set.input_paths(name) for name in self._names]
         inputs = [stamps(each) for each in paths]
         for column in self.data_set.required(self.with_labels):
-            missing = [i for i, found in enumerate(inputs) if not is_file(found[column])]
+            missing = [i for i, frame_stamps in enumerate(inputs) if not is_file(frame_stamps[column])]
             if missing:
                 first = ", ".join(str(paths[i][column]) for i in missing[:_SHOWN])
                 more = ", …" if len(missing) > _SHOWN else ""

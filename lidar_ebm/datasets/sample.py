@@ -14,6 +14,6 @@ class Sample:
     frame_id: str
     points: np.ndarray  # [N, 4] float32: x, y, z (m), reflectance 0..1
     boxes: np.ndarray  # [M, 7] float32
-    labels: np.ndarray  # [M] int64, index into config.classes
+    class_index: np.ndarray  # [M] int64, index into config.classes
     # [K, 7] float32 of labelled objects of other classes: nothing is learnt of them, but they take up their room
     others: np.ndarray = field(default_factory=lambda: np.zeros((0, 7), np.float32))

@@ -131,7 +131,9 @@ def crop_to_range(frame: Sample, bounds: Sequence[float]) -> Sample:
     points = _inside(frame.points[:, :3], low, high)
     boxes = _inside(frame.boxes[:, :3], low, high)
     others = _inside(frame.others[:, :3], low, high)
-    return Sample(frame.frame_id, frame.points[points], frame.boxes[boxes], frame.labels[boxes], frame.others[others])
+    return Sample(
+        frame.frame_id, frame.points[points], frame.boxes[boxes], frame.class_index[boxes], frame.others[others]
+    )
 
 
 def _inside(positions: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

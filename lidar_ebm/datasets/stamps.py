@@ -19,9 +19,9 @@ Stamps = tuple[Stamp, ...]
 """The stamps of a frame's files, in their order."""
 
 
-def is_file(found: Stamp) -> bool:
+def is_file(value: Stamp) -> bool:
     """Tell if a stamp is that of a file."""
-    return found is not None and found[0] != _NO_FILE
+    return value is not None and value[0] != _NO_FILE
 
 
 def stamp(path: str | os.PathLike[str]) -> Stamp:

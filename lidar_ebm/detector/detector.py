@@ -57,7 +57,11 @@ class Detector(nn.Module):
             proposals = replace(proposals, scores=self.part_score(features.bev, proposals).sigmoid())
         chosen = proposals.select(proposals.scores > settings.score_threshold)
         kept = nms_bev(
-            chosen.boxes, chosen.scores, settings.nms_iou, labels=chosen.labels, batch_index=chosen.batch_index
+            chosen.boxes,
+            chosen.scores,
+            settings.nms_iou,
+            class_index=chosen.class_index,
+            batch_index=chosen.batch_index,
         )
         kept = kept[torch.argsort(chosen.batch_index[kept], stable=True)]  # frame by frame, falling score within
         chosen = chosen.select(kept)

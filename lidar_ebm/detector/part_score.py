@@ -41,7 +41,7 @@ class PartScore(nn.Module):
             origin=bev.grid.origin,
             cell_size=bev.grid.cell_size,
         )  # [N, K]
-        return precise(scores.gather(1, proposals.labels[:, None])[:, 0])
+        return precise(scores.gather(1, proposals.class_index[:, None])[:, 0])
 
     def count(self, proposals: Proposals, boxes: LabelBatch) -> int:
         """Positives of a batch, labels among them: the count that `loss` divides by."""
@@ -88,7 +88,7 @@ class PartScore(nn.Module):
         return Proposals(
             boxes=torch.cat([chosen.boxes.detach(), boxes.boxes]),
             scores=torch.cat([chosen.scores.detach(), boxes.boxes.new_ones(len(boxes.boxes))]),
-            labels=torch.cat([chosen.labels, boxes.labels]),
+            class_index=torch.cat([chosen.class_index, boxes.class_index]),
             batch_index=torch.cat([chosen.batch_index, boxes.batch_index]),
             batch_size=boxes.batch_size,
         )
@@ -96,13 +96,13 @@ class PartScore(nn.Module):
 
 def _matches(proposals: Proposals, boxes: LabelBatch, iou_threshold: float) -> Tensor:
     """Mask of the proposals that reach the rotated 3-D IoU with a label of their class in their frame, [N] bool."""
-    positive = torch.zeros_like(proposals.labels, dtype=torch.bool)
+    positive = torch.zeros_like(proposals.class_index, dtype=torch.bool)
     for frame in range(boxes.batch_size):
         own = torch.nonzero(proposals.batch_index == frame)[:, 0]  # [n]
         labels = torch.nonzero(boxes.batch_index == frame)[:, 0]  # [m]
         if len(own) == 0 or len(labels) == 0:
             continue
         iou = box_iou_3d(proposals.boxes[own], boxes.boxes[labels])  # [n, m]
-        same = proposals.labels[own, None] == boxes.labels[labels]
+        same = proposals.class_index[own, None] == boxes.class_index[labels]
         positive[own] = ((iou >= iou_threshold) & same).any(dim=1)
     return positive

@@ -95,7 +95,7 @@ def _plan_with_spconv(indices: Tensor, spatial_shape: Triple, batch_size: int, k
 
     padding = tuple(k // 2 for k in kernel.size) if kernel.submanifold else kernel.padding
     # pairs [2, K, V] int32: (input row, output row) of each kernel offset, then -1; pair_counts [K]
-    found, pairs, pair_counts = ops.get_indice_pairs(
+    cells, pairs, pair_counts = ops.get_indice_pairs(
         indices.contiguous(),
         batch_size,
         list(spatial_shape),
@@ -110,16 +110,16 @@ def _plan_with_spconv(indices: Tensor, spatial_shape: Triple, batch_size: int, k
     shape = spatial_shape
     if not kernel.submanifold:
         shape = output_shape(spatial_shape, kernel.size, kernel.stride, kernel.padding)
-        found, pairs = _in_order(found, pairs, shape)
+        cells, pairs = _in_order(cells, pairs, shape)
     if indices.is_cuda:
         convolve = partial(
             _spconv_on_gpu,
             pairs=pairs,
             pair_counts=pair_counts,
-            output_rows=found.shape[0],
+            output_rows=cells.shape[0],
             submanifold=kernel.submanifold,
         )
-        return SparsePlan(found, shape, convolve)
+        return SparsePlan(cells, shape, convolve)
     valid = pairs[0] >= 0
     identity = valid.shape[0] // 2 if kernel.submanifold else None
     if identity is not None:
@@ -129,11 +129,11 @@ def _plan_with_spconv(indices: Tensor, spatial_shape: Triple, batch_size: int, k
         pairs[1][valid],
         tuple(valid.sum(1).tolist()),
         identity=identity,
-        indices=found,
+        indices=cells,
         spatial_shape=shape,
         input_rows=indices.shape[0],
     )
-    return SparsePlan(found, shape, partial(sparse_conv, rulebook=rulebook))
+    return SparsePlan(cells, shape, partial(sparse_conv, rulebook=rulebook))
 
 
 def _in_order(cells: Tensor, pairs: Tensor, shape: Triple) -> tuple[Tensor, Tensor]:

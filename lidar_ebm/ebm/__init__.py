@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lidar_ebm.ebm.adaptive_sampling import adaptive_importance_samples
 from lidar_ebm.ebm.ascent import Ascent, ascend
-from lidar_ebm.ebm.calibration import Calibration, HeldOut, fit_temperature
+from lidar_ebm.ebm.calibration import HeldOut, Reliability, fit_temperature
 from lidar_ebm.ebm.energy import Constraint, Energy, Loss
 from lidar_ebm.ebm.grid import Grid, GridBest, GridDensity, grid_search, tabulate
 from lidar_ebm.ebm.langevin import LangevinResult, langevin
@@ -32,7 +32,6 @@ __all__ = [
     "SM",
     "Adam",
     "Ascent",
-    "Calibration",
     "Constraint",
     "Energy",
     "GaussianMixture",
@@ -52,6 +51,7 @@ __all__ = [
     "Momentum",
     "Noise",
     "Random",
+    "Reliability",
     "ShiftedNoise",
     "StepRule",
     "StudentMixtureNoise",

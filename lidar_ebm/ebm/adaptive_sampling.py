@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lidar_ebm.ebm.chunks import CHUNK, value_in_chunks
-from lidar_ebm.ebm.energy import Energy, at_least_float32
+from lidar_ebm.ebm.energy import Energy, promote_to_float32
 from lidar_ebm.ebm.noise import Noise
 from lidar_ebm.ebm.random_numbers import Random, normal
 from lidar_ebm.ebm.sampling import WeightedSamples
@@ -25,7 +25,7 @@ from lidar_ebm.ebm.uncertainty import checked_temperature, space_of
 DEGREES = 5  # of freedom of the fitted proposals: tails that are heavier than those of most densities
 EFFECTIVE_SHARE = 5  # times D: effective samples that a fit takes, if need be from a flattened density
 SHRINKAGE = 0.1  # of a fitted covariance towards its diagonal
-LEAST_SCALE = 0.02  # of the space's scales: no proposal is narrower
+MIN_SCALE = 0.02  # of the space's scales: no proposal is narrower
 BISECTIONS = 12
 
 
@@ -71,20 +71,20 @@ def adaptive_importance_samples(
     space = space_of(center.shape[-1], space)
     with torch.no_grad():
         y = proposal.constrain(proposal.sample(center, samples, random))  # [N, M, D]
-        f = at_least_float32(value_in_chunks(energy, y, chunk))  # [N, M]
+        f = promote_to_float32(value_in_chunks(energy, y, chunk))  # [N, M]
         inside = torch.ones_like(f, dtype=torch.bool)
-        mixed = at_least_float32(proposal.log_prob(y, center))  # log of the sum of all proposals' densities [N, M]
+        mixed = promote_to_float32(proposal.log_prob(y, center))  # log of the sum of all proposals' densities [N, M]
         fits: list[_Fit] = []
         for _ in range(rounds):
             log_weights = (f / temperature - mixed).masked_fill(~inside, -math.inf)
             fits.append(_fit(y, log_weights, center, space))
             drawn, within = fits[-1].draw(samples, space, random)
-            density = at_least_float32(proposal.log_prob(drawn, center))
+            density = promote_to_float32(proposal.log_prob(drawn, center))
             for fit in fits:
                 density = torch.logaddexp(density, fit.log_prob(drawn, space))
             mixed = torch.cat([torch.logaddexp(mixed, fits[-1].log_prob(y, space)), density], dim=1)
             y = torch.cat([y, drawn], dim=1)
-            f = torch.cat([f, at_least_float32(value_in_chunks(energy, drawn, chunk))], dim=1)
+            f = torch.cat([f, promote_to_float32(value_in_chunks(energy, drawn, chunk))], dim=1)
             inside = torch.cat([inside, within], dim=1)
         log_q = (mixed - math.log(1 + rounds)).masked_fill(~inside, math.inf)
         return WeightedSamples(y, f, log_q, space, temperature)
@@ -132,15 +132,15 @@ def _fit(y: Tensor, log_weights: Tensor, center: Tensor, space: TargetSpace) -> 
     residual = offset - mean.unsqueeze(1)
     covariance = torch.einsum("nm,nmi,nmj->nij", weights, residual, residual)
     diagonal = torch.diag_embed(covariance.diagonal(dim1=1, dim2=2))
-    floor = torch.diag((covariance.new_tensor(space.scales) * LEAST_SCALE).square())
+    floor = torch.diag((covariance.new_tensor(space.scales) * MIN_SCALE).square())
     factor, failed = torch.linalg.cholesky_ex((1 - SHRINKAGE) * covariance + SHRINKAGE * diagonal + floor)
     # Only numbers that are none (of an energy that gives them) have no factor; their row stays such, the others go on.
     factor = torch.where(failed[:, None, None] > 0, floor.sqrt(), factor)
     return _Fit(space.constrain(center + mean.to(center)), factor.to(center))
 
 
-def _flattened(log_weights: Tensor, least: float) -> Tensor:
-    """Normalised weights [N, M] to the highest power up to 1 that leaves `least` of them in effect."""
+def _flattened(log_weights: Tensor, min_effective: float) -> Tensor:
+    """Normalised weights [N, M] to the highest power up to 1 that leaves `min_effective` of them in effect."""
 
     def powered(power: Tensor) -> Tensor:
         # A power of 0 would let in what has no weight at all.
@@ -149,7 +149,7 @@ def _flattened(log_weights: Tensor, least: float) -> Tensor:
     low, high = torch.zeros_like(log_weights[:, :1]), torch.ones_like(log_weights[:, :1])
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        enough = 1 / powered(middle).square().sum(dim=1, keepdim=True) >= least
+        enough = 1 / powered(middle).square().sum(dim=1, keepdim=True) >= min_effective
         low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
-    full = 1 / powered(torch.ones_like(low)).square().sum(dim=1, keepdim=True) >= least
+    full = 1 / powered(torch.ones_like(low)).square().sum(dim=1, keepdim=True) >= min_effective
     return powered(torch.where(full, 1.0, low))

@@ -63,13 +63,13 @@ def ascend(
     else:
         length = torch.as_tensor(step_length, dtype=y0.dtype, device=y0.device).expand_as(y0)
     if y0.ndim == 3:
-        return _climb(energy, y0, length, steps, rule, constrain, record)
-    ascent = _climb(energy, y0.unsqueeze(1), length.unsqueeze(1), steps, rule, constrain, record)
+        return _ascend(energy, y0, length, steps, rule, constrain, record)
+    ascent = _ascend(energy, y0.unsqueeze(1), length.unsqueeze(1), steps, rule, constrain, record)
     trajectory = None if ascent.trajectory is None else ascent.trajectory.squeeze(2)
     return Ascent(ascent.y.squeeze(1), ascent.f.squeeze(1), ascent.f0.squeeze(1), trajectory)
 
 
-def _climb(
+def _ascend(
     energy: Energy,
     y: Tensor,
     length: Tensor,

@@ -56,7 +56,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Reliability:
     """Share of truths that regions of each probability held, and how likely the truth was.
 
     Regions are central intervals of each dimension on its own, and the smallest region of all dimensions together.
@@ -80,8 +80,8 @@ class Calibration:
         *,
         temperature: float = 1.0,
         levels: Sequence[float] = CURVE,
-    ) -> Calibration:
-        """The calibration that held-out targets show.
+    ) -> Reliability:
+        """The reliability that held-out targets show.
 
         Args:
             held_out: the targets.

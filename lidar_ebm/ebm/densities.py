@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lidar_ebm.ebm.random_numbers import Random, normal, uniform
-from lidar_ebm.ebm.targets import TargetSpace, wrap_angle
+from lidar_ebm.ebm.targets import TargetSpace, wrap_period
 
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 _TAIL = 6.0  # stds that a bound lies above the centre, from which on the formulas for the far tail are used
@@ -135,7 +135,7 @@ def draw_student(
 
 def _wrapped_normal_log_prob(offset: Tensor, std: Tensor, period: float) -> Tensor:
     """Σ_k N(offset + k period; 0, std²) for narrow stds, the same by its Fourier series for wide ones."""
-    offset = wrap_angle(offset, period)
+    offset = wrap_period(offset, period)
     narrow = std.clamp(max=_WIDE * period)
     z, turn = offset / narrow, period / narrow
     others = torch.zeros_like(z)  # relative to the nearest wrap, none above 1

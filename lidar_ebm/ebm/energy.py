@@ -56,6 +56,6 @@ def value_and_gradient(energy: Energy, y: Tensor) -> tuple[Tensor, Tensor]:
     return f.detach(), torch.zeros_like(y) if gradient is None else gradient
 
 
-def at_least_float32(values: Tensor) -> Tensor:
+def promote_to_float32(values: Tensor) -> Tensor:
     """Values that are summed as exponentials, in a type that can: half precision becomes float32."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lidar_ebm.ebm.chunks import CHUNK, spans
-from lidar_ebm.ebm.energy import Energy, at_least_float32, value
+from lidar_ebm.ebm.energy import Energy, promote_to_float32, value
 from lidar_ebm.ebm.random_numbers import Random, uniform
 from lidar_ebm.ebm.targets import TargetSpace
 from lidar_ebm.ebm.uncertainty import (
@@ -19,7 +19,7 @@ from lidar_ebm.ebm.uncertainty import (
     WeightedPoints,
     checked_temperature,
     draw_indices,
-    known,
+    nan_without_density,
     space_of,
 )
 
@@ -137,7 +137,7 @@ class GridDensity(WeightedPoints):
     @cached_property
     def log_z(self) -> Tensor:
         """Log of the integral of exp(f / temperature) over the grid [N]."""
-        exponent = at_least_float32(self.f) / self.temperature
+        exponent = promote_to_float32(self.f) / self.temperature
         return exponent.logsumexp(dim=1) + math.log(self.grid.cell_volume)
 
     @property
@@ -148,7 +148,7 @@ class GridDensity(WeightedPoints):
     @cached_property
     def weights(self) -> Tensor:
         """Probability of each cell [N, G]; each row's sum is 1."""
-        return (at_least_float32(self.f) / self.temperature).softmax(dim=1)
+        return (promote_to_float32(self.f) / self.temperature).softmax(dim=1)
 
     def points(self) -> Tensor:
         """[1, G, D]."""
@@ -178,7 +178,7 @@ class GridDensity(WeightedPoints):
         """`count` samples of p(y | x) [N, count, D], evenly spread within their cells."""
         cells = self.grid.points_at(draw_indices(self.weights, count, random))  # [N, count, D]
         within = uniform(cells.shape, cells, random) - 0.5
-        return known(self.space.wrap(cells + within * cells.new_tensor(self.grid.cell)), self.weights)
+        return nan_without_density(self.space.wrap(cells + within * cells.new_tensor(self.grid.cell)), self.weights)
 
     def _sums(self, *dims: int) -> Tensor:
         """Probabilities summed over all dimensions but these (ascending): [N, counts[dims[0]], ...]."""

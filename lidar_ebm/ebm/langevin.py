@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lidar_ebm.ebm.energy import Energy, at_least_float32, value_and_gradient
+from lidar_ebm.ebm.energy import Energy, promote_to_float32, value_and_gradient
 from lidar_ebm.ebm.random_numbers import Random, normal, uniform
 from lidar_ebm.ebm.targets import TargetSpace
 
@@ -84,7 +84,7 @@ def _adjusted(
         new_f, new_gradient = value_and_gradient(energy, candidate)
         back = (y - flat) / alpha - 0.5 * alpha * mirrored * new_gradient  # the ε that would lead back to y
         odds = 0.5 * (kick.square() - back.square()).sum(-1)  # log q(y | y') - log q(y' | y)
-        log_ratio = at_least_float32(new_f) - at_least_float32(f) + odds
+        log_ratio = promote_to_float32(new_f) - promote_to_float32(f) + odds
         taken = uniform(f.shape, y, random).log() < log_ratio  # [N, M]; False for NaN
         f = torch.where(taken, new_f, f)
         y = torch.where(taken.unsqueeze(-1), candidate, y)

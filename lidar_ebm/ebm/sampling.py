@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lidar_ebm.ebm.chunks import CHUNK, value_in_chunks
-from lidar_ebm.ebm.energy import Energy, at_least_float32
+from lidar_ebm.ebm.energy import Energy, promote_to_float32
 from lidar_ebm.ebm.noise import Noise
 from lidar_ebm.ebm.random_numbers import Random
 from lidar_ebm.ebm.targets import TargetSpace
@@ -18,7 +18,7 @@ from lidar_ebm.ebm.uncertainty import (
     WeightedPoints,
     checked_temperature,
     draw_indices,
-    known,
+    nan_without_density,
     space_of,
 )
 
@@ -37,12 +37,12 @@ class WeightedSamples(WeightedPoints):
     @classmethod
     def from_draws(cls, y: Tensor, f: Tensor, space: TargetSpace | None = None) -> WeightedSamples:
         """Draws y [N, M, D] from p(y | x) itself and their f [N, M], such as Langevin dynamics gives; no Z."""
-        return cls(y, f, at_least_float32(f), space_of(y.shape[-1], space), has_log_q=False)
+        return cls(y, f, promote_to_float32(f), space_of(y.shape[-1], space), has_log_q=False)
 
     @cached_property
     def log_weights(self) -> Tensor:
         """f / temperature - log q [N, M]."""
-        return at_least_float32(self.f) / self.temperature - self.log_q
+        return promote_to_float32(self.f) / self.temperature - self.log_q
 
     @cached_property
     def weights(self) -> Tensor:
@@ -95,7 +95,7 @@ class WeightedSamples(WeightedPoints):
         """`count` samples of p(y | x) [N, count, D]: these ones, each as often as its weight says."""
         index = draw_indices(self.weights, count, random)  # [N, count]
         y = self.y.gather(1, index.unsqueeze(-1).expand(*index.shape, self.y.shape[-1]))
-        return known(y, self.weights)
+        return nan_without_density(y, self.weights)
 
 
 def importance_samples(
@@ -132,6 +132,6 @@ def importance_samples(
     space = space_of(center.shape[-1], space)
     with torch.no_grad():
         draws = proposal.sample(center, samples, random)  # [N, M, D]
-        log_q = at_least_float32(proposal.log_prob(draws, center))  # [N, M]
+        log_q = promote_to_float32(proposal.log_prob(draws, center))  # [N, M]
         y = proposal.constrain(draws)
         return WeightedSamples(y, value_in_chunks(energy, y, chunk), log_q, space)

@@ -83,7 +83,7 @@ class TargetSpace:
             return y
         columns = list(y.unbind(-1))
         for d, period in self.wrapped_periods:
-            columns[d] = wrap_angle(columns[d], period)
+            columns[d] = wrap_period(columns[d], period)
         return torch.stack(columns, dim=-1)
 
     def constrain(self, y: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class TargetSpace:
             return y
         columns = list(y.unbind(-1))
         for d, period in self.wrapped_periods:
-            columns[d] = wrap_angle(columns[d], period)
+            columns[d] = wrap_period(columns[d], period)
         for d in self.bounded:
             columns[d] = columns[d].clamp(min=self.lower[d])
         return torch.stack(columns, dim=-1)
@@ -113,7 +113,7 @@ class TargetSpace:
         return (self.difference(a, b) / a.new_tensor(self.scales)).norm(dim=-1)
 
 
-def wrap_angle(values: Tensor, period: float) -> Tensor:
+def wrap_period(values: Tensor, period: float) -> Tensor:
     """Values [...] brought into [-period / 2, period / 2) by whole periods. Differentiable.
 
     What is there already stays as it is, to the last digit: small differences of angles keep their accuracy.

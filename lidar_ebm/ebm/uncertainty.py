@@ -16,9 +16,9 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from lidar_ebm.ebm.energy import at_least_float32
+from lidar_ebm.ebm.energy import promote_to_float32
 from lidar_ebm.ebm.random_numbers import Random, uniform
-from lidar_ebm.ebm.targets import TargetSpace, wrap_angle
+from lidar_ebm.ebm.targets import TargetSpace, wrap_period
 
 Self = TypeVar("Self", bound="WeightedPoints")
 
@@ -91,7 +91,7 @@ class WeightedPoints(ABC):
     def log_prob(self, f_at_y: Tensor) -> Tensor:
         """Normalised log-density of targets whose energies are `f_at_y`, [N] or [N, S]; of the same shape."""
         log_z = self.log_z if f_at_y.ndim == 1 else self.log_z.unsqueeze(1)
-        return at_least_float32(f_at_y) / self.temperature - log_z
+        return promote_to_float32(f_at_y) / self.temperature - log_z
 
     def mean(self) -> Tensor:
         """[N, D]; in wrapped dimensions the circular mean, the direction of the average unit vector."""
@@ -161,7 +161,7 @@ class WeightedPoints(ABC):
             return (weights * values).sum(dim=1)
         angle = values * (2 * math.pi / period)
         mean = torch.atan2((weights * angle.sin()).sum(dim=1), (weights * angle.cos()).sum(dim=1))
-        return wrap_angle(mean * (period / (2 * math.pi)), period)
+        return wrap_period(mean * (period / (2 * math.pi)), period)
 
     def _offsets(self, dim: int, values: Tensor, origin: Tensor) -> Tensor:
         """Values [N or 1, M] of one dimension from `origin` [N], the shorter way around if it wraps: [N, M]."""
@@ -169,7 +169,7 @@ class WeightedPoints(ABC):
         offsets = values - origin.unsqueeze(1)
         if period is None:
             return offsets
-        return wrap_angle(offsets, period)
+        return wrap_period(offsets, period)
 
     def _quantiles(self, probabilities: Sequence[float]) -> list[Tensor]:
         """[N, D] for each probability."""
@@ -224,6 +224,6 @@ def space_of(dims: int, space: TargetSpace | None) -> TargetSpace:
     return space
 
 
-def known(y: Tensor, weights: Tensor) -> Tensor:
+def nan_without_density(y: Tensor, weights: Tensor) -> Tensor:
     """y [N, ...] drawn with weights [N, M], but NaN where these are: from no density comes no sample."""
     return torch.where(weights[:, 0].isnan().view(-1, *[1] * (y.ndim - 1)), torch.nan, y)

@@ -65,12 +65,12 @@ class PointView:
         """Maximum, at least 0, and mean over each box's points: x [V, S, C] -> [N, S, C] each, 0 without points."""
         zeros = x.new_zeros(len(self.lengths), *x.shape[1:])
         if is_plain():  # the faster way cannot be differentiated twice
-            most = zeros.scatter_reduce(0, self.box_index[:, None, None].expand_as(x), x, "amax")
+            maximum = zeros.scatter_reduce(0, self.box_index[:, None, None].expand_as(x), x, "amax")
         else:
             # Without `unsafe` it would look at the lengths on the host, in every step of a refinement.
-            most = torch.segment_reduce(x, "max", lengths=self.lengths, axis=0, initial=0.0, unsafe=True)
+            maximum = torch.segment_reduce(x, "max", lengths=self.lengths, axis=0, initial=0.0, unsafe=True)
         total = zeros.index_add(0, self.box_index, x)
-        return most, total / self.lengths.clamp(min=1)[:, None, None]
+        return maximum, total / self.lengths.clamp(min=1)[:, None, None]
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,13 @@ class BevEnergy(nn.Module):
 
     def __init__(self, map_channels: int, config: BevEnergyConfig, activation: str = "relu") -> None:
         super().__init__()
-        bend = ACTIVATIONS[activation]
+        activation_type = ACTIVATIONS[activation]
         self.grid = config.grid
         self.width = config.hidden  # of `describe`
         width = config.branch_channels
         self.z, self.height = (
-            nn.Sequential(nn.Linear(1, width), bend(), nn.Linear(width, width), bend()) for _ in range(2)
+            nn.Sequential(nn.Linear(1, width), activation_type(), nn.Linear(width, width), activation_type())
+            for _ in range(2)
         )
         # One linear layer of all features, in two parts: what comes from a frozen map then needs no gradient, and the
         # thousands of columns need no copy beside the few others.
@@ -43,7 +44,7 @@ class BevEnergy(nn.Module):
         bound = 1 / math.sqrt(sampled + 2 * width)  # torch's own initialisation of the whole
         for parameter in (*self.map_layer.parameters(), *self.shape_layer.parameters()):
             nn.init.uniform_(parameter, -bound, bound)
-        self.head = nn.Sequential(bend(), *_hidden_and_last(config.hidden, bend))
+        self.head = nn.Sequential(activation_type(), *_hidden_and_last(config.hidden, activation_type))
 
     def describe(self, view: BevView, boxes: Tensor) -> Tensor:
         """Description of boxes [N, S, 7] by the map: [N, S, width]."""
@@ -69,39 +70,39 @@ class PointEnergy(nn.Module):
     def __init__(self, config: PointEnergyConfig, class_sizes: Tensor, activation: str = "relu") -> None:
         """Args: class_sizes: [classes, 3] typical l, w, h, m, which the inputs are measured against."""
         super().__init__()
-        bend = ACTIVATIONS[activation]
+        activation_type = ACTIVATIONS[activation]
         log_sizes = class_sizes.log()
         spread = (log_sizes.var(0, correction=0) + SIZE_SPREAD**2).sqrt()
         self.register_buffer("feature_scales", torch.tensor(FEATURE_SCALES), persistent=False)  # [16]
         self.register_buffer("typical_log_size", log_sizes.mean(0), persistent=False)  # [3]
         self.register_buffer("log_size_spread", spread, persistent=False)  # [3]
         widths = (FRAME_FEATURES + 6, *config.channels)
-        layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), bend())]
+        layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), activation_type())]
         self.point_network = nn.Sequential(*layers)
         self.width = 2 * widths[-1] + 4  # of `describe`
-        self.head = _head(self.width, config.hidden, bend)
+        self.head = _head(self.width, config.hidden, activation_type)
 
     def describe(self, view: PointView, boxes: Tensor) -> Tensor:
         """Description of boxes [N, S, 7] by the points: [N, S, width]."""
         features = view.features(boxes)  # [V, S, 16]
         near = (features[..., SIGNED_DISTANCES] / NEAR_SCALE).tanh()  # [V, S, 6]
         x = self.point_network(torch.cat([features / self.feature_scales, near], dim=-1))  # [V, S, C]
-        most, mean = view.pool(x.to(boxes.dtype))
+        maximum, mean = view.pool(x.to(boxes.dtype))
         number = (view.counts.to(boxes.dtype) + 1).log()[:, None, None] / 5  # [N, 1, 1]
         size = (boxes[..., 3:6].log() - self.typical_log_size) / self.log_size_spread  # [N, S, 3]
-        return torch.cat([most, mean, number.expand(*boxes.shape[:2], 1), size], dim=-1)  # [N, S, 2 * C + 4]
+        return torch.cat([maximum, mean, number.expand(*boxes.shape[:2], 1), size], dim=-1)  # [N, S, 2 * C + 4]
 
     def forward(self, view: PointView, boxes: Tensor) -> Tensor:
         """f [N, S] of boxes [N, S, 7]."""
         return self.head(self.describe(view, boxes)).squeeze(-1).to(boxes.dtype)
 
 
-def _head(inputs: int, hidden: int, bend: type[nn.Module]) -> nn.Sequential:
+def _head(inputs: int, hidden: int, activation_type: type[nn.Module]) -> nn.Sequential:
     """Two hidden layers to one number, which starts close to zero everywhere."""
-    return nn.Sequential(WideLinear(inputs, hidden), bend(), *_hidden_and_last(hidden, bend))
+    return nn.Sequential(WideLinear(inputs, hidden), activation_type(), *_hidden_and_last(hidden, activation_type))
 
 
-def _hidden_and_last(hidden: int, bend: type[nn.Module]) -> tuple[nn.Module, nn.Module, nn.Module]:
+def _hidden_and_last(hidden: int, activation_type: type[nn.Module]) -> tuple[nn.Module, nn.Module, nn.Module]:
     last = nn.Linear(hidden, 1)
     nn.init.normal_(last.weight, std=LAST_STD)
-    return WideLinear(hidden, hidden), bend(), last
+    return WideLinear(hidden, hidden), activation_type(), last

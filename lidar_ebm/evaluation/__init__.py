@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lidar_ebm.evaluation.curves import Comparison, compare, comparison_table, write_comparison_csv
+from lidar_ebm.evaluation.curves import Comparison, compare_evaluations, comparison_table, write_comparison_csv
 from lidar_ebm.evaluation.kitti.frame_boxes import FrameBoxes
 from lidar_ebm.evaluation.limits import Difficulty
 from lidar_ebm.evaluation.options import ScoringOptions
@@ -12,7 +12,7 @@ from lidar_ebm.evaluation.paired_table import paired_table, write_paired_csv, wr
 from lidar_ebm.evaluation.protocol import ScoringProtocol
 from lidar_ebm.evaluation.result import Curve, Evaluation, OperatingPoint, ProtocolFacts
 from lidar_ebm.evaluation.scoring import evaluate
-from lidar_ebm.evaluation.table import distance_table, matches_table, score_table, to_json, write_csv, write_json
+from lidar_ebm.evaluation.table import distance_table, matches_table, score_table, to_json, write_csv, write_scores_json
 
 __all__ = [
     "Comparison",
@@ -26,7 +26,7 @@ __all__ = [
     "ProtocolFacts",
     "ScoringOptions",
     "ScoringProtocol",
-    "compare",
+    "compare_evaluations",
     "compare_results",
     "comparison_table",
     "distance_table",
@@ -37,7 +37,7 @@ __all__ = [
     "to_json",
     "write_comparison_csv",
     "write_csv",
-    "write_json",
     "write_paired_csv",
     "write_paired_json",
+    "write_scores_json",
 ]

@@ -24,8 +24,8 @@ class FrameCounts:
     """`Passes` with the frame of everything that is counted."""
 
     valid_labels: np.ndarray  # [F] int64
-    found_scores: np.ndarray  # [n] float64, falling, of the first pass's true positives
-    found_frames: np.ndarray  # [n] int32
+    first_pass_scores: np.ndarray  # [n] float64, falling, of the first pass's true positives
+    first_pass_frames: np.ndarray  # [n] int32
     scores: np.ndarray  # [E] float64, falling; with each detection change
     frames: np.ndarray  # [E] int32
     true_change: np.ndarray  # [E] int8
@@ -44,8 +44,8 @@ def frame_counts(labels: Objects, detections: Objects, passes: Passes) -> FrameC
     rows = passes.rows[changing]
     return FrameCounts(
         np.bincount(label_frame[passes.label_state == matching.VALID], minlength=labels.frame_count),
-        detections.scores[passes.found],
-        frame_of[passes.found],
+        detections.scores[passes.first_pass_rows],
+        frame_of[passes.first_pass_rows],
         detections.scores[rows],
         frame_of[rows],
         passes.true_change[changing],
@@ -77,8 +77,8 @@ def resampled_ap(counts: FrameCounts, drawn: np.ndarray, *, orientation: bool) -
     curves = _resampled_curves(
         drawn,
         counts.valid_labels,
-        counts.found_scores,
-        counts.found_frames,
+        counts.first_pass_scores,
+        counts.first_pass_frames,
         counts.scores,
         counts.frames,
         counts.true_change,
@@ -92,8 +92,8 @@ def resampled_ap(counts: FrameCounts, drawn: np.ndarray, *, orientation: bool) -
 def _resampled_curves(
     drawn: np.ndarray,
     valid_labels: np.ndarray,
-    found_scores: np.ndarray,
-    found_frames: np.ndarray,
+    first_pass_scores: np.ndarray,
+    first_pass_frames: np.ndarray,
     scores: np.ndarray,
     frames: np.ndarray,
     true_change: np.ndarray,
@@ -105,17 +105,17 @@ def _resampled_curves(
     for r in range(len(drawn)):
         weight = drawn[r]
         total = label_count = 0
-        for frame in found_frames:
+        for frame in first_pass_frames:
             total += weight[frame]
         for frame in range(len(weight)):
             label_count += weight[frame] * valid_labels[frame]
         reported, gained = 0, 0.0
         i = step = event = 0
         recall = 0.0
-        for k in range(len(found_scores)):
-            for _ in range(weight[found_frames[k]]):
+        for k in range(len(first_pass_scores)):
+            for _ in range(weight[first_pass_frames[k]]):
                 if is_recall_step(i, total, label_count, recall):
-                    while event < len(scores) and scores[event] >= found_scores[k]:
+                    while event < len(scores) and scores[event] >= first_pass_scores[k]:
                         times = weight[frames[event]]
                         reported += times * (true_change[event] + false_change[event])
                         gained += times * gained_change[event]

@@ -82,8 +82,8 @@ def _align_named(labels: Mapping[str, Boxes], results: Mapping[str, Boxes], opti
             names = list(options.split)
         unlabelled = [name for name in names if name not in labels]
         if not names or unlabelled:
-            found = f"frame {unlabelled[0]} has no labels" if unlabelled else "names no frame to score"
-            raise InputError(f"split: {found}. Name frames that are labelled, such as {_some(labels)}.")
+            fault = f"frame {unlabelled[0]} has no labels" if unlabelled else "names no frame to score"
+            raise InputError(f"split: {fault}. Name frames that are labelled, such as {_some(labels)}.")
     missing = [name for name in names if name not in results]
     if names and len(missing) == len(names):
         raise InputError(

@@ -20,15 +20,17 @@ def count_names(objects: Objects) -> dict[str, int]:
     return dict(zip(objects.type_names, counts.tolist(), strict=True))
 
 
-def check_classes(classes: Sequence[str], labels: Objects, detections: Objects, *, known: Collection[str] = ()) -> None:
-    """Refuse a class that neither labels nor results have; `known` names (lower case) may be missing.
+def check_classes(
+    classes: Sequence[str], labels: Objects, detections: Objects, *, accepted: Collection[str] = ()
+) -> None:
+    """Refuse a class that neither labels nor results have; `accepted` names (lower case) may be missing.
 
     Raises:
         InputError: there is one; the message names the closest class that is there.
     """
     there = {**count_names(labels), **count_names(detections)}
     for name in classes:
-        if name.lower() not in there and name.lower() not in known:
+        if name.lower() not in there and name.lower() not in accepted:
             close = difflib.get_close_matches(name.lower(), there, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise InputError(

@@ -63,7 +63,7 @@ class Comparison:
         return sum(change.gain for change in changes) / len(changes)
 
 
-def compare(
+def compare_evaluations(
     before: Evaluation,
     after: Evaluation,
     *,

@@ -22,7 +22,7 @@ from lidar_ebm.system.progress import progress_bar
 
 _BLOCK = 50  # resamples that one thread computes at a time, or as many as
 _DRAWN = 2_000_000  # counts of frames make
-_MOST_THREADS = 8
+_MAX_THREADS = 8
 _Figure = tuple[str, str, float, str]  # class, metric, overlap, difficulty
 
 
@@ -159,7 +159,7 @@ def _notes(protocol: ScoringProtocol, sides: Sequence[Loaded]) -> tuple[str, ...
 
 def _thread_count() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, _MOST_THREADS)
+    return min(available, _MAX_THREADS)
 
 
 def _names(a: Source, b: Source) -> tuple[str, str]:

@@ -92,16 +92,16 @@ def select_differences(
     Raises:
         InputError: there are differences, but none of these.
     """
-    found = tuple(
+    differences = tuple(
         item
         for item in comparison.differences
         if item.recall == recall and (difficulty is None or item.difficulty == difficulty)
     )
-    if comparison.differences and not found:
+    if comparison.differences and not differences:
         there = dict.fromkeys(f"{item.difficulty} {item.recall}" for item in comparison.differences)
         wanted = recall if difficulty is None else f"{difficulty} {recall}"
         raise InputError(f"nothing was compared at {wanted}: choose among {', '.join(there)}")
-    return found
+    return differences
 
 
 def interval_text(item: PairedDifference) -> str:

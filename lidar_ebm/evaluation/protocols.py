@@ -17,11 +17,11 @@ _BESIDE = ("protocols", "scoring")  # these import this module
 @cache
 def protocols() -> Mapping[str, ScoringProtocol]:
     """All protocols by the name that `facts` gives them: `PROTOCOL` of a module, or of a package's `protocol.py`."""
-    found = {}
+    protocol_by_name = {}
     for each in pkgutil.iter_modules(importlib.import_module(_PACKAGE).__path__):
         if each.name in _BESIDE:
             continue
         module = importlib.import_module(f"{_PACKAGE}.{each.name}" + (".protocol" if each.ispkg else ""))
         if hasattr(module, "PROTOCOL"):
-            found[module.PROTOCOL.facts.name] = module.PROTOCOL
-    return MappingProxyType(found)
+            protocol_by_name[module.PROTOCOL.facts.name] = module.PROTOCOL
+    return MappingProxyType(protocol_by_name)

@@ -38,7 +38,7 @@ class OperatingPoint:
     score: float  # of the lowest detection that is looked at
     true_positives: int
     false_positives: int
-    misses: int
+    false_negatives: int
     overlap: float  # mean IoU of the true positives, in the curve's metric; NaN without any, as all that follow
     center_error: float  # mean distance of the 3-D boxes' centres, m; NaN too where no 3-D boxes are known
     size_error: float  # mean absolute error of length, width and height, m; NaN likewise
@@ -53,12 +53,12 @@ class OperatingPoint:
     @property
     def recall(self) -> float:
         """Share of the objects that were found."""
-        return self.true_positives / max(self.true_positives + self.misses, 1)
+        return self.true_positives / max(self.true_positives + self.false_negatives, 1)
 
     @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall."""
-        wrong = self.false_positives + self.misses
+        wrong = self.false_positives + self.false_negatives
         return 2 * self.true_positives / max(2 * self.true_positives + wrong, 1)
 
 
@@ -74,7 +74,7 @@ class Curve:
     thresholds: np.ndarray  # [T <= 41] scores at which was counted, falling
     true_positives: np.ndarray  # [T] int64
     false_positives: np.ndarray  # [T] int64
-    misses: np.ndarray  # [T] int64
+    false_negatives: np.ndarray  # [T] int64
     label_count: int  # valid labels, the denominator of recall
     best: OperatingPoint | None  # None: no detection is counted at any score, or this is a distance band
     distance: tuple[float, float] | None = None  # m, horizontal, [from, to): the labels of this band alone
@@ -114,8 +114,8 @@ class Evaluation:
         """The curve asked for (at its first overlap where `iou` is None), or None where it was not scored."""
         wanted = (class_name.lower(), metric, difficulty)
         for curve in self.curves:
-            found = (curve.class_name.lower(), curve.metric, curve.difficulty)
-            if found == wanted and (iou is None or math.isclose(curve.iou, iou)):
+            own = (curve.class_name.lower(), curve.metric, curve.difficulty)
+            if own == wanted and (iou is None or math.isclose(curve.iou, iou)):
                 return curve
         return None
 

@@ -86,12 +86,12 @@ def choose_protocol(labels: Source, results: Source, options: ScoringOptions) ->
     """
     if options.protocol is not None and not isinstance(options.protocol, str):
         return options.protocol
-    known = protocols()
+    registered = protocols()
     if options.protocol is not None:
-        if options.protocol not in known:
-            raise InputError(f"protocol {options.protocol!r}: choose one of {', '.join(known)}.")
-        return known[options.protocol]
-    return known["kitti" if _is_for_images(labels, results, options) else "distance"]
+        if options.protocol not in registered:
+            raise InputError(f"protocol {options.protocol!r}: choose one of {', '.join(registered)}.")
+        return registered[options.protocol]
+    return registered["kitti" if _is_for_images(labels, results, options) else "distance"]
 
 
 def _is_for_images(labels: Source, results: Source, options: ScoringOptions) -> bool:
@@ -106,15 +106,15 @@ def _curves(loaded: Loaded, passes: Passes, headline: str) -> Iterator[Curve]:
     """The curves of the metrics that share these passes."""
     scores = loaded.detections.scores
     label_count = passes.label_count
-    thresholds = matching.recall_thresholds(scores[passes.found], label_count)
+    thresholds = matching.recall_thresholds(scores[passes.first_pass_rows], label_count)
     # At a threshold come in all detections that reach it.
     reached = np.searchsorted(-scores[passes.rows], -thresholds, side="right") - 1
-    true, false, misses, similarity = (
+    true, false, false_negatives, similarity = (
         np.cumsum(change, dtype=kind)[reached]
         for change, kind in (
             (passes.true_change, np.int64),
             (passes.false_change, np.int64),
-            (passes.miss_change, np.int64),
+            (passes.false_negative_change, np.int64),
             (passes.similarity_change, np.float64),
         )
     )
@@ -134,7 +134,7 @@ def _curves(loaded: Loaded, passes: Passes, headline: str) -> Iterator[Curve]:
             thresholds=thresholds,
             true_positives=true,
             false_positives=false,
-            misses=label_count + misses,
+            false_negatives=label_count + false_negatives,
             label_count=label_count,
             best=best,
             distance=passes.difficulty.band,

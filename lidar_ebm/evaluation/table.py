@@ -87,8 +87,8 @@ def score_table(evaluation: Evaluation, recall: str = "R40") -> Table:
     nothing = NOTHING + " " * pad
     rows: dict[tuple[str, str, float], dict[str, str]] = {}
     for curve in evaluation.curves:
-        found = rows.setdefault((curve.class_name, curve.metric, curve.iou), {})
-        found[curve.difficulty] = _ap_text(curve, recall, pad=pad)
+        row_cells = rows.setdefault((curve.class_name, curve.metric, curve.iou), {})
+        row_cells[curve.difficulty] = _ap_text(curve, recall, pad=pad)
     add_class_rows(
         table,
         (
@@ -96,9 +96,9 @@ def score_table(evaluation: Evaluation, recall: str = "R40") -> Table:
                 name,
                 metric_name(metric),
                 overlap_text(iou, metric),
-                *(found.get(item, nothing) for item in difficulties),
+                *(row_cells.get(item, nothing) for item in difficulties),
             )
-            for (name, metric, iou), found in rows.items()
+            for (name, metric, iou), row_cells in rows.items()
         ),
     )
     return table
@@ -125,9 +125,9 @@ def distance_table(evaluation: Evaluation, recall: str = "R40") -> Table | None:
     pad = any(curve.label_count and has_few_labels(curve) for curve in curves)
     for curve in curves:
         labels.setdefault(curve.class_name, {})[curve.distance] = curve.label_count
-        found = rows.setdefault((curve.class_name, curve.metric, curve.iou), {})
+        row_cells = rows.setdefault((curve.class_name, curve.metric, curve.iou), {})
         if curve.label_count:
-            found[curve.distance] = _ap_text(curve, recall, pad=pad)
+            row_cells[curve.distance] = _ap_text(curve, recall, pad=pad)
     table = plain_table(
         f"Average precision in percent by distance, {recall}, {difficulty}",
         ("Class", "Metric", "IoU"),
@@ -138,8 +138,8 @@ def distance_table(evaluation: Evaluation, recall: str = "R40") -> Table | None:
     for class_name, counts in labels.items():
         cells = [("labels", "", *(str(counts.get(band, 0)) + " " * pad for band in bands))]
         cells += [
-            (metric_name(metric), overlap_text(iou, metric), *(found.get(band, nothing) for band in bands))
-            for (name, metric, iou), found in rows.items()
+            (metric_name(metric), overlap_text(iou, metric), *(row_cells.get(band, nothing) for band in bands))
+            for (name, metric, iou), row_cells in rows.items()
             if name == class_name
         ]
         add_class_rows(table, ((class_name, *row) for row in cells))
@@ -185,7 +185,7 @@ def matches_table(evaluation: Evaluation) -> Group | None:
                 figure_text(point.score, ".3f"),
                 str(point.true_positives),
                 str(point.false_positives),
-                str(point.misses),
+                str(point.false_negatives),
                 *(f"{share:.3f}" for share in (point.precision, point.recall, point.f1)),
             )
             for curve, point in points
@@ -273,7 +273,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def write_json(path: str | os.PathLike[str], evaluation: Evaluation) -> None:
+def write_scores_json(path: str | os.PathLike[str], evaluation: Evaluation) -> None:
     """Write `to_json`.
 
     Raises:
@@ -369,7 +369,7 @@ def _match_record(curve: Curve) -> dict[str, Any]:
         "score": number_or_none(point.score),
         "true": point.true_positives,
         "false": point.false_positives,
-        "missed": point.misses,
+        "missed": point.false_negatives,
         "precision": point.precision,
         "recall": point.recall,
         "f1": point.f1,
@@ -389,5 +389,5 @@ def _curve_record(curve: Curve) -> dict[str, Any]:
         "thresholds": curve.thresholds.tolist(),
         "true": curve.true_positives.tolist(),
         "false": curve.false_positives.tolist(),
-        "missed": curve.misses.tolist(),
+        "missed": curve.false_negatives.tolist(),
     }

@@ -87,10 +87,10 @@ def find_format(name: str) -> BoxFormat:
         InputError: there is none; the message names the closest one and all there are.
     """
     formats = box_formats()
-    found = formats.get(format_name(name))
-    if found is None:
+    box_format = formats.get(format_name(name))
+    if box_format is None:
         raise InputError(f"unknown format {name!r}{closest(name, formats)}; there are {', '.join(formats)}.")
-    return found
+    return box_format
 
 
 def format_name(name: str) -> str:
@@ -142,5 +142,5 @@ def columns_left_out(module: BoxFormat, frames: Iterable[Boxes]) -> dict[str, in
 def closest(name: str, names: Iterable[str]) -> str:
     """Hint, in brackets, at the closest of several names; nothing where none is close."""
     spellings = {each.lower(): each for each in names}
-    found = difflib.get_close_matches(name.lower(), spellings, 1)
-    return f" (did you mean {spellings[found[0]]!r}?)" if found else ""
+    matches = difflib.get_close_matches(name.lower(), spellings, 1)
+    return f" (did you mean {spellings[matches[0]]!r}?)" if matches else ""

@@ -14,7 +14,7 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import Context, closest
 from lidar_ebm.formats.fields import glimpse, read_text
 from lidar_ebm.formats.frame_files import all_recognised, files_of_frames
-from lidar_ebm.formats.rows import BoxRows, check_boxes, known
+from lidar_ebm.formats.rows import BoxRows, check_boxes, value_or_none
 from lidar_ebm.system.files import atomic_write
 
 TITLE = "boxes as CSV in the LiDAR frame (this program's own)"
@@ -166,7 +166,7 @@ def _column_of(key: str) -> str:
 
 def _written(row: Mapping[str, Any], key: str) -> Any:
     column = _column_of(key)
-    value = known(row, column)
+    value = value_or_none(row, column)
     if value is None:
         return ""
     return value[_VECTORS[column].index(key)] if column in _VECTORS else value

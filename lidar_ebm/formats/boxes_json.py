@@ -12,7 +12,7 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.formats.box_format import Context, closest
 from lidar_ebm.formats.fields import Node, glimpse, has_keys, read_json, write_json
 from lidar_ebm.formats.frame_files import all_recognised, files_of_frames, files_to_write
-from lidar_ebm.formats.rows import BoxRows, check_boxes, known
+from lidar_ebm.formats.rows import BoxRows, check_boxes, value_or_none
 
 TITLE = "boxes as JSON in the LiDAR frame (this program's own)"
 COLUMNS = frozenset(Boxes.column_names())
@@ -123,7 +123,7 @@ def _entries(boxes: Boxes) -> list[dict[str, Any]]:
         box = row["box"].tolist()
         entry = {"class": row["name"], "center": box[:3], "size": box[3:6], "yaw": box[6]}
         for column in Boxes.column_names():
-            value = known(row, column)
+            value = value_or_none(row, column)
             if value is not None:
                 entry["score" if column == "scores" else column] = value
         entries.append(entry)

@@ -17,7 +17,7 @@ from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.fields import Node, glimpse, has_keys, read_json, write_json
 from lidar_ebm.formats.frame_files import files_of_frames
 from lidar_ebm.formats.rotations import Tilts, heading_of_euler
-from lidar_ebm.formats.rows import BoxRows, check_boxes, known
+from lidar_ebm.formats.rows import BoxRows, check_boxes, value_or_none
 
 TITLE = "CVAT 3-D task as Datumaro JSON"
 COLUMNS = frozenset({"scores", "track", "attribute"})
@@ -109,12 +109,12 @@ def _read_cuboid(entry: Node, labels: list[str], rows: BoxRows, tilts: Tilts) ->
 def _entry(number: int, row: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
     box = row["box"].tolist()
     attributes: dict[str, Any] = {"occluded": False}
-    track = known(row, "track")
+    track = value_or_none(row, "track")
     if track is not None:
         as_number = track.isascii() and track.isdigit() and str(int(track[:18])) == track
         attributes["track_id"] = int(track) if as_number else track
     for key, column in (("score", "scores"), ("attribute", "attribute")):
-        value = known(row, column)
+        value = value_or_none(row, column)
         if value is not None:
             attributes[key] = value
     return {

@@ -38,10 +38,10 @@ class Node:
 
     def __getitem__(self, key: str) -> Node:
         """The value of a key that must be there."""
-        found = self.optional(key)
-        if found is None:
+        field = self.optional(key)
+        if field is None:
             self.fail(f"{key!r} is missing. Add it or remove the entry.")
-        return found
+        return field
 
     def optional(self, key: str) -> Node | None:
         """The value of a key; None where it is missing or null."""

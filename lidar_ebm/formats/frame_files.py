@@ -9,7 +9,7 @@ from pathlib import Path
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 
-_LOOKED_AT = 20  # files of a folder, for recognising it
+_SAMPLED_FILES = 20  # files of a folder, for recognising it
 
 
 def files_of_frames(path: Path, suffix: str) -> dict[str, Path]:
@@ -51,11 +51,11 @@ def all_recognised(path: Path, suffix: str, test: Callable[[Path], bool | None])
         test: of one file: True, False, or None where it is empty and says nothing.
     """
     try:
-        files = list_files(path, suffix)[:_LOOKED_AT] if path.is_dir() else [path]
+        files = list_files(path, suffix)[:_SAMPLED_FILES] if path.is_dir() else [path]
     except (InputError, OSError):
         return False
-    found = [test(file) for file in files]
-    return any(found) and False not in found
+    verdicts = [test(file) for file in files]
+    return any(verdicts) and False not in verdicts
 
 
 def files_to_write(path: Path, frames: Mapping[str, Boxes], suffix: str) -> Iterator[tuple[Path, str, Boxes]]:

@@ -18,7 +18,7 @@ from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.fields import Node, glimpse, has_keys, read_json, write_json
 from lidar_ebm.formats.frame_files import all_recognised, files_of_frames, files_to_write, numbers_of_frames
 from lidar_ebm.formats.rotations import Tilts, heading_of_euler, heading_of_quaternion
-from lidar_ebm.formats.rows import BoxRows, check_boxes, known
+from lidar_ebm.formats.rows import BoxRows, check_boxes, value_or_none
 
 TITLE = "ASAM OpenLABEL 1.0 JSON (cuboids)"
 COLUMNS = frozenset({"scores", "track", "points"})
@@ -42,9 +42,9 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
     for stem, file in files.items():
         root = read_json(file)["openlabel"]
         kinds = {} if root.optional("objects") is None else root["objects"].entries()
-        found = _read_frames(root, stem, kinds, tilts, systems, file)
-        for name, boxes in found.items():
-            frame = name if len(files) == 1 else stem if len(found) == 1 else f"{stem}_{name}"
+        boxes_by_name = _read_frames(root, stem, kinds, tilts, systems, file)
+        for name, boxes in boxes_by_name.items():
+            frame = name if len(files) == 1 else stem if len(boxes_by_name) == 1 else f"{stem}_{name}"
             if frame in frames:
                 raise InputError(f"{file}: frame {frame!r} stands in two files. Remove one of them.")
             frames[frame] = boxes
@@ -140,14 +140,14 @@ def _box(value: Node, tilts: Tilts) -> list[float]:
 def _attributes(cuboid: Node) -> dict[str, float]:
     attributes = cuboid.optional("attributes")
     listed = None if attributes is None else attributes.optional("num")
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for attribute in [] if listed is None else listed.elements():
         name = attribute.optional("name")
         for column, wanted in _NUMBERS.items():
             if name is not None and name.value == wanted:
                 value = attribute["val"]
-                found[column] = value.whole() if column == "points" else value.number()
-    return found
+                values[column] = value.whole() if column == "points" else value.number()
+    return values
 
 
 def _document(frames: Mapping[str, Boxes], *, one: bool = False) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _document(frames: Mapping[str, Boxes], *, one: bool = False) -> dict[str, An
     for frame, boxes in frames.items():
         there: dict[str, Any] = {}
         for row in boxes.rows():
-            key = known(row, "track")
+            key = value_or_none(row, "track")
             # A key has one class and stands in a frame once; one that is made up is no other frame's.
             while key is None or key in there or objects.get(key, {}).get("type", row["name"]) != row["name"]:
                 key = f"{frame}-{len(objects)}" if key is None else f"{key}'"
@@ -186,6 +186,6 @@ def _cuboid(row: Mapping[str, Any]) -> dict[str, Any]:
         "coordinate_system": _COORDINATES,
         "val": [*box[:3], *rotation, *box[3:6]],
     }
-    values = {name: known(row, column) for column, name in _NUMBERS.items()}
+    values = {name: value_or_none(row, column) for column, name in _NUMBERS.items()}
     numbers = [{"name": name, "val": value} for name, value in values.items() if value is not None]
     return cuboid | ({"attributes": {"num": numbers}} if numbers else {})

@@ -129,12 +129,12 @@ def _read_cuboids(path: Path, pose: np.ndarray) -> Boxes:
 
 def _attributes(columns: dict[str, np.ndarray], count: int) -> np.ndarray:
     """The state of each object: its motion, or else its rider's or what a pedestrian does; NaN stands for none."""
-    found = [""] * count
+    column = [""] * count
     for key in _ATTRIBUTES:
         for index, value in enumerate(columns[key].tolist() if key in columns else []):
-            if not found[index] and isinstance(value, str):
-                found[index] = value
-    return as_texts(found)
+            if not column[index] and isinstance(value, str):
+                column[index] = value
+    return as_texts(column)
 
 
 def _seen_twice(columns: dict[str, np.ndarray], boxes: Boxes, path: Path) -> np.ndarray:

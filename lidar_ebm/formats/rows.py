@@ -56,7 +56,7 @@ class BoxRows:
             raise InputError(f"{self._path}: {error}") from error
 
 
-def known(row: Mapping[str, Any], column: str) -> Any:
+def value_or_none(row: Mapping[str, Any], column: str) -> Any:
     """Value of a row of `Boxes.rows()`, as Python has it; None where the row has none."""
     value = row.get(column)
     if value is None:

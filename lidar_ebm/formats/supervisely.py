@@ -19,7 +19,7 @@ from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.fields import Node, glimpse, has_keys, read_json, write_json
 from lidar_ebm.formats.frame_files import check_frame_name, list_files
 from lidar_ebm.formats.rotations import Tilts, heading_of_euler
-from lidar_ebm.formats.rows import BoxRows, check_boxes, known
+from lidar_ebm.formats.rows import BoxRows, check_boxes, value_or_none
 
 TITLE = "Supervisely point clouds and episodes JSON"
 COLUMNS = frozenset({"track"})
@@ -52,12 +52,12 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
         root = read_json(file)
         objects = _Objects(root)
         if root.optional("frames") is None:
-            found: dict[str, Node | None] = {name: root["figures"]}
+            figures_by_frame: dict[str, Node | None] = {name: root["figures"]}
         else:
             prefix = name.rpartition("/")[0]
             names = _names_of_frames(file, root)
-            found = {(f"{prefix}_{frame}" if prefix else frame): figures for frame, figures in names.items()}
-        for frame, figures in found.items():
+            figures_by_frame = {(f"{prefix}_{frame}" if prefix else frame): figures for frame, figures in names.items()}
+        for frame, figures in figures_by_frame.items():
             rows = BoxRows(file)
             for figure in [] if figures is None else figures.elements():
                 if figure["geometryType"].text() == _KIND:
@@ -88,7 +88,7 @@ def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Pat
         write_json(path, {**head, "figures": figures[0]})
         return [path]
     folder = path / "episode"
-    listed = [{"index": index, "figures": found} for index, found in enumerate(figures)]
+    listed = [{"index": index, "figures": own} for index, own in enumerate(figures)]
     classes = dict.fromkeys(item["classTitle"] for item in objects.values())
     meta = {
         "classes": [{"title": name, "shape": _KIND, "color": _color(name), "geometry_config": {}} for name in classes],
@@ -138,9 +138,9 @@ def _files(path: Path) -> dict[str, Path]:
     """Annotation files by "data set/cloud" or, where there is one data set, by the cloud's name."""
     if not path.is_dir():
         return {_cloud(path.stem): path}
-    found = _data_set(path)
-    if found:
-        return found
+    data_set = _data_set(path)
+    if data_set:
+        return data_set
     try:
         parts = {folder.name: _data_set(folder) for folder in sorted(path.iterdir()) if folder.is_dir()}
     except OSError as error:
@@ -198,7 +198,7 @@ def _read_figure(figure: Node, objects: _Objects, rows: BoxRows, tilts: Tilts) -
 def _figure(row: Mapping[str, Any], where: str, objects: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Figure of a box; its object is added to `objects` where it is not there yet."""
     x, y, z, length, width, height, yaw = row["box"].tolist()
-    track = known(row, "track")
+    track = value_or_none(row, "track")
     identity = (where,) if track is None else (row["name"], track)
     key = _key(*identity)
     tags = [] if track is None else [{"name": _TRACK, "value": track, "key": _key("tag", *identity)}]

@@ -15,7 +15,7 @@ from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.fields import Node, glimpse, has_keys, read_json, write_json
 from lidar_ebm.formats.frame_files import all_recognised, files_of_frames, files_to_write
 from lidar_ebm.formats.rotations import Tilts, heading_of_euler
-from lidar_ebm.formats.rows import BoxRows, check_boxes, known
+from lidar_ebm.formats.rows import BoxRows, check_boxes, value_or_none
 
 TITLE = "SUSTechPOINTS label JSON, one file a frame"
 COLUMNS = frozenset({"track", "attribute"})
@@ -80,7 +80,7 @@ def _written(row: Mapping[str, Any]) -> dict[str, Any]:
             "rotation": {"x": 0.0, "y": 0.0, "z": box[6]},
         },
         "obj_type": row["name"],
-        "obj_id": known(row, "track") or "",
+        "obj_id": value_or_none(row, "track") or "",
     }
-    attribute = known(row, "attribute")
+    attribute = value_or_none(row, "attribute")
     return entry if attribute is None else {**entry, "obj_attr": attribute}

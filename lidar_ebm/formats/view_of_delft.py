@@ -25,7 +25,7 @@ from lidar_ebm.formats.kitti.boxes import DELFT_CLASSES, lines_recognised, read_
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.calibrations import camera_finder
 from lidar_ebm.formats.kitti.lines import Camera3D, Line, check_name, format_line
-from lidar_ebm.formats.rows import check_boxes, known
+from lidar_ebm.formats.rows import check_boxes, value_or_none
 from lidar_ebm.geometry.upright import wrap_angle
 
 TITLE = "View-of-Delft labels, one text file a frame"
@@ -87,14 +87,18 @@ def _written(row: Mapping[str, Any], camera: Calibration, path: Path, is_label: 
     x, y, z, length, width, height, yaw = row["box"].tolist()
     right, down, ahead = (camera.lidar_to_rect @ (x, y, z - height / 2, 1.0))[:3].tolist()
     rotation = float(wrap_angle(np.array(-yaw - math.pi / 2)))
-    track, rectangle, score = known(row, "track"), known(row, "image_rectangle"), known(row, "scores")
+    track, rectangle, score = (
+        value_or_none(row, "track"),
+        value_or_none(row, "image_rectangle"),
+        value_or_none(row, "scores"),
+    )
     if track is not None and not (track.isascii() and track.isdigit() and len(track) < 16):
         raise InputError(f"{path}: the track {track!r} is no whole number, which this format needs.")
     line = Line(
         name=check_name(row["name"], path),
         truncated=None,
-        occluded=known(row, "occluded"),
-        alpha=known(row, "alpha"),
+        occluded=value_or_none(row, "occluded"),
+        alpha=value_or_none(row, "alpha"),
         rectangle=None if rectangle is None else tuple(rectangle),
         box=Camera3D(height, width, length, right, down, ahead, rotation),
         score=1.0 if is_label else score,

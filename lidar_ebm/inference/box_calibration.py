@@ -12,7 +12,7 @@ from torch import Tensor
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
 from lidar_ebm.datasets.samples import Samples
-from lidar_ebm.ebm.calibration import Calibration, HeldOut, fit_temperature
+from lidar_ebm.ebm.calibration import HeldOut, Reliability, fit_temperature
 from lidar_ebm.ebm.energy import value
 from lidar_ebm.ebm.sampling import WeightedSamples
 from lidar_ebm.energy.box_space import BOX_NAMES
@@ -39,7 +39,7 @@ class FlipCalibration:
 class SplitCalibration:
     """p(y | x) against a split's labels, at one temperature."""
 
-    boxes: Calibration
+    boxes: Reliability
     expected_iou: float  # mean over the matches, to be compared with that found
     flips: FlipCalibration | None  # None of an energy that was trained without flipped boxes
 
@@ -79,7 +79,7 @@ def calibrate(
     fit_frames: Samples,
     frames: Samples,
     *,
-    most_frames: int | None = None,
+    max_frames: int | None = None,
     steps: int | None = None,
     iou: float = 0.5,
 ) -> BoxCalibration:
@@ -93,14 +93,14 @@ def calibrate(
         detector: in evaluation mode; frames are moved to its device.
         fit_frames: the split to fit to, usually what the energy was trained on.
         frames: the split to report on, which it was not.
-        most_frames: of each split, taken evenly; None for all.
+        max_frames: of each split, taken evenly; None for all.
         steps: refinement steps T; the configuration's where None.
         iou: 3-D IoU with the label from which on a detection counts.
 
     Raises:
         InputError: no detection in a split matches, or the energy gives values that are no numbers.
     """
-    fit_rows, rows = (_spread(len(part), most_frames) for part in (fit_frames, frames))
+    fit_rows, rows = (_spread(len(part), max_frames) for part in (fit_frames, frames))
     config, temperature = detector.config, 1.0
     with progress_bar("Calibrating", FITS * len(fit_rows) + len(rows)) as bar:
         for _ in range(FITS):
@@ -113,14 +113,15 @@ def calibrate(
                 energies.append(_energy_at(match).cpu())
             _check(energies, fit_frames, iou)
             temperature = fit_temperature(densities, energies)
-        found = []
+        assessed = []
         for number, match in enumerate(_matches(detector, frames, rows, steps, iou, bar)):
-            looks = [_look(match, config, each, number) for each in (1.0, temperature)]
-            found.append((looks, match.flipped.cpu(), match.overlap.cpu()))
-    _check([match_overlap for _, _, match_overlap in found], frames, iou)
-    flipped, overlap = torch.cat([part[1] for part in found]), torch.cat([part[2] for part in found])
+            assessments = [_assess(match, config, each, number) for each in (1.0, temperature)]
+            assessed.append((assessments, match.flipped.cpu(), match.overlap.cpu()))
+    _check([match_overlap for _, _, match_overlap in assessed], frames, iou)
+    flipped, overlap = torch.cat([part[1] for part in assessed]), torch.cat([part[2] for part in assessed])
     before, after = (
-        _summarise([looks[k] for looks, _, _ in found], flipped, each) for k, each in enumerate((1.0, temperature))
+        _summarise([assessments[k] for assessments, _, _ in assessed], flipped, each)
+        for k, each in enumerate((1.0, temperature))
     )
     return BoxCalibration(
         temperature,
@@ -135,7 +136,7 @@ def calibrate(
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
+class _Assessment:
     """Statements of p(y | x) at one temperature about the matches of a batch, on the CPU."""
 
     held_out: HeldOut
@@ -143,11 +144,11 @@ class _Look:
     flip_probability: Tensor | None  # [N]
 
 
-def _spread(length: int, most: int | None) -> list[int]:
+def _spread(length: int, max_count: int | None) -> list[int]:
     """At most so many of the indices below `length`, evenly."""
-    if most is None or most >= length:
+    if max_count is None or max_count >= length:
         return list(range(length))
-    return [index * length // most for index in range(most)]
+    return [index * length // max_count for index in range(max_count)]
 
 
 def _matches(
@@ -174,21 +175,23 @@ def _energy_at(match: MatchedBoxes) -> Tensor:
     return value(match.energy, match.targets.unsqueeze(1)).squeeze(1)
 
 
-def _look(match: MatchedBoxes, config: Config, temperature: float, number: int) -> _Look:
+def _assess(match: MatchedBoxes, config: Config, temperature: float, number: int) -> _Assessment:
     samples = _sample(match, config, temperature, number)
     flips = flip_probability(match.energy, samples).cpu() if knows_flips(config.energy) else None
     overlap = expected_iou(samples, match.boxes).cpu()
-    return _Look(HeldOut.of(samples, match.targets, _energy_at(match)), overlap, flips)
+    return _Assessment(HeldOut.of(samples, match.targets, _energy_at(match)), overlap, flips)
 
 
-def _summarise(looks: Sequence[_Look], flipped: Tensor, temperature: float) -> SplitCalibration:
+def _summarise(assessments: Sequence[_Assessment], flipped: Tensor, temperature: float) -> SplitCalibration:
     try:
-        boxes = Calibration.of(HeldOut.join([look.held_out for look in looks]), BOX_NAMES, temperature=temperature)
+        boxes = Reliability.of(
+            HeldOut.join([each.held_out for each in assessments]), BOX_NAMES, temperature=temperature
+        )
     except ValueError as error:
         raise InputError(f"the energy's values are no numbers around some boxes ({error}). Train it anew.") from error
-    probabilities = [look.flip_probability for look in looks if look.flip_probability is not None]
+    probabilities = [each.flip_probability for each in assessments if each.flip_probability is not None]
     flips = _summarise_flips(torch.cat(probabilities).double(), flipped.double()) if probabilities else None
-    return SplitCalibration(boxes, torch.cat([look.expected_iou for look in looks]).double().mean().item(), flips)
+    return SplitCalibration(boxes, torch.cat([each.expected_iou for each in assessments]).double().mean().item(), flips)
 
 
 def _summarise_flips(probability: Tensor, flipped: Tensor) -> FlipCalibration:

@@ -43,7 +43,9 @@ def match_boxes(detector: Model, batch: Batch, *, steps: int | None = None, iou:
     detected = detect_batch(detector, batch, steps)
     proposals, boxes = detected.proposals, detected.ascent.y
     labels = batch.boxes
-    same = (proposals.batch_index.unsqueeze(1) == labels.batch_index) & (proposals.labels.unsqueeze(1) == labels.labels)
+    same = (proposals.batch_index.unsqueeze(1) == labels.batch_index) & (
+        proposals.class_index.unsqueeze(1) == labels.class_index
+    )
     table = torch.where(same, box_iou_3d(boxes, labels.boxes), -1.0).double().cpu().numpy()  # [N, L]
     partner = torch.from_numpy(match_rows(table, proposals.scores.cpu().numpy(), iou)).to(boxes.device)
     own = (partner >= 0).nonzero().squeeze(1)

@@ -51,7 +51,7 @@ class DetectedBatch:
         proposals, names = self.proposals, np.array(self.class_names)
         whole = Boxes(
             boxes,
-            names[proposals.labels.cpu().numpy()],
+            names[proposals.class_index.cpu().numpy()],
             proposals.scores,
             f=f,
             **({} if uncertainty is None else uncertainty.columns()),

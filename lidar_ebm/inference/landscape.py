@@ -24,8 +24,8 @@ from lidar_ebm.inference.detection import LoadedDetector, check_steps, detect_ba
 from lidar_ebm.types import Batch
 
 RESOLUTION = 61  # values of an axis
-LEAST_REACH, MOST_REACH = 0.25, 2.0  # m that a plane reaches from the refined box, whatever is there to be shown
-LEAST_TURN, MOST_TURN = np.radians(8.0), np.radians(60.0)  # the same of the curve over yaw
+MIN_REACH, MAX_REACH = 0.25, 2.0  # m that a plane reaches from the refined box, whatever is there to be shown
+MIN_TURN, MAX_TURN = np.radians(8.0), np.radians(60.0)  # the same of the curve over yaw
 _TURN = np.radians(np.linspace(-90.0, 270.0, 181))  # a whole turn, so that the box and its flip stand well inside
 _ROOM = 1.25  # times the distance of what is to be shown
 _DENSER, _BUMP = 6.0, 0.07  # how much closer an axis's values lie near the refined box and the peak; how far that goes
@@ -84,18 +84,18 @@ def landscapes(
         if not 0 <= row < count:
             have = f"its boxes are 0 to {count - 1}, by falling score" if count else "nothing was detected in it"
             raise InputError(f"box {row}: the frame has no such detection; {have}.")
-    known = np.zeros((0, 7)) if labels is None else np.asarray(labels, np.float64).reshape(-1, 7)
-    found = []
+    label_boxes = np.zeros((0, 7)) if labels is None else np.asarray(labels, np.float64).reshape(-1, 7)
+    results = []
     for row in chosen:
         one = proposals.select(torch.tensor([row], device=proposals.boxes.device))
         refiner = detected.refiner.select(torch.tensor([row], device=proposals.boxes.device))
         energy = _energy_of_arrays(refiner.f, one.boxes)
         path = trajectory[:, row].cpu().double().numpy()  # [1 + T, 7]
-        label, overlaps = _find_label(path, known)
-        found.append(
+        label, overlaps = _find_label(path, label_boxes)
+        results.append(
             Landscape(
                 index=row,
-                class_name=detector.config.class_names[int(one.labels[0])],
+                class_name=detector.config.class_names[int(one.class_index[0])],
                 score=float(one.scores[0]),
                 temperature=detector.temperature,
                 box=path[-1],
@@ -115,7 +115,7 @@ def landscapes(
                 points=_points_near(batch, path[-1]),
             )
         )
-    return found
+    return results
 
 
 def boxes_of(box: np.ndarray, names: Sequence[str], axes: Sequence[np.ndarray]) -> np.ndarray:
@@ -165,7 +165,7 @@ def _plane(
         return _slice(energy, box, names, tuple(axes))
 
     farthest = float(np.abs(shown - box)[:, columns].max())
-    return _draw_wide_enough(draw, box[columns], farthest, LEAST_REACH, MOST_REACH, temperature, resolution)
+    return _draw_wide_enough(draw, box[columns], farthest, MIN_REACH, MAX_REACH, temperature, resolution)
 
 
 def _yaw_curve(
@@ -184,16 +184,16 @@ def _yaw_curve(
 
     yaws = path[:, YAW] if label is None else np.append(path[:, YAW], label[YAW])
     distances = np.abs(wrap_angle(yaws - box[YAW]))
-    farthest = float(distances[distances <= MOST_TURN].max())  # the refined box's own is 0
-    return _draw_wide_enough(draw, box[[YAW]], farthest, LEAST_TURN, MOST_TURN, temperature, resolution)
+    farthest = float(distances[distances <= MAX_TURN].max())  # the refined box's own is 0
+    return _draw_wide_enough(draw, box[[YAW]], farthest, MIN_TURN, MAX_TURN, temperature, resolution)
 
 
 def _draw_wide_enough(
     draw: Callable[[float, Sequence[float], int], Slice],
     center: np.ndarray,
     farthest: float,
-    least: float,
-    most: float,
+    min_reach: float,
+    max_reach: float,
     temperature: float,
     resolution: int,
 ) -> Slice:
@@ -203,18 +203,18 @@ def _draw_wide_enough(
         draw: makes a slice of its reach, the place of its peak, and the number of values of an axis.
         center: [1 or 2] numbers of the refined box.
         farthest: distance of what is to be shown, m or rad.
-        least: bound of the reach.
-        most: bound of the reach.
+        min_reach: bound of the reach.
+        max_reach: bound of the reach.
         temperature: that f is divided by.
         resolution: values of an axis.
     """
-    reach = float(np.clip(_ROOM * farthest, least, most))
+    reach = float(np.clip(_ROOM * farthest, min_reach, max_reach))
     while True:
         rough = draw(reach, center.tolist(), _PROBE)
         inside = rough.density(temperature)[(slice(1, -1),) * rough.f.ndim].sum()
-        if 1.0 - inside < _EDGE_MASS or reach >= most:
+        if 1.0 - inside < _EDGE_MASS or reach >= max_reach:
             break
-        reach = min(1.5 * reach, most)
+        reach = min(1.5 * reach, max_reach)
     highest = np.unravel_index(int(rough.f.argmax()), rough.f.shape)
     return draw(reach, [float(axis[k]) for axis, k in zip(rough.axes, highest, strict=True)], resolution)
 

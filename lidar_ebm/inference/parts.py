@@ -49,13 +49,13 @@ class Parts:
         except (OSError, SafetensorError):
             return None
 
-    def write(self, batch: Batch, found: dict[str, Tensor]) -> None:
+    def write(self, batch: Batch, tensors: dict[str, Tensor]) -> None:
         """Keep what was found for the batch.
 
         Raises:
             OutputError: the file cannot be written.
         """
-        data = safetensors.torch.save({name: value.contiguous() for name, value in found.items()})
+        data = safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()})
         with atomic_write(self._path(batch)) as file:
             file.write(data)
 

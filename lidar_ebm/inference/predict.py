@@ -44,7 +44,7 @@ class _BatchBoxes:
 
     boxes: Tensor  # [S, N, 7], after each of S numbers of refinement steps
     scores: Tensor  # [N] 0..1
-    labels: Tensor  # [N] int64, index into config.classes
+    class_index: Tensor  # [N] int64, index into config.classes
     batch_index: Tensor  # [N] int64
 
 
@@ -88,12 +88,12 @@ def predict(
             for start in starts[first : first + round_size][group.rank :: group.size]:
                 rows = range(start, min(start + batch_size, len(frames)))
                 batch = collate([frames[i] for i in rows])
-                known, note = None if kept is None else kept.read(batch), "kept from before"
-                if known is None:
-                    known, note = vars(_detect(detector, batch, steps)), ""
+                tensors, note = None if kept is None else kept.read(batch), "kept from before"
+                if tensors is None:
+                    tensors, note = vars(_detect(detector, batch, steps)), ""
                     if kept is not None:
-                        kept.write(batch, known)
-                mine.append(_by_frame(_BatchBoxes(**known), len(rows), detector.config.class_names))
+                        kept.write(batch, tensors)
+                mine.append(_by_frame(_BatchBoxes(**tensors), len(rows), detector.config.class_names))
                 if bar is not None:  # the others have come about as far
                     bar.reach(min(start + group.size * batch_size, len(frames)), note=note)
             for turn in zip_longest(*group.gather(mine), fillvalue=()):
@@ -108,7 +108,7 @@ def _detect(detector: Model, batch: Batch, steps: Sequence[int]) -> _BatchBoxes:
     detected = detect_batch(detector, batch.to(next(detector.parameters()).device), max(steps), record=True)
     trajectory, proposals = detected.ascent.trajectory, detected.proposals
     assert trajectory is not None  # it was asked for
-    tensors = (trajectory[list(steps)], proposals.scores, proposals.labels, proposals.batch_index)
+    tensors = (trajectory[list(steps)], proposals.scores, proposals.class_index, proposals.batch_index)
     return _BatchBoxes(*(tensor.cpu() for tensor in tensors))
 
 
@@ -118,6 +118,6 @@ def _by_frame(batch: _BatchBoxes, frames: int, class_names: Sequence[str]) -> li
     by_frame = []
     for offset in range(frames):
         mine = batch.batch_index == offset
-        types, scores = names[batch.labels[mine].numpy()], batch.scores[mine]
+        types, scores = names[batch.class_index[mine].numpy()], batch.scores[mine]
         by_frame.append(tuple(Boxes(boxes, types, scores) for boxes in batch.boxes[:, mine]))
     return by_frame

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lidar_ebm.ebm.calibration import Calibration
+from lidar_ebm.ebm.calibration import Reliability
 from lidar_ebm.energy.landscape import Landscape
 from lidar_ebm.evaluation.curves import Comparison
 from lidar_ebm.evaluation.paired_result import PairedComparison
@@ -66,7 +66,7 @@ def steps_pictures(
     return [draw(lambda path: plot_ap_against_steps(steps, lines, path, title=title, recall=recall), caption)]
 
 
-def calibration_pictures(calibrations: Mapping[str, Calibration]) -> list[Picture]:
+def calibration_pictures(calibrations: Mapping[str, Reliability]) -> list[Picture]:
     """Coverage before and after temperature scaling; none where the run was not calibrated."""
     if not calibrations:
         return []

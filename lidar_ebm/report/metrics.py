@@ -59,7 +59,7 @@ def read_losses(path: str | os.PathLike[str]) -> list[LossCurve]:
     return curves
 
 
-def read_columns(path: Path, wanted: Iterable[str]) -> list[tuple[str, float, dict[str, float]]]:
+def read_metrics(path: Path, wanted: Iterable[str]) -> list[tuple[str, float, dict[str, float]]]:
     """Stage, step and the wanted columns' finite values of each row of a metrics CSV.
 
     Raises:

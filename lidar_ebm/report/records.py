@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lidar_ebm.ebm.calibration import Calibration
+from lidar_ebm.ebm.calibration import Reliability
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.curves import Change, Comparison
 from lidar_ebm.evaluation.table import metric_name
@@ -29,7 +29,7 @@ ABOUT: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_run_file(path: Path) -> dict[str, Any]:
     """A file's content; empty where there is no such file.
 
     Raises:
@@ -52,20 +52,20 @@ def read_about(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is damaged.
     """
-    about = read_json(path)
+    about = read_run_file(path)
     for name, kind in ABOUT.items() if about else ():
         if not isinstance(about.get(name), kind):
             raise InputError(f"{path}: its {name!r} is {about.get(name)!r}. Evaluate the run again.")
     return about
 
 
-def read_calibrations(path: Path) -> dict[str, Calibration]:
+def read_calibrations(path: Path) -> dict[str, Reliability]:
     """Calibrations without and with temperature scaling, by name as `calibrate` has them; none where there is no file.
 
     Raises:
         InputError: the file is damaged.
     """
-    content = read_json(path)
+    content = read_run_file(path)
     try:
         if not content:
             return {}
@@ -75,14 +75,14 @@ def read_calibrations(path: Path) -> dict[str, Calibration]:
         raise InputError(f"{path}: is not what `lidar-ebm calibrate` writes ({error}). Run that again.") from error
 
 
-def _calibration(record: dict[str, Any]) -> Calibration:
+def _calibration(record: dict[str, Any]) -> Reliability:
     dimensions = record["dimensions"]
     coverage = np.array([each["coverage"] for each in dimensions.values()]).T  # [levels, D]
 
     def number(name: str) -> float:
         return float("nan") if record[name] is None else float(record[name])
 
-    return Calibration(
+    return Reliability(
         names=tuple(dimensions),
         count=int(record["count"]),
         levels=tuple(record["levels"]),

@@ -77,12 +77,12 @@ def temperature_of(run: str | Path, model: nn.Module, settings: UncertaintyConfi
     """
     if settings.temperature != "run":
         return settings.temperature
-    found = read_temperature(run, model)
-    if found is None:
+    temperature = read_temperature(run, model)
+    if temperature is None:
         warnings.warn(
             f"{run}: how sure the energy is was never compared with labels, so its boxes' uncertainty may be too small "
             f"or too large (temperature 1). Run `lidar-ebm calibrate {run} --data DATA` to find its temperature.",
             stacklevel=2,
         )
         return 1.0
-    return found
+    return temperature

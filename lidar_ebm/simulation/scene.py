@@ -135,8 +135,8 @@ class _Stage:
 
     def place_vehicle(self, type_: str, s: float, d: float, turn: float, *, spread: float) -> None:
         """Put a vehicle at (s, d) if there is room, and far away only now and then."""
-        start, end, least = _THINNING
-        share = 1.0 - (1.0 - least) * min(max((s - start) / (end - start), 0.0), 1.0)
+        start, end, min_share = _THINNING
+        share = 1.0 - (1.0 - min_share) * min(max((s - start) / (end - start), 0.0), 1.0)
         if self.rng.random() < share:
             self.place(type_, s, d, turn, spread=spread)
 

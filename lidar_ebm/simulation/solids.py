@@ -224,7 +224,7 @@ def _piece_corners(
     """Corners of every piece: the points where three of its planes meet that lie inside all others."""
     pieces = len(starts) - 1
     corner_starts = np.zeros(pieces + 1, np.int64)
-    found = np.empty((64 * pieces, 3))
+    corners = np.empty((64 * pieces, 3))
     count = 0
     for k in range(pieces):
         first, last = starts[k], starts[k + 1]
@@ -249,19 +249,19 @@ def _piece_corners(
                             break
                     if not inside:
                         continue
-                    known = False
+                    duplicate = False
                     for other in range(corner_starts[k], count):
-                        distance = abs(found[other, 0] - x) + abs(found[other, 1] - y) + abs(found[other, 2] - z)
+                        distance = abs(corners[other, 0] - x) + abs(corners[other, 1] - y) + abs(corners[other, 2] - z)
                         if distance < _CORNER_TOLERANCE:
-                            known = True
+                            duplicate = True
                             break
-                    if not known:
-                        found[count, 0] = x
-                        found[count, 1] = y
-                        found[count, 2] = z
+                    if not duplicate:
+                        corners[count, 0] = x
+                        corners[count, 1] = y
+                        corners[count, 2] = z
                         count += 1
         corner_starts[k + 1] = count
-    return found[:count].copy(), corner_starts
+    return corners[:count].copy(), corner_starts
 
 
 @njit(cache=True, nogil=True, inline="always")

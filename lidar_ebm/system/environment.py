@@ -17,18 +17,18 @@ PACKAGES = ("numpy", "numba", "spconv")
 def describe_environment() -> dict[str, str]:
     """Versions of this program, of Python and of the packages that compute; system, processor, threads and GPU."""
     # torch's own version names its build (2.11.0+cu130), which its package's does not always.
-    found = {"lidar_ebm": __version__, "Python": platform.python_version(), "torch": str(torch.__version__)}
+    facts = {"lidar_ebm": __version__, "Python": platform.python_version(), "torch": str(torch.__version__)}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            facts[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    found["system"] = platform.platform()
-    found["processor"] = f"{_processor()}, {os.cpu_count()} logical cores"
-    found["threads"] = str(torch.get_num_threads())
+    facts["system"] = platform.platform()
+    facts["processor"] = f"{_processor()}, {os.cpu_count()} logical cores"
+    facts["threads"] = str(torch.get_num_threads())
     if torch.cuda.is_available():
-        found["GPU"] = torch.cuda.get_device_name()
-    return found
+        facts["GPU"] = torch.cuda.get_device_name()
+    return facts
 
 
 def _processor() -> str:

@@ -48,8 +48,8 @@ class ProgressBar:
         if now - self._last >= SECONDS_BETWEEN_LINES or done == self.total:
             self._last = now
             (first, since), rest = self._first, self.total - done
-            known = done > first or rest == 0
-            eta = f"{(now - since) / max(done - first, 1) * rest:.0f} s" if known else "unknown"
+            has_estimate = done > first or rest == 0
+            eta = f"{(now - since) / max(done - first, 1) * rest:.0f} s" if has_estimate else "unknown"
             line = f"{self.title}: {done}/{self.total}, {now - self._began:.0f} s, ETA {eta} {note}"
             self._console.print(line.rstrip(), highlight=False)
 

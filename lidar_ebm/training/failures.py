@@ -18,7 +18,7 @@ from lidar_ebm.runs.tensor_file import write_tensors
 from lidar_ebm.training.processes import Processes
 from lidar_ebm.types import Batch
 
-SAVED_AT_MOST = 10  # batches of steps that were left out, a run
+MAX_SAVED = 10  # batches of steps that were left out, a run
 TOTALS = ("loss", "gradient_norm")  # which are not finite where a term is not
 
 
@@ -51,7 +51,7 @@ class NonFinite:
         path = self._folder / self._name(step.total_step)
         terms = [name for name, value in figures.items() if not math.isfinite(value)]
         own = [name for name in terms if name not in TOTALS]
-        if not self._skip or self.count <= SAVED_AT_MOST:
+        if not self._skip or self.count <= MAX_SAVED:
             self._save(path, step, ", ".join(own or terms))
         frames = ", ".join(step.batch.frame_ids)
         met = self._processes.gather((own, terms, f"on frames {frames} (the batch is in {path})"))
@@ -66,7 +66,7 @@ class NonFinite:
                     "with --skip-nonfinite, or train anew with a lower learning rate."
                 )
             )
-        if self.count <= SAVED_AT_MOST and self._processes.first:
+        if self.count <= MAX_SAVED and self._processes.first:
             warnings.warn(f"{what}; the step is left out.", stacklevel=2)
 
     def _name(self, total_step: int) -> str:
@@ -79,7 +79,7 @@ class NonFinite:
             "points": batch.points,
             "point_batch_index": batch.point_batch_index,
             "boxes": batch.boxes.boxes,
-            "labels": batch.boxes.labels,
+            "labels": batch.boxes.class_index,
             "box_batch_index": batch.boxes.batch_index,
             "seeds": torch.tensor(step.seeds, dtype=torch.int64),
         }

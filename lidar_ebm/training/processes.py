@@ -39,9 +39,9 @@ def launch(accelerator: str, devices: int | None, num_nodes: int | None, precisi
     if devices * num_nodes > 1:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # every process would say that it starts
         # BatchNorm's running statistics follow from statistics of all processes, so they agree without a broadcast.
-        known = inspect.signature(DistributedDataParallel.__init__).parameters
+        parameters = inspect.signature(DistributedDataParallel.__init__).parameters
         options: dict[str, Any] = {
-            "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
+            "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers": False
         }
         strategy = DDPStrategy(timeout=PATIENCE, **options)
     try:

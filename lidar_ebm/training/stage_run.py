@@ -181,9 +181,9 @@ class StageRun:
         averaged = nullcontext() if self.stepper.ema is None else self.stepper.ema.taken_over()
         with averaged, self.run.signals.ending_at_once():
             group = self.run.processes.group(self.run.fabric.device)
-            found = self.run.validate(self.run.detector, group)
+            metrics = self.run.validate(self.run.detector, group)
         self.stepper.module.train()
-        return found
+        return metrics
 
     def _read(self) -> None:
         """Bring the figures of the steps since the last time to the host, and see whether they are finite."""
@@ -204,8 +204,8 @@ class StageRun:
         names = (*self.stepper.terms, "loss", "gradient_norm", "seconds_per_step", "data_seconds")
         own = row.means(len(self.stepper.terms) + 2)
         # A process without a finite value for a figure does not count for it.
-        known = np.isfinite(own)
-        sums = processes.total([*np.where(known, own, 0.0).tolist(), *known.astype(float).tolist()])
+        finite = np.isfinite(own)
+        sums = processes.total([*np.where(finite, own, 0.0).tolist(), *finite.astype(float).tolist()])
         means = [total / count for total, count in zip(sums[: len(own)], sums[len(own) :], strict=True) if count]
         present = [name for name, count in zip(names, sums[len(own) :], strict=True) if count]
         memory = processes.largest([memory_mb(self.run.fabric.device)])[0]

@@ -177,7 +177,7 @@ def _frames_of(batch: Batch, low: int, high: int) -> Batch:
         point_batch_index=batch.point_batch_index[points] - low,
         boxes=LabelBatch(
             boxes=batch.boxes.boxes[boxes],
-            labels=batch.boxes.labels[boxes],
+            class_index=batch.boxes.class_index[boxes],
             batch_index=batch.boxes.batch_index[boxes] - low,
             batch_size=high - low,
         ),

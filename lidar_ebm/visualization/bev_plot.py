@@ -113,7 +113,7 @@ def plot_bev(
     axes = figure.add_axes((0.07, 0.07, 0.90, 0.87))
     draw_bev(axes, points, layers=layers, view=view)
     palette.style_axes(axes, x_label="y left (m)", y_label="x forward (m)", title=title)
-    add_legend(axes)
+    add_layer_legend(axes)
     return palette.save_figure(figure, path)
 
 
@@ -170,7 +170,7 @@ def plot_refinement(
     axes = add_overview(figure)
     draw_bev(axes, points, layers=overview, view=view)
     palette.style_axes(axes, x_label="y left (m)", y_label="x forward (m)", title=title)
-    add_legend(axes)
+    add_layer_legend(axes)
 
     chosen = _furthest_moved(before, after, ious, zooms)
     for number, index in enumerate(chosen, start=1):
@@ -318,7 +318,7 @@ def _write_scores(axes: Axes, boxes: FloatArray, scores: FloatArray, color: str,
         written = np.concatenate([written, place[None]])
 
 
-def add_legend(axes: Axes) -> None:
+def add_layer_legend(axes: Axes) -> None:
     """A legend of the layers that were drawn, if any."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower left", fontsize=palette.LABEL_SIZE, framealpha=0.9).set_zorder(10)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from lidar_ebm.ebm.calibration import Calibration
+from lidar_ebm.ebm.calibration import Reliability
 from lidar_ebm.visualization import palette
 
 PANEL = 260  # px, each side
@@ -20,7 +20,7 @@ CHANCE_ERRORS = 2.0  # half width of the band, in standard errors
 
 
 def plot_calibration(
-    calibrations: Mapping[str, Calibration],
+    calibrations: Mapping[str, Reliability],
     path: str | os.PathLike[str],
     *,
     title: str = "",
@@ -87,7 +87,7 @@ def _default_colors() -> tuple[str, ...]:
     return theme.before, theme.after, *(c for c in theme.cycle if c not in (theme.before, theme.after))
 
 
-def _draw_chance(axes: Axes, calibration: Calibration) -> None:
+def _draw_chance(axes: Axes, calibration: Reliability) -> None:
     """The diagonal, and the band that the coverage of right densities would seldom leave."""
     levels = [0.0, *calibration.levels, 1.0]
     half = [CHANCE_ERRORS * calibration.standard_error(level) for level in levels]

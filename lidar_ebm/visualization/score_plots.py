@@ -170,7 +170,7 @@ def _draw_curves(axes: Axes, panel: Panel) -> None:
 def _line_of(curve: Curve, name: str, color: str | None = None) -> PrecisionRecallCurve:
     """A curve over the recall that was reached, with its AP in its name."""
     count = len(curve.thresholds)
-    recall = curve.true_positives / np.maximum(curve.true_positives + curve.misses, 1)  # as of the best point
+    recall = curve.true_positives / np.maximum(curve.true_positives + curve.false_negatives, 1)  # as of the best point
     best = curve.best if curve.metric != "aos" else None  # which tells of precision, not of orientation
     few = FEW_MARK if has_few_labels(curve) else ""
     # Behind the last recall that is reached precision is 0, which a step down says.

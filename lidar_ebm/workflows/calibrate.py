@@ -9,7 +9,7 @@ from rich import box, console
 from rich.table import Table
 
 from lidar_ebm.datasets.opening import open_data_set, open_samples
-from lidar_ebm.ebm.calibration import LEVELS, TEMPERATURES, Calibration
+from lidar_ebm.ebm.calibration import LEVELS, TEMPERATURES, Reliability
 from lidar_ebm.errors import InputError
 from lidar_ebm.inference.box_calibration import BoxCalibration, calibrate
 from lidar_ebm.runs.run import load_run
@@ -69,7 +69,7 @@ def calibrate_run(
     detector = load_run(run, device, weights=weights)
     data_set = open_data_set(data, prepared)
     fitted_to, reported_on = (open_samples(data_set, name, detector.config) for name in (fit_split, split))
-    found = calibrate(detector, fitted_to, reported_on, most_frames=frames, steps=steps, iou=iou)
+    result = calibrate(detector, fitted_to, reported_on, max_frames=frames, steps=steps, iou=iou)
     facts = {
         "weights": weights,
         "data": str(data),
@@ -81,21 +81,21 @@ def calibrate_run(
     }
     folder = Path(run) / "calibration" / split
     with atomic_write(folder / "calibration.json", "w") as file:
-        json.dump({"weights_sha256": weights_digest(detector)} | facts | found.as_dict(), file, indent=1)
+        json.dump({"weights_sha256": weights_digest(detector)} | facts | result.as_dict(), file, indent=1)
         file.write("\n")
     with atomic_write(folder / "calibration.md", "w") as file:
-        file.write(_markdown(found))
+        file.write(_markdown(result))
     plot_calibration(
-        {"temperature 1": found.before.boxes, f"temperature {found.temperature:.2f}": found.after.boxes},
+        {"temperature 1": result.before.boxes, f"temperature {result.temperature:.2f}": result.after.boxes},
         folder / "calibration.png",
-        title=f"p(y | x) of boxes against {found.matches:,} labels of {split!r}",
+        title=f"p(y | x) of boxes against {result.matches:,} labels of {split!r}",
     )
     if weights == FINISHED_WEIGHTS:
-        write_temperature(run, detector, found.temperature, facts | {"matches": found.fit_matches})
-    return found
+        write_temperature(run, detector, result.temperature, facts | {"matches": result.fit_matches})
+    return result
 
 
-def calibration_table(found: BoxCalibration) -> console.Group:
+def calibration_table(result: BoxCalibration) -> console.Group:
     """Coverage before → after temperature scaling, and the figures around it."""
     table = Table(
         title="Coverage of p(y | x), %, at temperature 1 → fitted",
@@ -106,64 +106,64 @@ def calibration_table(found: BoxCalibration) -> console.Group:
     table.add_column("Regions of")
     for level in LEVELS:
         table.add_column(f"{level:.0%}", justify="right")
-    for name, *cells in _coverage(found):
+    for name, *cells in _coverage(result):
         if name == "all together":
             table.add_section()
         table.add_row(name, *cells)
-    table.add_row("(± by chance)", *(f"{100 * found.after.boxes.standard_error(level):.1f}" for level in LEVELS))
-    return console.Group(table, *_summary(found))
+    table.add_row("(± by chance)", *(f"{100 * result.after.boxes.standard_error(level):.1f}" for level in LEVELS))
+    return console.Group(table, *_summary(result))
 
 
-def _coverage(found: BoxCalibration) -> list[tuple[str, ...]]:
+def _coverage(result: BoxCalibration) -> list[tuple[str, ...]]:
     """A row for each dimension and one for all together: the name, and for each level before → after in per cent."""
 
-    def covered(calibration: Calibration, row: int | None) -> list[float]:
+    def covered(calibration: Reliability, row: int | None) -> list[float]:
         places = [calibration.levels.index(level) for level in LEVELS]
         shares = calibration.joint_coverage if row is None else [each[row] for each in calibration.coverage]
         return [100 * shares[place] for place in places]
 
-    before, after = found.before.boxes, found.after.boxes
+    before, after = result.before.boxes, result.after.boxes
     return [
         (name, *(f"{a:.1f} → {b:.1f}" for a, b in zip(covered(before, row), covered(after, row), strict=True)))
         for row, name in [*enumerate(after.names), (None, "all together")]
     ]
 
 
-def _summary(found: BoxCalibration) -> list[str]:
-    before, after = found.before, found.after
+def _summary(result: BoxCalibration) -> list[str]:
+    before, after = result.before, result.after
     samples = (before.boxes.effective_sample_size, after.boxes.effective_sample_size)
     lines = [
-        f"temperature {found.temperature:.3f}, fitted to {found.fit_matches:,} labels in {found.fit_frames:,} frames; "
-        f"reported on {found.matches:,} in {found.frames:,}",
+        f"temperature {result.temperature:.3f}, fitted to {result.fit_matches:,} labels in {result.fit_frames:,} "
+        f"frames; reported on {result.matches:,} in {result.frames:,}",
         f"negative log-likelihood, nats: {before.boxes.nll:.3f} → {after.boxes.nll:.3f} (standard errors "
         f"{before.boxes.nll_error:.3f}, {after.boxes.nll_error:.3f})",
         f"effective samples (median): {samples[0]:.0f} → {samples[1]:.0f}",
-        f"expected 3-D IoU: {before.expected_iou:.3f} → {after.expected_iou:.3f}; found: {found.mean_iou:.3f}",
+        f"expected 3-D IoU: {before.expected_iou:.3f} → {after.expected_iou:.3f}; found: {result.mean_iou:.3f}",
     ]
     if before.flips is None or after.flips is None:
         lines.append(
-            f"flipped headings: {found.flipped_share:.1%}, of which this energy cannot know (looked past above)"
+            f"flipped headings: {result.flipped_share:.1%}, of which this energy cannot know (looked past above)"
         )
     else:
         lines.append(
-            f"flipped headings: {found.flipped_share:.1%}; expected: {before.flips.mean_probability:.1%} → "
+            f"flipped headings: {result.flipped_share:.1%}; expected: {before.flips.mean_probability:.1%} → "
             f"{after.flips.mean_probability:.1%}, log loss {before.flips.log_loss:.3f} → {after.flips.log_loss:.3f}"
         )
     if min(samples) < ROUGH:
         lines.append(
             "Few samples count, so all figures are rough: set uncertainty.samples or uncertainty.rounds higher."
         )
-    if min(found.matches, found.fit_matches) < FEW:
+    if min(result.matches, result.fit_matches) < FEW:
         lines.append("Few labels were matched, so all figures are rough: calibrate on more frames.")
     low, high = TEMPERATURES
-    if not low * 1.01 < found.temperature < high / 1.01:
+    if not low * 1.01 < result.temperature < high / 1.01:
         lines.append("No temperature fits: the labels do not lie where this energy is high. Train it for longer.")
     return lines
 
 
-def _markdown(found: BoxCalibration) -> str:
+def _markdown(result: BoxCalibration) -> str:
     lines = ["| coverage, % | " + " | ".join(f"of {level:.0%}" for level in LEVELS) + " |"]
     lines.append("| --- |" + " ---: |" * len(LEVELS))
-    lines += ["| " + " | ".join(row) + " |" for row in _coverage(found)]
-    chance = " | ".join(f"± {100 * found.after.boxes.standard_error(level):.1f}" for level in LEVELS)
-    return "\n".join([*lines, f"| (by chance) | {chance} |", "", *(f"- {line}" for line in _summary(found)), ""])
+    lines += ["| " + " | ".join(row) + " |" for row in _coverage(result)]
+    chance = " | ".join(f"± {100 * result.after.boxes.standard_error(level):.1f}" for level in LEVELS)
+    return "\n".join([*lines, f"| (by chance) | {chance} |", "", *(f"- {line}" for line in _summary(result)), ""])

@@ -21,12 +21,12 @@ from lidar_ebm.datasets.opening import open_data_set, open_samples
 from lidar_ebm.evaluation.curves import (
     REFINEMENT_OVERLAPS,
     Comparison,
-    compare,
+    compare_evaluations,
     comparison_table,
     write_comparison_csv,
 )
 from lidar_ebm.evaluation.result import Evaluation
-from lidar_ebm.evaluation.table import score_table, write_csv, write_json, write_json_records
+from lidar_ebm.evaluation.table import score_table, write_csv, write_json_records, write_scores_json
 from lidar_ebm.inference.predict import Predictions, predict
 from lidar_ebm.runs.run import load_run
 from lidar_ebm.runs.temperature import weights_digest
@@ -154,7 +154,8 @@ def _score(
         for count in predictions.results
     }
     comparisons = tuple(
-        compare(scored[0], scored[chosen], name=name, class_name=item, ious=ious, recall=recall) for item in names
+        compare_evaluations(scored[0], scored[chosen], name=name, class_name=item, ious=ious, recall=recall)
+        for item in names
     )
     against_steps = []
     for count, evaluation in scored.items():
@@ -179,7 +180,7 @@ def write_results(frames: Frames, results: Mapping[str, Boxes], folder: Path) ->
 def _write_figures(
     folder: Path, after: Evaluation, comparisons: tuple[Comparison, ...], against_steps: tuple[_AgainstSteps, ...]
 ) -> None:
-    write_json(folder / "ap.json", after)
+    write_scores_json(folder / "ap.json", after)
     write_csv(folder / "ap.csv", after)
     write_comparison_csv(folder / "refinement.csv", *comparisons)
     with atomic_write(folder / "ap_against_steps.csv", "w") as file:

@@ -23,7 +23,7 @@ from lidar_ebm.report import drawings
 from lidar_ebm.report.box_errors import BoxErrors, ComparedFrame, find_errors
 from lidar_ebm.report.contents import Contents
 from lidar_ebm.report.frames import ViewedFrame, spread
-from lidar_ebm.report.metrics import read_columns, read_losses
+from lidar_ebm.report.metrics import read_losses, read_metrics
 from lidar_ebm.report.page import to_html
 from lidar_ebm.report.pictures import Picture
 from lidar_ebm.report.records import read_about, read_ap_against_steps, read_calibrations, read_comparisons
@@ -118,7 +118,7 @@ def _from_run(run: Path, config: Config, split: str) -> Contents:
     uncalibrated = f"Calibration: `lidar-ebm calibrate {run} --data DATA --split {split}` was not run."
     steps, lines = read_ap_against_steps(evaluation / "ap_against_steps.csv")
     losses = read_losses(metrics) if metrics.is_file() else []
-    schedule = read_columns(metrics, SCHEDULE_COLUMNS) if metrics.is_file() else []
+    schedule = read_metrics(metrics, SCHEDULE_COLUMNS) if metrics.is_file() else []
     return Contents(
         name=run.resolve().name,
         split=split,

@@ -8,7 +8,7 @@ from typing import Any
 from lidar_ebm.evaluation.options import PathLike, ScoringOptions
 from lidar_ebm.evaluation.result import Evaluation
 from lidar_ebm.evaluation.scoring import evaluate
-from lidar_ebm.evaluation.table import write_csv, write_json
+from lidar_ebm.evaluation.table import write_csv, write_scores_json
 
 
 def score(
@@ -38,7 +38,7 @@ def score(
     """
     evaluation = evaluate(labels, results, options, **keywords)
     if json is not None:
-        write_json(json, evaluation)
+        write_scores_json(json, evaluation)
     if csv is not None:
         write_csv(csv, evaluation)
     if plots is not None:

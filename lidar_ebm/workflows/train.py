@@ -35,7 +35,7 @@ from lidar_ebm.training.state import Position, TrainingState
 from lidar_ebm.workflows.validate import Validation
 
 DETECTOR_PARTS = ("backbone", "bev", "point_head", "anchor_head", "part_score")
-FRAMES_LOOKED_AT = 10  # for points in the range
+INSPECTED_FRAMES = 10  # for points in the range
 # Settings that a resumed run may have otherwise: they change nothing that is learnt.
 FREE_SETTINGS = ("training.workers", "training.checkpoints.", "training.log_every")
 
@@ -181,7 +181,7 @@ def _say_what_there_is(frames: Samples, config: Config) -> None:
     """Print how many objects there are to learn from, and refuse data without any."""
     census = take_census(map(frames.labelled_boxes, range(len(frames))), config.classes, config.voxels.range)
     census.check(frames.split_path)
-    some = np.unique(np.linspace(0, len(frames) - 1, FRAMES_LOOKED_AT).astype(int))
+    some = np.unique(np.linspace(0, len(frames) - 1, INSPECTED_FRAMES).astype(int))
     check_points((frames[int(index)].points for index in some), config.voxels.range, frames.split_path)
     for line in census.lines():
         print_line(escape(line))

@@ -17,7 +17,7 @@ def make_frame(points: int, boxes: int, seed: int = 0) -> Sample:
         frame_id=f"{seed:06d}",
         points=rng.normal(size=(points, 4)).astype(np.float32),
         boxes=rng.normal(size=(boxes, 7)).astype(np.float32),
-        labels=rng.integers(0, 3, boxes),
+        class_index=rng.integers(0, 3, boxes),
     )
 
 
@@ -32,13 +32,17 @@ def test_each_frame_is_found_again_in_the_batch(counts: list[tuple[int, int]]) -
     for index, frame in enumerate(frames):
         np.testing.assert_array_equal(batch.points[batch.point_batch_index == index].numpy(), frame.points)
         np.testing.assert_array_equal(batch.boxes.boxes[batch.boxes.batch_index == index].numpy(), frame.boxes)
-        np.testing.assert_array_equal(batch.boxes.labels[batch.boxes.batch_index == index].numpy(), frame.labels)
+        np.testing.assert_array_equal(
+            batch.boxes.class_index[batch.boxes.batch_index == index].numpy(), frame.class_index
+        )
 
 
 def test_dtypes() -> None:
     batch = collate([make_frame(2, 1), make_frame(0, 0)])
     assert batch.points.dtype == batch.boxes.boxes.dtype == torch.float32
-    assert batch.point_batch_index.dtype == batch.boxes.batch_index.dtype == batch.boxes.labels.dtype == torch.int64
+    assert (
+        batch.point_batch_index.dtype == batch.boxes.batch_index.dtype == batch.boxes.class_index.dtype == torch.int64
+    )
 
 
 def test_a_batch_of_nothing_is_refused() -> None:

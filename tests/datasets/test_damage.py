@@ -123,4 +123,4 @@ def assert_same_frames(first: list[Sample] | InputError, second: list[Sample] | 
         assert one.frame_id == other.frame_id
         np.testing.assert_array_equal(one.points, other.points)
         np.testing.assert_array_equal(one.boxes, other.boxes)
-        np.testing.assert_array_equal(one.labels, other.labels)
+        np.testing.assert_array_equal(one.class_index, other.class_index)

@@ -56,7 +56,7 @@ def make_frame(channels: tuple[str, ...] = ("reflectance",), seed: int = 0) -> F
 
 def test_labels_count_whatever_their_case_and_those_of_no_class_are_others() -> None:
     sample = Samples(Memory([make_frame()]), CLASSES)[0]
-    np.testing.assert_array_equal(sample.labels, [0, 0, 1, 2, 0])
+    np.testing.assert_array_equal(sample.class_index, [0, 0, 1, 2, 0])
     frame = make_frame()
     assert frame.boxes is not None
     np.testing.assert_array_equal(sample.boxes, frame.boxes.boxes[[0, 1, 2, 4, 5]].astype(np.float32))
@@ -100,7 +100,7 @@ def test_only_what_lies_within_the_bounds_is_there(bounds: tuple[float, ...] | N
         np.testing.assert_array_equal(getattr(sample, key), rows)
     if bounds is not None:
         again = sample_of(frame, CLASSES, bounds)
-        for key in ("points", "boxes", "labels", "others"):
+        for key in ("points", "boxes", "class_index", "others"):
             np.testing.assert_array_equal(getattr(sample, key), getattr(again, key))
 
 
@@ -108,7 +108,7 @@ def test_a_frame_without_labels_has_no_boxes() -> None:
     frame = make_frame()
     sample = Samples(Memory([Frame("b", frame.points)]), CLASSES)[0]
     assert sample.boxes.shape == sample.others.shape == (0, 7)
-    assert sample.labels.shape == (0,)
+    assert sample.class_index.shape == (0,)
     assert sample.frame_id == "b"
 
 
@@ -132,7 +132,7 @@ def test_prepared_samples_are_those_of_the_files(tmp_path: Path, layout: str, wi
     prepare(open_data_set(tmp_path), workers=1)
     after = open_samples(open_data_set(tmp_path), "train", config, with_labels=with_labels)
     for index, sample in enumerate(before):
-        for key in ("points", "boxes", "labels", "others"):
+        for key in ("points", "boxes", "class_index", "others"):
             np.testing.assert_array_equal(getattr(after[index], key), getattr(sample, key))
 
 
@@ -145,5 +145,5 @@ def test_labels_of_classes_of_ones_own_are_trained_on_by_name(simulated: Path, t
     own = load_config(None, ["classes=[{name: forklift-2}]"])
     for index in range(4):
         one, other = open_samples(simulated, "train", config)[index], open_samples(renamed, "train", own)[index]
-        for key in ("points", "boxes", "labels", "others"):
+        for key in ("points", "boxes", "class_index", "others"):
             np.testing.assert_array_equal(getattr(one, key), getattr(other, key))

@@ -47,11 +47,11 @@ def no_labels() -> LabelBatch:
     return LabelBatch(torch.zeros(0, 7), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long), 2)
 
 
-def make_proposals(boxes: torch.Tensor, batch_index: list[int], labels: list[int] | None = None) -> Proposals:
+def make_proposals(boxes: torch.Tensor, batch_index: list[int], class_index: list[int] | None = None) -> Proposals:
     """Proposals with falling scores from 0.9 on."""
     count = len(boxes)
     scores = torch.linspace(0.9, 0.2, count)
-    classes = torch.tensor(labels if labels is not None else [0] * count, dtype=torch.long)
+    classes = torch.tensor(class_index if class_index is not None else [0] * count, dtype=torch.long)
     return Proposals(boxes, scores, classes, torch.tensor(batch_index, dtype=torch.long), 2)
 
 
@@ -88,11 +88,11 @@ def test_training_boxes_are_the_best_above_the_threshold_and_the_labels() -> Non
     boxes = torch.randn(9, 7)
     proposals = make_proposals(boxes, [0] * 5 + [1] * 4)
     scores = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.9, 0.3, 0.2, 0.1])
-    proposals = Proposals(boxes, scores, proposals.labels, proposals.batch_index, 2)
+    proposals = Proposals(boxes, scores, proposals.class_index, proposals.batch_index, 2)
     chosen = PartScore(config).training_boxes(proposals, labels)
     assert torch.equal(chosen.boxes, torch.cat([boxes[[0, 1, 2, 5, 6]], labels.boxes]))
     assert chosen.batch_index.tolist() == [0, 0, 0, 1, 1, 0, 0, 1]
-    assert len(chosen.scores) == len(chosen.labels) == 8
+    assert len(chosen.scores) == len(chosen.class_index) == 8
 
 
 def test_loss_knows_matches_by_class_frame_and_overlap() -> None:
@@ -106,7 +106,7 @@ def test_loss_knows_matches_by_class_frame_and_overlap() -> None:
     proposals = Proposals(
         torch.cat([proposals.boxes, turned.boxes]),
         torch.cat([proposals.scores, turned.scores]),
-        torch.cat([proposals.labels, turned.labels]),
+        torch.cat([proposals.class_index, turned.class_index]),
         torch.cat([proposals.batch_index, turned.batch_index]),
         2,
     )

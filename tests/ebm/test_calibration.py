@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lidar_ebm.ebm.calibration import LEVELS, Calibration, HeldOut, fit_temperature
+from lidar_ebm.ebm.calibration import LEVELS, HeldOut, Reliability, fit_temperature
 from lidar_ebm.ebm.energy import Energy
 from lidar_ebm.ebm.grid import Grid, tabulate
 from lidar_ebm.ebm.noise import GaussianMixtureNoise
@@ -67,7 +67,7 @@ def test_finds_the_temperature_on_a_grid() -> None:
     found = fit_temperature(table, f_at_y)
     # In closed form T = 4 times the mean of the squared errors in units of the true variance.
     assert math.isclose(found, 4 * ((y - mean) / 0.5).square().mean().item(), rel_tol=5e-3)
-    after = Calibration.of(HeldOut.of(table.at_temperature(found), y, f_at_y), ["y"], temperature=found)
+    after = Reliability.of(HeldOut.of(table.at_temperature(found), y, f_at_y), ["y"], temperature=found)
     assert abs(after.nll - (0.5 * math.log(2 * math.pi * math.e) + math.log(0.5))) < 4 * after.nll_error
     assert after.effective_sample_size == math.inf
     assert after.as_dict()["effective_sample_size"] is None
@@ -88,9 +88,9 @@ def test_temperatures_without_an_optimum_are_the_bounds() -> None:
 
 def test_the_truth_covers_what_it_claims_and_a_steep_f_after_its_temperature() -> None:
     samples, y, f_at_y = weighted(1500, 3.0)
-    before = Calibration.of(HeldOut.of(samples, y, f_at_y), SPACE.names)
+    before = Reliability.of(HeldOut.of(samples, y, f_at_y), SPACE.names)
     right = samples.at_temperature(3.0)
-    after = Calibration.of(HeldOut.of(right, y, f_at_y), SPACE.names, temperature=3.0)
+    after = Reliability.of(HeldOut.of(right, y, f_at_y), SPACE.names, temperature=3.0)
     for level in LEVELS:
         place = after.levels.index(level)
         tolerance = 3 * after.standard_error(level) + 0.005
@@ -113,7 +113,7 @@ def test_parts_join() -> None:
         HeldOut.of(WeightedSamples(samples.y[rows], samples.f[rows], samples.log_q[rows], SPACE), y[rows], f_at_y[rows])
         for rows in HALVES
     ]
-    assert Calibration.of(HeldOut.join(parts), SPACE.names) == Calibration.of(whole, SPACE.names)
+    assert Reliability.of(HeldOut.join(parts), SPACE.names) == Reliability.of(whole, SPACE.names)
 
 
 def test_counts_by_hand() -> None:
@@ -123,7 +123,7 @@ def test_counts_by_hand() -> None:
         torch.tensor([-1.0, -2.0, -3.0, -6.0]),
         torch.tensor([10.0, 20.0, 30.0, 40.0]),
     )
-    result = Calibration.of(held_out, ["a", "b"], levels=[0.5, 0.99])
+    result = Reliability.of(held_out, ["a", "b"], levels=[0.5, 0.99])
     assert result.levels == (0.5, 0.9, 0.95, 0.99)
     assert result.joint_coverage == (0.5, 0.5, 0.75, 1.0)
     assert result.coverage == ((0.25, 0.5), (0.75, 0.5), (0.75, 0.75), (1.0, 1.0))
@@ -146,7 +146,7 @@ def test_counts_by_hand() -> None:
 def test_targets_without_a_density_are_refused() -> None:
     nothing = HeldOut(torch.zeros(0, 2), torch.zeros(0), torch.zeros(0), torch.zeros(0))
     with pytest.raises(ValueError, match="0 targets"):
-        Calibration.of(nothing, ["a", "b"])
+        Reliability.of(nothing, ["a", "b"])
     lost = HeldOut(torch.tensor([[math.nan, 0.5]]), torch.zeros(1), torch.zeros(1), torch.ones(1))
     with pytest.raises(ValueError, match="1 of 1"):
-        Calibration.of(lost, ["a", "b"])
+        Reliability.of(lost, ["a", "b"])

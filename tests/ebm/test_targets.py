@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lidar_ebm.ebm.targets import TargetSpace, wrap_angle
+from lidar_ebm.ebm.targets import TargetSpace, wrap_period
 
 SPACE = TargetSpace(("x", "size", "angle"), (None, None, 2 * math.pi), (-math.inf, 0.7, -math.inf), (1.0, 0.5, 0.1))
 
@@ -24,24 +24,24 @@ def test_wraps_by_whole_periods_into_the_half_open_range(dtype: torch.dtype, per
     digit = torch.finfo(dtype).eps
     edges = torch.stack([half, -half, half * (1 - digit), -half * (1 + digit), 3 * half, -3 * half, 5 * half])
     values = torch.cat([edges, torch.linspace(-7.3, 7.3, 999, dtype=dtype) * period])
-    wrapped = wrap_angle(values, period)
+    wrapped = wrap_period(values, period)
     assert (wrapped >= -half).all()
     assert (wrapped < half).all()
     turns = (values.double() - wrapped.double()) / period
     torch.testing.assert_close(turns, turns.round(), rtol=0, atol=50 * digit)
-    assert torch.equal(wrap_angle(wrapped, period), wrapped)
+    assert torch.equal(wrap_period(wrapped, period), wrapped)
 
 
 def test_leaves_what_is_in_range_to_the_last_digit() -> None:
     values = torch.tensor([1e-9, -3e-7, 0.0, 3.0, -math.pi])
-    assert torch.equal(wrap_angle(values, 2 * math.pi), values)
+    assert torch.equal(wrap_period(values, 2 * math.pi), values)
     y = torch.tensor([[4.0, 0.9, 1e-9]])
     assert torch.equal(SPACE.constrain(y), y)
     assert torch.equal(SPACE.wrap(y), y)
 
 
 def test_nothing_becomes_a_number_that_was_none() -> None:
-    assert wrap_angle(torch.tensor([math.nan, math.inf, -math.inf]), 1.0).isnan().all()
+    assert wrap_period(torch.tensor([math.nan, math.inf, -math.inf]), 1.0).isnan().all()
     assert not SPACE.contains(torch.full((3,), math.nan))
 
 

@@ -15,7 +15,7 @@ class Watch(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.names: list[str] = []
-        self.alive = self.most_alive = 0
+        self.alive = self.max_alive = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.names.append(str(function))
@@ -30,7 +30,7 @@ class Watch(TorchDispatchMode):
         storage = tensor.untyped_storage()
         size = storage.nbytes()
         self.alive += size
-        self.most_alive = max(self.most_alive, self.alive)
+        self.max_alive = max(self.max_alive, self.alive)
         weakref.finalize(tensor, self._release, size)
 
     def _release(self, size: int) -> None:

@@ -64,8 +64,8 @@ def test_features_are_those_of_each_points_own_box(view: PointView) -> None:
 
 def test_pool_is_maximum_and_mean_of_each_box(view: PointView) -> None:
     x = torch.rand(17, 6, 3)
-    most, mean = view.pool(x)
-    torch.testing.assert_close(most, torch.stack([x[:12].amax(0), torch.zeros(6, 3), x[12:].amax(0)]))
+    maximum, mean = view.pool(x)
+    torch.testing.assert_close(maximum, torch.stack([x[:12].amax(0), torch.zeros(6, 3), x[12:].amax(0)]))
     torch.testing.assert_close(mean, torch.stack([x[:12].mean(0), torch.zeros(6, 3), x[12:].mean(0)]))
 
 

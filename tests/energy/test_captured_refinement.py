@@ -129,7 +129,7 @@ def test_a_map_with_a_history_is_not_held() -> None:
     with Watch() as watch:
         head.refine(live, boxes)
     size = live.bev.shared.nbytes if live.bev is not None else 0
-    assert watch.most_alive < size
+    assert watch.max_alive < size
 
 
 def test_a_result_outlives_the_next_replay() -> None:
@@ -232,14 +232,14 @@ def test_refinement_never_waits_and_its_memory_does_not_grow(
     kinds: tuple[str, ...], device: str, settings: tuple[str, ...]
 ) -> None:
     head, context, boxes = make_refinement(kinds, device, *settings)
-    most = []
+    peaks = []
     for steps in (3, 12):
         with Watch() as watch:
             head.refine(context, boxes, steps=steps)
         assert len(watch.names) > 20 or device == "cuda"
         assert [name for name in watch.names if any(wait in name for wait in WAITS)] == []
-        most.append(watch.most_alive)
-    assert most[0] == most[1]
+        peaks.append(watch.max_alive)
+    assert peaks[0] == peaks[1]
 
 
 @pytest.mark.parametrize("device", DEVICES[1:])

@@ -88,7 +88,7 @@ def test_frames_and_labels_count_one_by_one(method: str) -> None:
     alone = []
     for frame in range(3):
         mine = index == frame
-        own = LabelBatch(batch.boxes.boxes[mine], batch.boxes.labels[mine], index[mine], 3)
+        own = LabelBatch(batch.boxes.boxes[mine], batch.boxes.class_index[mine], index[mine], 3)
         loss = head.loss(replace(batch, boxes=own), maps, seeds=(5, 6, 7))
         head.zero_grad()
         loss.backward()
@@ -153,7 +153,7 @@ def test_a_frozen_map_gets_no_gradient(method: str) -> None:
     shared = torch.rand(3, 3, 400, 400).contiguous(memory_format=torch.channels_last)
     with Watch() as watch:
         head.loss(batch, replace(maps, shared=shared), seeds=(1, 2, 3)).backward()
-    assert watch.most_alive < shared.nbytes
+    assert watch.max_alive < shared.nbytes
 
 
 @needs_native
@@ -165,7 +165,7 @@ def test_chains_leave_every_gradient_alone() -> None:
     with Watch() as watch:
         loss = head.loss(batch, replace(maps, shared=shared * 1), seeds=(1, 2, 3))
     assert all(p.grad is None for p in head.parameters())
-    assert watch.most_alive < 2 * shared.nbytes  # what stands for the network's own map is one of them
+    assert watch.max_alive < 2 * shared.nbytes  # what stands for the network's own map is one of them
     loss.backward()
     assert shared.grad is not None
     assert shared.grad.any()

@@ -60,8 +60,8 @@ def seeded() -> torch.Generator:
 def test_a_gaussian_energy_has_its_covariance_around_the_box(temperature: float) -> None:
     mean, covariance, _ = gaussian()
     found = estimate_uncertainty(gaussian_energy, BOXES, settings(), temperature=temperature, random=seeded())
-    miss = mean - BOXES
-    expected = temperature * covariance + miss.unsqueeze(2) * miss.unsqueeze(1)
+    error = mean - BOXES
+    expected = temperature * covariance + error.unsqueeze(2) * error.unsqueeze(1)
     stds = expected.diagonal(dim1=1, dim2=2).sqrt()
     scale = stds.unsqueeze(1) * stds.unsqueeze(2)
     torch.testing.assert_close(found.covariance / scale, expected / scale, rtol=0, atol=0.12)

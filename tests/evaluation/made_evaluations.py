@@ -93,7 +93,7 @@ def made_curve(
         thresholds=thresholds,
         true_positives=counts[:, 0],
         false_positives=counts[:, 1],
-        misses=label_count - counts[:, 0],
+        false_negatives=label_count - counts[:, 0],
         label_count=label_count,
         best=_best(thresholds, counts, label_count, generator),
         distance=distance,

@@ -13,7 +13,14 @@ import pytest
 from rich.console import Console, RenderableType
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation import compare, comparison_table, evaluate, score_table, to_json, write_comparison_csv
+from lidar_ebm.evaluation import (
+    compare_evaluations,
+    comparison_table,
+    evaluate,
+    score_table,
+    to_json,
+    write_comparison_csv,
+)
 from lidar_ebm.evaluation.curves import REFINEMENT_OVERLAPS
 from lidar_ebm.evaluation.kitti.matching import recall_thresholds
 from lidar_ebm.evaluation.result import Evaluation
@@ -23,7 +30,7 @@ from lidar_ebm.evaluation.table import (
     operating_point,
     overlap_text,
     write_csv,
-    write_json,
+    write_scores_json,
 )
 from lidar_ebm.formats.kitti.files import write_labels, write_split
 from lidar_ebm.formats.kitti.label import Label
@@ -210,7 +217,7 @@ def test_matches_are_counted_at_the_best_f1() -> None:
             f"{best.score:.3f}",
             str(best.true_positives),
             str(best.false_positives),
-            str(best.misses),
+            str(best.false_negatives),
             f"{best.precision:.3f}",
             f"{best.recall:.3f}",
             f"{best.f1:.3f}",
@@ -257,7 +264,7 @@ def test_json_is_valid_and_whole(tmp_path: Path) -> None:
     evaluation = made_evaluation(bands=BANDS, notes=("a note",))
     broken = replace(operating_point(evaluation.curves[0]), center_error=math.nan, size_error=math.nan)
     evaluation = replace(evaluation, curves=(replace(evaluation.curves[0], best=broken), *evaluation.curves[1:]))
-    write_json(tmp_path / "ap.json", evaluation)
+    write_scores_json(tmp_path / "ap.json", evaluation)
 
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} is no JSON")
@@ -287,7 +294,7 @@ def test_json_is_valid_and_whole(tmp_path: Path) -> None:
         for name, counts in (
             ("true", curve.true_positives),
             ("false", curve.false_positives),
-            ("missed", curve.misses),
+            ("missed", curve.false_negatives),
         ):
             np.testing.assert_array_equal(record[name], counts)
 
@@ -325,7 +332,7 @@ def test_scoring_folders_writes_the_figures_asked_for(tmp_path: Path) -> None:
 def test_comparison_shows_before_and_after_with_the_mean_gain(tmp_path: Path) -> None:
     labels, _ = random_frames(60, 23, empty_share=0.0)
     before, after, same = refined(labels, 0.2), refined(labels, 0.05), refined(labels, 0.05)
-    comparison = compare(before, after, class_name="Car", name="points")
+    comparison = compare_evaluations(before, after, class_name="Car", name="points")
     gains = [
         after.ap("Car", metric, difficulty, iou) - before.ap("Car", metric, difficulty, iou)
         for metric in ("3d", "bev")
@@ -336,9 +343,9 @@ def test_comparison_shows_before_and_after_with_the_mean_gain(tmp_path: Path) ->
     assert comparison.mean_gain() == pytest.approx(np.mean(gains))
     assert comparison.mean_gain("3d", "moderate") == pytest.approx(np.mean(gains[1:12:3]))
     assert comparison.mean_gain("3d") > 5.0
-    assert compare(after, same, class_name="Car").mean_gain() == 0.0
+    assert compare_evaluations(after, same, class_name="Car").mean_gain() == 0.0
 
-    text = text_of(comparison_table(comparison, compare(before, same, class_name="Car", name="bev")))
+    text = text_of(comparison_table(comparison, compare_evaluations(before, same, class_name="Car", name="bev")))
     change = comparison.select("3d", "moderate", 0.8)[0]
     assert f"{change.before:.2f} → {change.after:.2f}" in text
     assert f"{comparison.mean_gain('3d', 'moderate'):+.2f}" in text
@@ -356,13 +363,15 @@ def test_comparison_shows_before_and_after_with_the_mean_gain(tmp_path: Path) ->
 def test_comparison_counts_a_class_without_detections_as_zero() -> None:
     labels, _ = random_frames(10, 24, empty_share=0.0)
     nothing = evaluate(labels, [[] for _ in labels], iou=REFINEMENT_OVERLAPS, classes=("Car",))
-    assert all(change.before == 0.0 for change in compare(nothing, refined(labels, 0.0), class_name="Car").changes)
+    assert all(
+        change.before == 0.0 for change in compare_evaluations(nothing, refined(labels, 0.0), class_name="Car").changes
+    )
 
 
 def test_comparison_of_what_cannot_be_compared_is_refused() -> None:
     labels, _ = random_frames(10, 25, empty_share=0.0)
     evaluation = refined(labels, 0.0)
     with pytest.raises(InputError, match="10 frames before and 9 after"):
-        compare(evaluation, refined(labels[:9], 0.0), class_name="Car")
+        compare_evaluations(evaluation, refined(labels[:9], 0.0), class_name="Car")
     with pytest.raises(InputError, match=r"not evaluated in 3d at overlap 0\.9"):
-        compare(evaluation, evaluation, class_name="Car", ious=(0.9,))
+        compare_evaluations(evaluation, evaluation, class_name="Car", ious=(0.9,))

@@ -115,12 +115,12 @@ def test_matches_are_of_one_class_one_to_one_and_turned_to_the_nearer_heading(
     labels, count = batch.boxes, len(batch.boxes.boxes)
     assert count > 2
     turned = labels.boxes + torch.tensor([0.05] * 6 + [math.pi])
-    other_class = labels.labels.clone()
+    other_class = labels.class_index.clone()
     other_class[0] += 1
     proposals = Proposals(
         torch.cat([labels.boxes, turned]),
         torch.cat([torch.full((count,), 0.2), torch.full((count,), 0.9)]),
-        torch.cat([other_class, labels.labels]),
+        torch.cat([other_class, labels.class_index]),
         labels.batch_index.repeat(2),
         batch.batch_size,
     )

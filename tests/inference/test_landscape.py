@@ -16,8 +16,8 @@ from lidar_ebm.energy.landscape import PLANES, Landscape, Slice, unwrapped
 from lidar_ebm.errors import InputError
 from lidar_ebm.inference.detection import LoadedDetector
 from lidar_ebm.inference.landscape import (
-    LEAST_TURN,
-    MOST_REACH,
+    MAX_REACH,
+    MIN_TURN,
     boxes_of,
     landscape,
     landscapes,
@@ -92,7 +92,7 @@ def test_slices_pass_through_the_refined_box_and_hold_the_path(found: list[Lands
                 assert (np.diff(axis) > 0).all()
                 nearest = int(np.abs(axis - each.box[k]).argmin())
                 assert axis[nearest] == pytest.approx(each.box[k], abs=1e-9)
-                if piece.names != ("yaw",) and np.abs(each.path[:, k] - each.box[k]).max() < MOST_REACH:
+                if piece.names != ("yaw",) and np.abs(each.path[:, k] - each.box[k]).max() < MAX_REACH:
                     assert axis[0] <= each.path[:, k].min() <= each.path[:, k].max() <= axis[-1]
             middle = tuple(
                 int(np.abs(axis - each.box[k]).argmin()) for axis, k in zip(piece.axes, columns, strict=True)
@@ -174,7 +174,7 @@ def test_a_label_that_faces_the_other_way_does_not_widen_the_curve_near_the_box(
     turned[6] = unwrapped(turned[6] + math.pi, -math.pi)
     each = landscape(detector, points, 0, labels=turned[None], resolution=9)
     np.testing.assert_allclose(each.yaw.axes[0], plain.yaw.axes[0])
-    assert np.ptp(plain.yaw.axes[0]) >= 2 * LEAST_TURN - 1e-9
+    assert np.ptp(plain.yaw.axes[0]) >= 2 * MIN_TURN - 1e-9
 
 
 def test_angles_are_unwrapped_into_the_turn_from_the_given_one() -> None:

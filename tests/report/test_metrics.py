@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.report.metrics import INDEX_COLUMNS, OTHER_COLUMNS, read_columns, read_losses
+from lidar_ebm.report.metrics import INDEX_COLUMNS, OTHER_COLUMNS, read_losses, read_metrics
 from lidar_ebm.training.metrics import COLUMNS, LOSS_TERMS
 from lidar_ebm.visualization.curve_plots import SCHEDULE_COLUMNS, TOTAL_COLUMN
 
@@ -37,13 +37,13 @@ def test_columns_are_read(tmp_path: Path) -> None:
     header = "step,epoch,stage,learning_rate,gradient_norm,seconds_per_step\n"
     rows = "1,0,detector,1e-3,4.0,0.2\n2,0,detector,2e-3,inf,0.1\n3,1,energy,1e-3,,0.1\n"
     file = metrics_file(tmp_path, header + rows)
-    assert read_columns(file, SCHEDULE_COLUMNS) == [
+    assert read_metrics(file, SCHEDULE_COLUMNS) == [
         ("detector", 1.0, {"learning_rate": 1e-3, "gradient_norm": 4.0, "seconds_per_step": 0.2}),
         ("detector", 2.0, {"learning_rate": 2e-3, "seconds_per_step": 0.1}),  # what is not finite is left out
         ("energy", 3.0, {"learning_rate": 1e-3, "seconds_per_step": 0.1}),
     ]
     with pytest.raises(InputError, match=r"metrics\.csv, line 4: learning_rate"):
-        read_columns(metrics_file(tmp_path, header + rows.replace("energy,1e-3", "energy,fast")), SCHEDULE_COLUMNS)
+        read_metrics(metrics_file(tmp_path, header + rows.replace("energy,1e-3", "energy,fast")), SCHEDULE_COLUMNS)
 
 
 def test_every_column_that_training_writes_is_known() -> None:

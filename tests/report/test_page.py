@@ -97,8 +97,8 @@ def test_a_place_that_cannot_be_written_is_known_before_the_work(evaluated: Path
 
 
 def test_landscapes_do_not_depend_on_the_frames_in_3d(evaluated: Path) -> None:
-    known = [gather(evaluated, frames=frames, boxes=2, resamples=2) for frames in (0, 2)]
-    counts = [len(each.improved) + len(each.worst) for each in known]
+    gathered = [gather(evaluated, frames=frames, boxes=2, resamples=2) for frames in (0, 2)]
+    counts = [len(each.improved) + len(each.worst) for each in gathered]
     assert counts[0] == counts[1] > 0
 
 
@@ -106,11 +106,11 @@ def test_the_kind_of_average_precision_is_the_evaluations(evaluated: Path, tmp_p
     run = copy_of(evaluated, tmp_path)
     table = run / "evaluation" / "val" / "refinement.csv"
     table.write_text(table.read_text().replace("R40", "R11"))
-    known = gather(run, frames=0, boxes=0, resamples=20)
-    text = to_html(known)
+    gathered = gather(run, frames=0, boxes=0, resamples=20)
+    text = to_html(gathered)
     assert "mean AP R11 at IoU" in text and "Car AP R11 (%)" in text and "mean AP R40" not in text
-    assert known.paired is not None
-    (interval, *_) = (each for each in known.paired.differences if each.recall == "R11" and np.isfinite(each.low))
+    assert gathered.paired is not None
+    (interval, *_) = (each for each in gathered.paired.differences if each.recall == "R11" and np.isfinite(each.low))
     assert f"[{interval.low:+.2f}, {interval.high:+.2f}]" in text
 
 
@@ -233,12 +233,12 @@ def test_turning_changes_the_view(opened: Any) -> None:
 
 def test_layers_are_hidden_and_shown(opened: Any) -> None:
     opened.find_element("css selector", '[data-pose="above"]').click()
-    look = palette.THEMES[opened.find_element("tag name", "html").get_attribute("data-theme")]
+    theme = palette.THEMES[opened.find_element("tag name", "html").get_attribute("data-theme")]
     before = picture(opened)
     for name in ("label", "after"):
         toggle = opened.find_element("id", f"show-{name}")
         toggle.click()
-        assert count_pixels(picture(opened), getattr(look, name)) < count_pixels(before, getattr(look, name)) / 2
+        assert count_pixels(picture(opened), getattr(theme, name)) < count_pixels(before, getattr(theme, name)) / 2
         toggle.click()
         assert changed(before, picture(opened)) == 0
 
@@ -299,9 +299,9 @@ def test_the_theme_reaches_the_view_and_the_pictures(opened: Any) -> None:
     root = opened.find_element("tag name", "html")
     opened.find_element("id", "theme").click()
     for _ in range(2):
-        look = palette.THEMES[root.get_attribute("data-theme")]
-        assert count_pixels(picture(opened)[:20, :20], look.background) > 300
+        chosen = palette.THEMES[root.get_attribute("data-theme")]
+        assert count_pixels(picture(opened)[:20, :20], chosen.background) > 300
         for theme in palette.THEMES:
             shown = [image.is_displayed() for image in opened.find_elements("css selector", f"img.{theme}")]
-            assert set(shown) == {theme == look.name}
+            assert set(shown) == {theme == chosen.name}
         opened.find_element("id", "theme").click()

@@ -43,14 +43,16 @@ def test_each_class_has_its_own_limit_after_suppression(simulated: Path, eager_c
     with torch.no_grad():
         features = detector.detector.encode(batch)
         every = detector.detector.propose(features)
-        assert bool((torch.bincount(every.labels) > 20).all())
+        assert bool((torch.bincount(every.class_index) > 20).all())
         few = config.detection.model_copy(update={"max_detections": 5})
         limited = config.model_copy(update={"detection": few})
         detector.detector.settings = limited.detector_settings
         kept = detector.detector.propose(features)
     for frame in range(2):
         for label in range(2):
-            whole, part = (each.select((each.batch_index == frame) & (each.labels == label)) for each in (every, kept))
+            whole, part = (
+                each.select((each.batch_index == frame) & (each.class_index == label)) for each in (every, kept)
+            )
             assert torch.equal(part.boxes, whole.boxes[:5])
 
 
@@ -147,7 +149,7 @@ def test_several_classes_train_and_detect(simulated: Path, eager_config: Config)
     )
     config = eager_config.model_copy(update={"classes": (*eager_config.classes, person)})
     batch = batch_of(simulated, config, (0, 1, 2, 3))
-    assert set(batch.boxes.labels.tolist()) == {0, 1}
+    assert set(batch.boxes.class_index.tolist()) == {0, 1}
     detector = Model(config)
     losses = detector.detector.losses(batch, detector.detector.encode(batch))
     assert all(bool(torch.isfinite(value)) for value in losses.values())

@@ -38,7 +38,7 @@ def blank(batch: Batch, frames: tuple[int, ...]) -> Batch:
     points = ~torch.isin(batch.point_batch_index, torch.tensor(frames))
     rows = ~torch.isin(batch.boxes.batch_index, torch.tensor(frames))
     boxes = LabelBatch(
-        *(values[rows] for values in (batch.boxes.boxes, batch.boxes.labels, batch.boxes.batch_index)), 4
+        *(values[rows] for values in (batch.boxes.boxes, batch.boxes.class_index, batch.boxes.batch_index)), 4
     )
     return replace(batch, points=batch.points[points], point_batch_index=batch.point_batch_index[points], boxes=boxes)
 
@@ -54,7 +54,7 @@ def part_of(batch: Batch, rank: int, size: int) -> Batch:
     frame, label_frame = batch.point_batch_index, batch.boxes.batch_index
     boxes = LabelBatch(
         own(batch.boxes.boxes, label_frame),
-        own(batch.boxes.labels, label_frame),
+        own(batch.boxes.class_index, label_frame),
         own(label_frame, label_frame) - first,
         share,
     )

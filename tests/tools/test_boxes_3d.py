@@ -85,9 +85,9 @@ def test_what_was_looked_at_is_remembered(simulated: Path) -> None:
     detector = Model(config, detector=RememberingDetector(config.detector_settings)).eval()
     batches = [collate([frames[0]]), collate([frames[1]])]
     first = [detect_batch(detector, batch).after()[0] for batch in batches]
-    known = dict(RememberingDetector.looked_at)
+    before = dict(RememberingDetector.remembered)
     again = [detect_batch(detector, batch).after()[0] for batch in batches]
-    assert RememberingDetector.looked_at == known and len(known) == 2
+    assert RememberingDetector.remembered == before and len(before) == 2
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.boxes, other.boxes)
-    RememberingDetector.looked_at.clear()
+    RememberingDetector.remembered.clear()

@@ -29,9 +29,9 @@ def test_a_noises_density_is_one_and_that_of_its_draws(name: str, last: float) -
     beyond = 1 - 2 / math.pi * math.atan(reach / 0.2) if name == "Cauchy" else 0.0
     assert float(cumulative[-1]) == pytest.approx(1 - beyond, abs=1e-4)
     drawn = noise.draw(torch.full((count,), last), torch.Generator().manual_seed(0)).double().sort().values
-    known = torch.from_numpy(np.interp(drawn.numpy(), e.numpy(), cumulative.numpy() + beyond / 2))
+    expected = torch.from_numpy(np.interp(drawn.numpy(), e.numpy(), cumulative.numpy() + beyond / 2))
     steps = torch.arange(count) / count
-    assert float((known - steps).abs().max()) < 2 / math.sqrt(count)  # Kolmogorov and Smirnov's distance
+    assert float((expected - steps).abs().max()) < 2 / math.sqrt(count)  # Kolmogorov and Smirnov's distance
 
 
 def answer(u: np.ndarray, v: np.ndarray) -> np.ndarray:

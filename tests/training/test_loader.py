@@ -50,7 +50,7 @@ def same(first: Batch, second: Batch) -> bool:
         and torch.equal(first.points, second.points)
         and torch.equal(first.point_batch_index, second.point_batch_index)
         and torch.equal(first.boxes.boxes, second.boxes.boxes)
-        and torch.equal(first.boxes.labels, second.boxes.labels)
+        and torch.equal(first.boxes.class_index, second.boxes.class_index)
         and torch.equal(first.boxes.batch_index, second.boxes.batch_index)
     )
 

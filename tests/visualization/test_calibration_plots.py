@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from lidar_ebm.ebm.calibration import Calibration, HeldOut
+from lidar_ebm.ebm.calibration import HeldOut, Reliability
 from lidar_ebm.errors import OutputError
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.calibration_plots import plot_calibration
 
 
-def calibration(dims: int, sharpness: float, count: int = 300) -> Calibration:
+def calibration(dims: int, sharpness: float, count: int = 300) -> Reliability:
     """Of targets whose ranks are pushed outwards where `sharpness` is above 1."""
     generator = torch.Generator().manual_seed(dims)
     uniform = torch.rand(count, dims, generator=generator)
@@ -23,7 +23,7 @@ def calibration(dims: int, sharpness: float, count: int = 300) -> Calibration:
     probabilities = 0.5 + side * (2 * uniform - 1).abs() ** (1 / sharpness) / 2
     rank = torch.rand(count, generator=generator) ** (1 / sharpness)
     held_out = HeldOut(probabilities, rank, torch.zeros(count), torch.full((count,), 50.0))
-    return Calibration.of(held_out, [f"y{d + 1}" for d in range(dims)])
+    return Reliability.of(held_out, [f"y{d + 1}" for d in range(dims)])
 
 
 @pytest.mark.parametrize(("dims", "size"), [(1, (520, 310)), (3, (1040, 310)), (4, (780, 570)), (7, (1040, 570))])

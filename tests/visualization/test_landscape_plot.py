@@ -134,16 +134,16 @@ def test_curves_show_f_and_yaws_across_the_seam() -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("known", [False, True])
-def test_pictures_with_and_without_label_in_both_themes(tmp_path: Path, *, known: bool, dark: bool) -> None:
-    shown = some_landscape() if known else replace(some_landscape(), label=None, overlaps=None)
+@pytest.mark.parametrize("labelled", [False, True])
+def test_pictures_with_and_without_label_in_both_themes(tmp_path: Path, *, labelled: bool, dark: bool) -> None:
+    shown = some_landscape() if labelled else replace(some_landscape(), label=None, overlaps=None)
     with use_theme(DARK if dark else palette.LIGHT):
         path, again = (plot_landscape(shown, tmp_path / name, title="a_$box") for name in ("a.png", "b.png"))
     picture = read_picture(path)
     assert picture.shape == (1010, 1500, 3)
     assert path.read_bytes() == again.read_bytes()
     labels = np.abs(picture / 255 - to_rgb(palette.LABEL)).max(axis=-1) < 0.02
-    assert (labels.sum() > 100) == known
+    assert (labels.sum() > 100) == labelled
 
 
 @pytest.mark.parametrize("flat", [0.0, 1e-3])

@@ -111,8 +111,8 @@ def test_curves_stand_at_the_recall_that_was_reached(monkeypatch: pytest.MonkeyP
     """Not at the threshold's number over 40, which for few labels is another: all of 7 labels found is recall 1."""
     curve = made_curve(np.random.default_rng(0), "Car", "3d", 0.7, "far", label_count=7)
     counts, nothing = np.arange(1, 8), np.zeros(7, dtype=np.int64)
-    perfect = replace(curve, true_positives=counts, false_positives=nothing, misses=7 - counts)
-    best = replace(operating_point(curve), true_positives=7, false_positives=0, misses=0)
+    perfect = replace(curve, true_positives=counts, false_positives=nothing, false_negatives=7 - counts)
+    best = replace(operating_point(curve), true_positives=7, false_positives=0, false_negatives=0)
     precision = (np.arange(41) < 7).astype(float)
     perfect = replace(perfect, thresholds=np.linspace(1, 0, 7), precision=precision, best=best)
     drawn = []

@@ -89,9 +89,9 @@ def against_copy(settings: Settings, dtype: torch.dtype) -> Comparison:
     target = torch.empty_like(source)
     name = f"{len(boxes)} boxes, {str(dtype).removeprefix('torch.')}, forward"
     against = f"a copy of as many bytes, {moved / 1e9:.2f} GB"
-    found = compare(settings, name, sample, lambda: target.copy_(source), against=against, aim=0.6)
-    achieved, copied = (moved / milliseconds / 1e6 for milliseconds in (found.ours_ms, found.other_ms))
-    return replace(found, work=f"{name}, {achieved:.0f} GB/s", other=f"{against} at {copied:.0f} GB/s")
+    timing = compare(settings, name, sample, lambda: target.copy_(source), against=against, aim=0.6)
+    achieved, copied = (moved / milliseconds / 1e6 for milliseconds in (timing.ours_ms, timing.other_ms))
+    return replace(timing, work=f"{name}, {achieved:.0f} GB/s", other=f"{against} at {copied:.0f} GB/s")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ KINDS = {  # how many there are in KITTI's training set; height, width, length i
 }
 NAMES = tuple(KINDS)
 SIZES = np.array([size for _, size, _ in KINDS.values()])
-FOUND_AS = np.array([-1 if name is None else NAMES.index(name) for _, _, name in KINDS.values()])
+DETECTED_AS = np.array([-1 if name is None else NAMES.index(name) for _, _, name in KINDS.values()])
 FOCAL, CENTER_U, CENTER_V = 721.5, 609.6, 172.9  # KITTI's left colour camera, pixels
 IMAGE = np.array((1241.0, 374.0))
 
@@ -138,7 +138,7 @@ def make_labels(generator: np.random.Generator, frames: int) -> tuple[Boxes, lis
 def make_results(generator: np.random.Generator, frames: int, labels: Boxes) -> tuple[Boxes, list[list[str]]]:
     """Detections, frame by frame with falling scores, and their lines in two sets: B is nearer to the truth than A."""
     depth = labels.place[:, 2]
-    seen = (FOUND_AS[labels.kind] >= 0) & (generator.random(len(depth)) < 1.1 - 0.8 * depth / 70.0)
+    seen = (DETECTED_AS[labels.kind] >= 0) & (generator.random(len(depth)) < 1.1 - 0.8 * depth / 70.0)
     # False alarms: half of them in the open, half of them somewhere about an object.
     alarms = max(round(DETECTIONS_PER_FRAME * frames) - int(seen.sum()), 0)
     near_alarms = labels[generator.choice(len(depth), alarms // 2)]
@@ -154,7 +154,7 @@ def make_results(generator: np.random.Generator, frames: int, labels: Boxes) -> 
     )
     count = len(truth.frame)
     false = np.arange(count) >= seen.sum()
-    kind = np.where(FOUND_AS[truth.kind] >= 0, FOUND_AS[truth.kind], NAMES.index("Car"))
+    kind = np.where(DETECTED_AS[truth.kind] >= 0, DETECTED_AS[truth.kind], NAMES.index("Car"))
     score = generator.normal(np.where(false, -1.5, 2.5 - truth.place[:, 2] / 25.0), 1.0)
     order = np.lexsort((-score, truth.frame))
 
@@ -315,12 +315,12 @@ def measure_library(folder: Path, frames: int, runs: int, part: int) -> list[lis
     began = time.perf_counter()
     expected = reference_curves(*few)
     scaled = (time.perf_counter() - began) * frames / len(few[0])
-    found = evaluate(*few)
+    evaluation = evaluate(*few)
     for (name, metric, difficulty), figures in expected.items():
-        if (found.curve(name, metric, difficulty) is None) != (not figures):
+        if (evaluation.curve(name, metric, difficulty) is None) != (not figures):
             raise SystemExit(f"{name}, {metric}, {difficulty}: scored here or by the reference, but not by both")
         for recall, value in figures.items():
-            if not abs(found.ap(name, metric, difficulty, recall=recall) - value) <= 1e-6:
+            if not abs(evaluation.ap(name, metric, difficulty, recall=recall) - value) <= 1e-6:
                 raise SystemExit(f"{name}, {metric}, {difficulty}, {recall}: {value} by the reference")
     return [
         [f"in memory: arrays, median of {runs}", f"{arrays:.3f} s", "arrays"],

@@ -10,34 +10,34 @@ from torch import Tensor
 from cuda_ops.point_nearest.op import interpolate, three_nearest
 from lidar_ebm.simulation.simulator import SimulationSettings, simulate_frame
 
-QUERIES, KNOWN, CHANNELS = 32_000, 33_000, 64
+QUERIES, SUPPORT, CHANNELS = 32_000, 33_000, 64
 
 
 def measure(settings: Settings) -> list[Comparison]:
-    """Queries and known points as in a LiDAR frame, and spread evenly over a street's volume."""
+    """Queries and support points as in a LiDAR frame, and spread evenly over a street's volume."""
     generator = torch.Generator().manual_seed(0)
     size = torch.tensor([70.4, 80.0, 4.0])
     scenes = {
         "LiDAR frame": lidar_points(generator),
         "uniform": (
             torch.rand(QUERIES, 3, generator=generator) * size,
-            torch.rand(KNOWN, 3, generator=generator) * size,
+            torch.rand(SUPPORT, 3, generator=generator) * size,
         ),
     }
     comparisons = []
-    for name, (query, known) in scenes.items():
-        features = torch.rand(len(known), CHANNELS, generator=generator).to(settings.device)
-        comparisons += _compare_scene(settings, name, query.to(settings.device), known.to(settings.device), features)
+    for name, (query, support) in scenes.items():
+        features = torch.rand(len(support), CHANNELS, generator=generator).to(settings.device)
+        comparisons += _compare_scene(settings, name, query.to(settings.device), support.to(settings.device), features)
     return comparisons
 
 
 def lidar_points(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mean points of 0.1 m voxels as queries, centres of 0.16 m voxels as known points."""
+    """Mean points of 0.1 m voxels as queries, centres of 0.16 m voxels as support points."""
     frame = torch.from_numpy(simulate_frame(SimulationSettings(seed=0), 0).points[:, :3])
     fine, own = torch.unique((frame / 0.1).floor().long(), dim=0, return_inverse=True)
     means = torch.zeros(len(fine), 3).index_add_(0, own, frame) / torch.bincount(own).unsqueeze(1)
     centers = (torch.unique((frame / 0.16).floor().long(), dim=0) + 0.5) * 0.16
-    return _sample(means, QUERIES, generator), _sample(centers, KNOWN, generator)
+    return _sample(means, QUERIES, generator), _sample(centers, SUPPORT, generator)
 
 
 def _sample(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -45,16 +45,16 @@ def _sample(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
     return points[torch.randperm(len(points), generator=generator)[:count].sort().values]
 
 
-def _compare_scene(settings: Settings, name: str, query: Tensor, known: Tensor, features: Tensor) -> list[Comparison]:
-    query_batch, known_batch = query.new_zeros(len(query)).long(), known.new_zeros(len(known)).long()
+def _compare_scene(settings: Settings, name: str, query: Tensor, support: Tensor, features: Tensor) -> list[Comparison]:
+    query_batch, support_batch = query.new_zeros(len(query)).long(), support.new_zeros(len(support)).long()
 
     def our_neighbours() -> tuple[Tensor, Tensor]:
-        return three_nearest(query, known, query_batch, known_batch, 1)
+        return three_nearest(query, support, query_batch, support_batch, 1)
 
     def their_neighbours() -> tuple[Tensor, Tensor]:
-        tree = cKDTree(known.cpu().numpy())
-        found = tree.query(query.cpu().numpy(), 3, workers=torch.get_num_threads())
-        distance, index = map(torch.from_numpy, found)
+        tree = cKDTree(support.cpu().numpy())
+        neighbours = tree.query(query.cpu().numpy(), 3, workers=torch.get_num_threads())
+        distance, index = map(torch.from_numpy, neighbours)
         return distance.float().to(query.device), index.to(query.device)
 
     def ours() -> Tensor:
@@ -68,7 +68,9 @@ def _compare_scene(settings: Settings, name: str, query: Tensor, known: Tensor, 
     distance, index = our_neighbours()
     torch.testing.assert_close(distance, their_neighbours()[0], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(ours(), _gather_one_by_one(features, distance, index), rtol=1e-4, atol=1e-5)
-    work = f"three nearest and interpolation, {len(query)} queries on {len(known)} points, {CHANNELS} channels, {name}"
+    work = (
+        f"three nearest and interpolation, {len(query)} queries on {len(support)} points, {CHANNELS} channels, {name}"
+    )
     whole = compare(settings, work, ours, theirs, against="scipy cKDTree, torch gathers", aim=1.5)
 
     leaf = features.clone().requires_grad_()

@@ -120,7 +120,7 @@ def errors(estimate: Tensor, y: Tensor) -> dict[str, Tensor]:
     iou = overlap(estimate, y)
     return {
         "1 - IoU": 1 - iou,
-        **{f"share with IoU < {least}": (iou < least).float() for least in (0.5, 0.75, 0.9)},
+        **{f"share with IoU < {minimum}": (iou < minimum).float() for minimum in (0.5, 0.75, 0.9)},
         "mean error, pixels": (estimate - y).abs().mean(dim=-1),
     }
 

@@ -92,18 +92,18 @@ class Head:
 class RememberingDetector(Detector):
     """A detector that looks at a batch of frames once, whatever head ascends from there."""
 
-    looked_at: ClassVar[dict[tuple[str, ...], tuple[FrameFeatures, Proposals]]] = {}
+    remembered: ClassVar[dict[tuple[str, ...], tuple[FrameFeatures, Proposals]]] = {}
 
     def encode(self, batch: Batch) -> FrameFeatures:
         """Features of the frames, without the voxels: no head sees those."""
-        if batch.frame_ids not in self.looked_at:
+        if batch.frame_ids not in self.remembered:
             features = super().encode(batch)
-            self.looked_at[batch.frame_ids] = replace(features, stages=()), super().propose(features)
-        return self.looked_at[batch.frame_ids][0]
+            self.remembered[batch.frame_ids] = replace(features, stages=()), super().propose(features)
+        return self.remembered[batch.frame_ids][0]
 
     def propose(self, features: FrameFeatures) -> Proposals:
         """The proposals that belong to these features."""
-        return next(proposals for known, proposals in self.looked_at.values() if known is features)
+        return next(proposals for kept, proposals in self.remembered.values() if kept is features)
 
 
 @dataclass(frozen=True)
@@ -181,22 +181,24 @@ def judge(place: Place, head: Head, prediction: Sequence[str] = ()) -> Row:
     weights, _ = read_tensors(head.path(place))
     detector.load_state_dict({key.removeprefix("model."): value for key, value in weights.items()}, strict=False)
     frames = _frames(place.data, place.run, "val")
-    found = predict(detector.eval(), frames, steps=STEPS, title="Judging")
+    predictions = predict(detector.eval(), frames, steps=STEPS, title="Judging")
     name, *_ = config.class_names
     assert isinstance(frames.frames, Frames)
     scoring = SplitScoring.of(frames.frames, [name])
     ap = {}
     for steps in STEPS:
-        scored = scoring.score(found.by_name(steps), iou=OVERLAPS, metrics=("3d",))
+        scored = scoring.score(predictions.by_name(steps), iou=OVERLAPS, metrics=("3d",))
         figures = [scored.ap(name, "3d", scoring.facts.headline, iou, "R40") for iou in OVERLAPS]
         ap[str(steps)] = [float(np.nan_to_num(figure)) for figure in figures]  # nothing found is 0
     if prediction:
         return {"ap": ap}
     try:
-        found_out = calibrate(detector, _frames(place.data, place.run, "train"), frames, most_frames=CALIBRATION_FRAMES)
+        calibration = calibrate(
+            detector, _frames(place.data, place.run, "train"), frames, max_frames=CALIBRATION_FRAMES
+        )
     except InputError as error:
         return {"ap": ap, "calibration": None, "reason": str(error)}
-    return {"ap": ap, "calibration": found_out.as_dict()}
+    return {"ap": ap, "calibration": calibration.as_dict()}
 
 
 def _with_detector(detector: Model, place: Place) -> Model:
@@ -309,15 +311,15 @@ def study(arguments: argparse.Namespace) -> None:
 
 def _best(judged: Mapping[str, Row], groups: Mapping[str, Lines], seeds: Sequence[int]) -> str:
     """The line of each group whose mean AP is highest after the most steps, in words."""
-    found = []
+    sentences = []
     for title, group in groups.items():
         means = {
             name: np.mean([judged[_judgement(replace(h, seed=seed), p)]["ap"][str(STEPS[-1])] for seed in seeds])
             for name, (h, p) in group.items()
         }
         best = max(means, key=lambda name: means[name])
-        found.append(f"{title.lower()}: {best} ({means[best]:.1f})")
-    return f"Highest mean AP after {STEPS[-1]} steps, by group. {'; '.join(found)}."
+        sentences.append(f"{title.lower()}: {best} ({means[best]:.1f})")
+    return f"Highest mean AP after {STEPS[-1]} steps, by group. {'; '.join(sentences)}."
 
 
 def _judgement(head: Head, prediction: Sequence[str]) -> str:
@@ -333,14 +335,14 @@ def _spreads(ap: np.ndarray) -> list[str]:
 
 
 def _calibrated(figures: Sequence[Row]) -> list[str | None]:
-    found = [figure["calibration"] for figure in figures if figure.get("calibration")]
-    if not found:
+    calibrations = [figure["calibration"] for figure in figures if figure.get("calibration")]
+    if not calibrations:
         return [None, None]
     before, after = (
-        100 * np.mean([part[when]["joint"]["coverage"][part[when]["levels"].index(0.9)] for part in found])
+        100 * np.mean([part[when]["joint"]["coverage"][part[when]["levels"].index(0.9)] for part in calibrations])
         for when in ("before", "after")
     )
-    return [f"{before:.0f} → {after:.0f}", f"{np.mean([part['after']['nll'] for part in found]):.2f}"]
+    return [f"{before:.0f} → {after:.0f}", f"{np.mean([part['after']['nll'] for part in calibrations]):.2f}"]
 
 
 def draw(judged: Mapping[str, Row], groups: Mapping[str, Lines], seeds: Sequence[int]) -> Figure:

@@ -33,7 +33,7 @@ from lidar_ebm.ebm import (
     importance_samples,
 )
 from lidar_ebm.ebm.adaptive_sampling import adaptive_importance_samples
-from lidar_ebm.ebm.calibration import LEVELS, Calibration, HeldOut, fit_temperature
+from lidar_ebm.ebm.calibration import LEVELS, HeldOut, Reliability, fit_temperature
 from lidar_ebm.ebm.energy import value
 
 FloatArray = NDArray[np.float32]
@@ -117,19 +117,19 @@ def run_seed(problem: Problem, settings: Settings, seed: int) -> Row:
     seen, features = features_of(trained.network, validation.images), features_of(trained.network, test.images)
 
     def chosen_by(step_length: float) -> float:
-        climbed = climb(trained.head, seen, seen.estimate, settings.steps, step_length)
-        return next(iter(problem.errors(climbed, validation.y).values())).mean().item()
+        refined = refine(trained.head, seen, seen.estimate, settings.steps, step_length)
+        return next(iter(problem.errors(refined, validation.y).values())).mean().item()
 
     step_length = min(settings.step_lengths, key=chosen_by)
     began = time.perf_counter()
-    refined = climb(trained.head, features, features.estimate, settings.steps, step_length)
+    refined = refine(trained.head, features, features.estimate, settings.steps, step_length)
     trained.seconds["refining"] = time.perf_counter() - began
     best = highest_draws(problem, settings, trained.head, features, seed)
     predictions = {
         DIRECT: features.estimate,
         **{f"trained on, {name}": features_of(it, test.images).estimate for name, it in trained.longer.items()},
         REFINED: refined,
-        STARTS: climb(trained.head, features, best, settings.steps, step_length),
+        STARTS: refine(trained.head, features, best, settings.steps, step_length),
     }
     count = settings.density_images
     densities = density(problem, settings, trained.head, features[:count], seed)
@@ -191,7 +191,7 @@ def features_of(network: DirectNetwork, images: Tensor) -> Features:
     return Features(*(torch.cat([getattr(part, name) for part in parts]) for name in ("flat", "map", "estimate")))
 
 
-def climb(head: EnergyHead, features: Features, start: Tensor, steps: int, step_length: float) -> Tensor:
+def refine(head: EnergyHead, features: Features, start: Tensor, steps: int, step_length: float) -> Tensor:
     """Targets [N, D] after gradient ascent from `start`; λ is `step_length` times the squares of the space's scales."""
     lengths = [step_length * scale**2 for scale in head.space.scales]
     return torch.cat(
@@ -258,7 +258,7 @@ def _measure_density(
     result: Row = {"gaussian_nll": -log_prob.mean().item(), "temperature": fitted}
     for name, temperature in (("plain", 1.0), ("tempered", fitted)):
         held = HeldOut.of(densities.at_temperature(temperature), test.y[few], f_at_y)
-        calibration = Calibration.of(held, names, temperature=temperature)
+        calibration = Reliability.of(held, names, temperature=temperature)
         coverage = dict(zip(calibration.levels, calibration.joint_coverage, strict=True))
         result[name] = {
             "nll": calibration.nll,

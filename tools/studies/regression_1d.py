@@ -194,15 +194,15 @@ def study(arguments: argparse.Namespace) -> None:
     quick = arguments.quick
     settings = Settings(models=6, epochs=6, grid=256) if quick else Settings()
     counts = (1, 4, 16) if quick else (1, 4, 16, 64, 1024)
-    most, fewer = counts[-1], counts[-2]
+    largest, second_largest = counts[-1], counts[-2]
     once = {"ML-MCMC-16": 16 if quick else 128, "DSM": 16 if quick else 128, "SM": 1}  # methods with one M
     # What the tables need first: an interrupted study has it first.
-    tasks = [(method, most, "") for method in ("NCE", "ML-IS", "NCE+", "KLD-IS")]
+    tasks = [(method, largest, "") for method in ("NCE", "ML-IS", "NCE+", "KLD-IS")]
     tasks += [(method, count, "") for count in counts[:-1] for method in PUBLISHED]
     tasks += [(method, count, "") for method, count in once.items()]
     others = variants(settings)
-    tasks += [("NCE", fewer, variant) for variant in others]
-    tasks += [(method, most, variant) for variant in (DECAY, LONGER) for method in ("NCE", "NCE+")]
+    tasks += [("NCE", second_largest, variant) for variant in others]
+    tasks += [(method, largest, variant) for variant in (DECAY, LONGER) for method in ("NCE", "NCE+")]
     page = Study("The papers' 1-D problems", arguments.out, vars(settings), arguments.processes)
     rows = page.rows(
         {
@@ -216,11 +216,11 @@ def study(arguments: argparse.Namespace) -> None:
         f"Both sets: the mean of the two. Best {BEST}: the mean of the {BEST} models of {settings.models} with the "
         "least D_KL, as published; that choice needs the true density. σ, β, α as published. Published figures were "
         "read off a plot; where there are none, none are known. ML-MCMC-16 and DSM have fewer samples than the "
-        f"published {most}: they take gradients of gradients, or 16 of them."
+        f"published {largest}: they take gradients of gradients, or 16 of them."
     )
-    _table_of_methods(page, rows, [(method, most) for method in PUBLISHED] + list(once.items()))
+    _table_of_methods(page, rows, [(method, largest) for method in PUBLISHED] + list(once.items()))
     _table_of_counts(page, rows, counts)
-    _table_of_variants(page, rows, ["", *others], [("NCE", fewer), ("NCE", most), ("NCE+", most)])
+    _table_of_variants(page, rows, ["", *others], [("NCE", second_largest), ("NCE", largest), ("NCE+", largest)])
     figure = draw(rows, settings, counts)
     caption = "Above: the true densities and those of the median model (by D_KL). Below: D_KL by the number of samples."
     page.picture(figure, arguments.results / "regression_1d.png", caption)
@@ -230,12 +230,12 @@ def study(arguments: argparse.Namespace) -> None:
 def _table_of_methods(page: Study, rows: dict[str, Row], chosen: list[tuple[str, int]]) -> None:
     lines = []
     for method, count in chosen:
-        found = [rows[_key(n, method, count)] for n in SETS]
-        figures = [f"{best:.3f} ({every:.3f} ± {std:.3f})" for best, every, std in map(_summary, found)]
+        results = [rows[_key(n, method, count)] for n in SETS]
+        figures = [f"{best:.3f} ({every:.3f} ± {std:.3f})" for best, every, std in map(_summary, results)]
         ours, published = _both(rows, method, count), PUBLISHED.get(method, {}).get(count)
         theirs = [None, None] if published is None else [f"{published:.2f}", f"{ours - published:+.3f}"]
         every = _both(rows, method, count, every=True)
-        step = sum(row["step_ms"] for row in found) / len(found)
+        step = sum(row["step_ms"] for row in results) / len(results)
         lines.append([method, count, *figures, f"{ours:.3f}", *theirs, f"{every:.3f}", f"{step:.0f}"])
     columns = ["method", "M", "set 1: best 5 (all ± std)", "set 2: best 5 (all ± std)"]
     columns += ["both: best 5", "published", "difference", "both: all", "CPU ms / step of all models"]

@@ -209,13 +209,13 @@ def _compute(work: tuple[Path, str, Row, Callable[[], Row]]) -> Row:
 def _read(path: Path, settings: Row) -> Row | None:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        found = kept["settings"]
+        kept_settings = kept["settings"]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: this is no row of a study ({error}). Remove it, or choose another --out.") from error
-    if found != settings:
-        other = sorted(name for name in {*found, *settings} if found.get(name) != settings.get(name))
+    if kept_settings != settings:
+        other = sorted(name for name in {*kept_settings, *settings} if kept_settings.get(name) != settings.get(name))
         raise InputError(
             f"{path}: computed with other settings ({', '.join(other)}). Choose another --out, or remove that folder."
         )

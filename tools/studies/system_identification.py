@@ -189,15 +189,15 @@ def published_chen(std: float, models: int, length: int, test_length: int) -> tu
     They have `length` outputs, of which the first two, at rest, are only looked back at.
     """
     stream = np.random.RandomState(PUBLISHED_SEED)
-    found = []
+    signals = []
     for count in (length, test_length):
         u = stream.randn(count)[::HOLD].repeat(HOLD)[:count]
         noises = np.zeros((count, 2))
         noises[2:] = std * stream.randn(count - 2, 2)
         signal = torch.from_numpy(np.stack([u, *noises.T])).float().unsqueeze(1)  # [3, 1, count]
         x, y = chen_response(*signal)
-        found.append(Signals(x.repeat(models, 1, 1), y.repeat(models, 1)))
-    return found[0], found[1]
+        signals.append(Signals(x.repeat(models, 1, 1), y.repeat(models, 1)))
+    return signals[0], signals[1]
 
 
 def chen_response(u: Tensor, v: Tensor, w: Tensor) -> Signals:
@@ -472,15 +472,15 @@ def _drawn(system: str, noise: str | float, test: Signals, units: Units, densiti
         low, high = (scale * bound[part, 0] for bound in (interval.low, interval.high))
         return {"y": test.y[0, part], "low": low, "high": high}
     last = test.x[0, :, 0]
-    found = {}
+    slices = {}
     for wanted in (0.2, 0.8) if noise == "dependent" else (0.2,):  # one for each of its standard deviations
         row = int((last - wanted).abs().argmin())
         origin = float(units.origin(test.x)[0, row])
         curves = {name: density.log_density[row].exp() / scale for name, density in densities.items()}
         y = densities["energy"].grid.axes[0] * scale + origin
         near = (y - linear_mean(test.x[0, row])).abs() < 1.2
-        found[f"{float(last[row]):.2f}"] = {"y": y[near], **{name: curve[near] for name, curve in curves.items()}}
-    return found
+        slices[f"{float(last[row]):.2f}"] = {"y": y[near], **{name: curve[near] for name, curve in curves.items()}}
+    return slices
 
 
 def floor(settings: Settings, std: float) -> Row:
@@ -589,12 +589,12 @@ def _key(std: float, length: int, variant: str = "") -> str:
 def _table_of_errors(page: Study, rows: dict[str, Row], settings: Settings) -> None:
     lines, ratios = [], []
     for (std, length), published in PUBLISHED.items():
-        found, least = rows[_key(std, length)]["mse"], rows[f"Chen, floor {std}"]
-        means = [_mean(found[side]) for side in SIDES]
+        errors, reference = rows[_key(std, length)]["mse"], rows[f"Chen, floor {std}"]
+        means = [_mean(errors[side]) for side in SIDES]
         ratios.append([mean / value for mean, value in zip(means, published, strict=True)])
-        cells = _beside([_spread(found[side]) for side in SIDES], published, ratios[-1])
-        floors = f"{least['mse']:.3f} ± {least['spread']:.3f}"
-        lines.append([f"{std}, {length}", *cells, _spread(found["energy, mean"]), floors])
+        cells = _beside([_spread(errors[side]) for side in SIDES], published, ratios[-1])
+        floors = f"{reference['mse']:.3f} ± {reference['spread']:.3f}"
+        lines.append([f"{std}, {length}", *cells, _spread(errors["energy, mean"]), floors])
     columns = ["noise, N", "plain", "published", "ratio", "energy-based", "published", "ratio"]
     page.table(
         f"Chen's system, {settings.models} signals of its own a cell: mean squared error one step ahead",
@@ -613,10 +613,10 @@ def _table_of_errors(page: Study, rows: dict[str, Row], settings: Settings) -> N
 def _table_as_published(page: Study, rows: dict[str, Row], settings: Settings) -> None:
     lines, ratios = [], []
     for (std, length), published in PUBLISHED.items():
-        found, least = rows[_key(std, length, AGAIN)]["mse"], rows[f"Chen, floor {std}"]["published"]
-        ratios.append([min(found[side]) / value for side, value in zip(SIDES, published, strict=True)])
-        cells = _beside([_best(found[side]) for side in SIDES], published, ratios[-1])
-        lines.append([f"{std}, {length}", *cells, f"{least[str(length)]:.3f}"])
+        errors, reference = rows[_key(std, length, AGAIN)]["mse"], rows[f"Chen, floor {std}"]["published"]
+        ratios.append([min(errors[side]) / value for side, value in zip(SIDES, published, strict=True)])
+        cells = _beside([_best(errors[side]) for side in SIDES], published, ratios[-1])
+        lines.append([f"{std}, {length}", *cells, f"{reference[str(length)]:.3f}"])
     columns = ["noise, N", "plain: best (all)", "published", "ratio", "energy-based: best (all)", "published", "ratio"]
     page.table(
         "Chen's system, the published signals, chosen as published", [*columns, "floor on this test signal"], lines
@@ -639,9 +639,9 @@ def _table_of_variants(page: Study, rows: dict[str, Row], settings: Settings) ->
     std, length = VARIED
     lines = []
     for name in ("as above", *variants(settings)):
-        found = rows[_key(std, length, AGAIN if name == "as above" else f"{AGAIN}, {name}")]["mse"]
-        ratios = [min(found[side]) / value for side, value in zip(SIDES, PUBLISHED[VARIED], strict=True)]
-        lines.append([name, *_beside([_best(found[side]) for side in SIDES], PUBLISHED[VARIED], ratios)])
+        errors = rows[_key(std, length, AGAIN if name == "as above" else f"{AGAIN}, {name}")]["mse"]
+        ratios = [min(errors[side]) / value for side, value in zip(SIDES, PUBLISHED[VARIED], strict=True)]
+        lines.append([name, *_beside([_best(errors[side]) for side in SIDES], PUBLISHED[VARIED], ratios)])
     columns = ["networks", "plain: best (all)", "published", "ratio", "energy-based: best (all)", "published", "ratio"]
     page.table(f"What the figures hang on: the published signals, noise {std}, N {length}", columns, lines)
     page.text(
@@ -668,15 +668,15 @@ def _within(ratios: list[list[float]]) -> str:
 def _table_of_likelihoods(page: Study, rows: dict[str, Row]) -> None:
     lines = []
     for name in [*LINEAR, *(_key(*cell) for cell in PUBLISHED)]:
-        found = rows[name]["log_likelihood"]
-        true = _mean(found["true"]) if "true" in found else None
+        likelihoods = rows[name]["log_likelihood"]
+        true = _mean(likelihoods["true"]) if "true" in likelihoods else None
         lines.append(
             [
                 name,
-                _spread(found["energy"]),
-                _spread(found["Gaussian"]),
+                _spread(likelihoods["energy"]),
+                _spread(likelihoods["Gaussian"]),
                 None if true is None else f"{true:.3f}",
-                None if true is None else f"{true - _mean(found['energy']):.3f}",
+                None if true is None else f"{true - _mean(likelihoods['energy']):.3f}",
                 f"{_mean(rows[name]['covered']):.1%}",
                 f"{rows[name]['outside']:.1%}",
             ]
@@ -697,8 +697,8 @@ def _mean(values: list[float]) -> float:
 
 
 def _spread(values: list[float]) -> str:
-    found = torch.tensor(values)
-    return f"{float(found.mean()):.3f} ± {float(found.std()):.3f}"
+    all_values = torch.tensor(values)
+    return f"{float(all_values.mean()):.3f} ± {float(all_values.std()):.3f}"
 
 
 def _best(values: list[float]) -> str:
@@ -725,14 +725,14 @@ def draw(rows: dict[str, Row]) -> Figure:
     _draw_stretch(figure.add_subplot(below[0]), rows[_key(*STRETCH)]["drawn"])
     for column, std in enumerate(NOISES):
         _draw_errors(figure.add_subplot(below[1 + column]), rows, std)
-    looks: dict[str, dict[str, Any]] = {
+    styles: dict[str, dict[str, Any]] = {
         "plain": {"color": BEFORE, "marker": "s"},
         "energy-based": {"color": AFTER, "marker": "s"},
         "own signals, mean ± std": {"color": MUTED_TEXT, "marker": "o"},
         "published signals, best": {"color": MUTED_TEXT, "marker": "D", "markerfacecolor": BACKGROUND},
         "published": {"color": MUTED_TEXT, "marker": "_", "markersize": 12, "markeredgewidth": 2},
     }
-    marks = [Line2D([], [], linestyle="", label=name, **look) for name, look in looks.items()]
+    marks = [Line2D([], [], linestyle="", label=name, **style) for name, style in styles.items()]
     marks.append(Line2D([], [], linestyle=":", color=TEXT, linewidth=0.8, label="floor"))
     figure.legend(
         handles=marks, fontsize=SMALL_SIZE, frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(0.99, 0.0)

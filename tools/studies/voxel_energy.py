@@ -63,13 +63,13 @@ def sample(volume: Tensor, stage: SparseFeatures, where: Tensor, batch_index: Te
     depth, height, width = stage.spatial_shape
     size = where.new_tensor(stage.voxel_size) * where.new_tensor([width, height, depth])
     relative = 2 * (where - where.new_tensor(stage.origin)) / size - 1
-    found = where.new_empty(*where.shape[:3], volume.shape[1])
+    sampled = where.new_empty(*where.shape[:3], volume.shape[1])
     for frame in range(len(volume)):
         rows = batch_index == frame
         grid = relative[rows].flatten(0, 1).unsqueeze(0).unsqueeze(3)  # [1, n S, P, 1, 3]
         values = functional.grid_sample(volume[frame : frame + 1], grid, align_corners=False)  # [1, C, n S, P, 1]
-        found[rows] = values[0, ..., 0].permute(1, 2, 0).unflatten(0, (-1, where.shape[1]))
-    return found.flatten(2)
+        sampled[rows] = values[0, ..., 0].permute(1, 2, 0).unflatten(0, (-1, where.shape[1]))
+    return sampled.flatten(2)
 
 
 class VoxelEnergyHead(EnergyHead):
@@ -102,9 +102,9 @@ class VoxelEnergyHead(EnergyHead):
         """View that f has around boxes [N, 7]; see `EnergyHead.context`."""
         if not isinstance(bev, VoxelBevFeatures):
             raise ValueError("this energy reads voxels, which a VoxelDetector gives it")
-        known = super().context(batch, bev, boxes, batch_index, seed=seed)
+        context = super().context(batch, bev, boxes, batch_index, seed=seed)
         volumes = tuple(dense(stage) for stage in bev.stages)
-        return VoxelContext(known.bev, known.points, volumes=volumes, stages=bev.stages, batch_index=batch_index)
+        return VoxelContext(context.bev, context.points, volumes=volumes, stages=bev.stages, batch_index=batch_index)
 
     def forward(self, context: BoxContext, boxes: Tensor) -> Tensor:
         """f [N, S] of boxes [N, S, 7]."""

@@ -116,9 +116,9 @@ def _explain(path: Path, problem: Any) -> str:
             "sensor": SensorSettings,
         }
         model = sections.get(str(problem["loc"][0]), FolderSettings) if len(problem["loc"]) > 1 else FolderSettings
-        known = list(model.model_fields)
+        names = list(model.model_fields)
         return (
-            f"{path}: unknown setting {key!r}{closest(str(problem['loc'][-1]), known)}; there are {', '.join(known)}."
+            f"{path}: unknown setting {key!r}{closest(str(problem['loc'][-1]), names)}; there are {', '.join(names)}."
         )
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{path}: {key or 'settings'} = {problem.get('input')!r}: {message}." if key else f"{path}: {message}."

@@ -21,8 +21,8 @@ def read_folder_splits(
     Raises:
         InputError: a split's file is missing or malformed, or a fraction leaves a split without a frame.
     """
-    found = {name: tuple(read_names(root / value)) for name, value in splits.items() if isinstance(value, str)}
-    taken = {frame for frames in found.values() for frame in frames}
+    frames_of = {name: tuple(read_names(root / value)) for name, value in splits.items() if isinstance(value, str)}
+    taken = {frame for frames in frames_of.values() for frame in frames}
     rest = [name for name in names if name not in taken]
     free, count = list(rest), len(rest)
     for name, share in splits.items():
@@ -33,8 +33,8 @@ def read_folder_splits(
             raise InputError(f"{settings_path}: splits: {name} would have none of {count} frames ({share:g} of them).")
         step = len(free) / wanted
         chosen = {free[min(math.floor((k + 0.5) * step), len(free) - 1)] for k in range(wanted)} if free else set()
-        found[name] = tuple(frame for frame in free if frame in chosen)
+        frames_of[name] = tuple(frame for frame in free if frame in chosen)
         free = [frame for frame in free if frame not in chosen]
-    if "train" not in found and free:
-        found["train"] = tuple(free)
-    return found
+    if "train" not in frames_of and free:
+        frames_of["train"] = tuple(free)
+    return frames_of

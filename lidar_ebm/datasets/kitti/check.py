@@ -28,8 +28,8 @@ from lidar_ebm.geometry.projection import clip_to_image, project_boxes
 _SIZES = (0.1, 50.0)  # m
 _FARTHEST_OBJECT = 200.0  # m
 _FARTHEST_POINT = 1000.0  # m
-_MOST_AT_ORIGIN = 0.01  # of the points; there is none where something stands, but gaps in a copied file are zeros
-_LEAST_IMAGE_OVERLAP = 0.1  # of a label's 2-D box with its 3-D box in the image; most are above 0.7
+_MAX_AT_ORIGIN = 0.01  # of the points; there is none where something stands, but gaps in a copied file are zeros
+_MIN_IMAGE_OVERLAP = 0.1  # of a label's 2-D box with its 3-D box in the image; most are above 0.7
 _JUDGED_TRUNCATION = 0.3  # up to here; what is largely outside of the image is drawn in many ways
 _ROTATION_TOLERANCE = 0.01
 _LARGEST_SHIFT = 10.0  # m, between camera and LiDAR
@@ -59,11 +59,11 @@ class FrameCheck:
     def read(self) -> None:
         """Read and check every file by itself."""
         for folder in INPUTS:
-            found = self.inputs[INPUTS.index(folder)]
-            if found is None:
+            stamp = self.inputs[INPUTS.index(folder)]
+            if stamp is None:
                 if folder in needed_inputs(self.lidar_only, with_labels=True):
                     self._say(ERROR, f"missing files in {folder}", folder, _MISSING[folder])
-            elif not is_file(found):
+            elif not is_file(stamp):
                 self._say(ERROR, "no files", folder, "this is no file. Remove it and copy the file here.")
             else:
                 {
@@ -112,7 +112,7 @@ class FrameCheck:
             label = self.labels[row]
             if has_image_box(label) and 0 <= label.truncated <= _JUDGED_TRUNCATION:
                 overlap = _rectangle_overlap(rectangle, np.array(label.bbox))
-                if overlap < _LEAST_IMAGE_OVERLAP:
+                if overlap < _MIN_IMAGE_OVERLAP:
                     self._say_label(
                         WARNING,
                         "2-D and 3-D boxes that do not fit",
@@ -142,7 +142,7 @@ class FrameCheck:
             message = f"{far} of {self.points_read} points are farther than {_FARTHEST_POINT:g} m; is it in metres?"
             self._say(WARNING, "points out of range", "velodyne", message)
         origin = int((points[:, :3] == 0).all(axis=1).sum())
-        if origin > _MOST_AT_ORIGIN * self.points_read:
+        if origin > _MAX_AT_ORIGIN * self.points_read:
             message = f"{origin} of {self.points_read} points are zeros: a gap in the file, or rays without an echo."
             self._say(WARNING, "points at the sensor itself", "velodyne", message)
         points[:, 3], clipped = self.scale.apply(points[:, 3])

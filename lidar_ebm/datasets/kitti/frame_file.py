@@ -85,13 +85,13 @@ def read_frame_file(
     name, folder = path.stem, Path(os.path.abspath(path)).parent.parent  # noqa: PTH100 (Path has no such thing)
     if calibration is not None:
         given = Path(calibration)
-        known: Path | None = given / f"{name}.txt" if given.is_dir() else given
+        calibration_path: Path | None = given / f"{name}.txt" if given.is_dir() else given
     else:
-        known = _existing(folder / "calib" / f"{name}.txt")
+        calibration_path = _existing(folder / "calib" / f"{name}.txt")
     return FrameFile(
         name,
         read_point_file(path, scale=scale, columns=columns, dtype=dtype),
-        None if known is None else _read_calibration(known),
+        None if calibration_path is None else _read_calibration(calibration_path),
         find_image(folder / "image_2", name),
         _existing(folder / "label_2" / f"{name}.txt"),
     )

@@ -49,7 +49,7 @@ def check_splits(root: Path, wanted: Sequence[str] | None = None) -> Splits:
                 message = f"no such file; `lidar-ebm {verb}` reads it. Write its frames there, one name a line."
                 findings.append(Finding(WARNING, "missing splits", f"ImageSets/{split}.txt", message))
     for split in there if wanted is None else wanted:
-        names, found = _check_split(root, split)
+        names, split_findings = _check_split(root, split)
         if wanted is None and split == "test":
             elsewhere = _not_in_training(root, names)
             if elsewhere:
@@ -60,7 +60,7 @@ def check_splits(root: Path, wanted: Sequence[str] | None = None) -> Splits:
                 findings.append(Finding(WARNING, "splits left out", "ImageSets/test.txt", message))
                 continue
         frames[split] = names
-        findings += found
+        findings += split_findings
     for first, second in _APART:
         shared = [name for name in frames.get(second, ()) if name in set(frames.get(first, ()))]
         if shared:

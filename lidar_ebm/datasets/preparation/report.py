@@ -57,15 +57,15 @@ class PrepareReport:
         groups: dict[str, list[Finding]] = {}
         for finding in (*self.errors, *self.warnings):
             groups.setdefault(f"{finding.severity}: {finding.kind}", []).append(finding)
-        return {kind: tuple(found) for kind, found in groups.items()}
+        return {kind: tuple(findings) for kind, findings in groups.items()}
 
 
 def report_text(report: PrepareReport) -> str:
     """The whole report as plain text; the same data give the same text."""
     lines = [f"{title}: {value}" for title, value in _facts(report)]
     lines += ["", _verdict(report)]
-    for kind, found in report.groups().items():
-        lines += ["", f"{kind} ({len(found)})", *(f"  {finding}" for finding in found)]
+    for kind, findings in report.groups().items():
+        lines += ["", f"{kind} ({len(findings)})", *(f"  {finding}" for finding in findings)]
     return "\n".join(lines) + "\n"
 
 
@@ -76,11 +76,11 @@ def report_table(report: PrepareReport, shown: int = SHOWN) -> Group:
         facts.add_row(title, escape(value))
     facts.add_row("this run", f"{report.made} frames prepared, {report.kept} were, in {report.seconds:.1f} s")
     parts: list[RenderableType] = [facts, Text()]
-    for kind, found in report.groups().items():
-        parts.append(Text(f"{kind} ({len(found)})", style="red" if found[0].is_error else "yellow"))
-        parts += [Text(f"  {finding}") for finding in found[:shown]]
-        if len(found) > shown:
-            parts.append(Text(f"  … and {len(found) - shown} more in {report.prepared / 'report.txt'}"))
+    for kind, findings in report.groups().items():
+        parts.append(Text(f"{kind} ({len(findings)})", style="red" if findings[0].is_error else "yellow"))
+        parts += [Text(f"  {finding}") for finding in findings[:shown]]
+        if len(findings) > shown:
+            parts.append(Text(f"  … and {len(findings) - shown} more in {report.prepared / 'report.txt'}"))
     parts += [*([Text()] if report.findings else []), Text(_verdict(report), style="red" if report.errors else "green")]
     return Group(*parts)
 

@@ -49,7 +49,7 @@ class AnchorHead(Head):
     """
 
     anchor_boxes: Tensor
-    anchor_labels: Tensor
+    anchor_class_index: Tensor
 
     def __init__(self, config: DetectorSettings) -> None:
         super().__init__()
@@ -63,12 +63,12 @@ class AnchorHead(Head):
         self.classification.bias = nn.Parameter(torch.full((count,), PRIOR_BIAS))
         anchors = make_anchors(config)
         self.register_buffer("anchor_boxes", anchors.boxes, persistent=False)  # follows from the configuration
-        self.register_buffer("anchor_labels", anchors.labels, persistent=False)
+        self.register_buffer("anchor_class_index", anchors.class_index, persistent=False)
 
     @property
     def anchors(self) -> Anchors:
         """The anchors, on the head's device."""
-        return Anchors(self.anchor_boxes, self.anchor_labels)
+        return Anchors(self.anchor_boxes, self.anchor_class_index)
 
     def forward(self, bev: BevFeatures) -> AnchorPredictions:
         """Predict from the anchor map, [B, C, H, W]."""
@@ -137,7 +137,7 @@ class AnchorHead(Head):
         return Proposals(
             boxes=boxes,
             scores=best[batch_index, rank],
-            labels=self.anchor_labels[anchor_index],
+            class_index=self.anchor_class_index[anchor_index],
             batch_index=batch_index,
             batch_size=len(scores),
         )
@@ -147,14 +147,14 @@ class AnchorHead(Head):
         classes = self.config.classes
         per_cell = anchors_per_cell(self.config)
         cells = scores.view(len(scores), -1, per_cell)  # [B, H * W, R]
-        found, first = [], 0
+        candidates, first = [], 0
         for item in classes:
             yaws = len(item.anchor_yaws)
             own = cells[:, :, first : first + yaws].flatten(1)
             best, index = own.topk(min(count, own.shape[1]), dim=1)
-            found.append((best, index // yaws * per_cell + first + index % yaws))
+            candidates.append((best, index // yaws * per_cell + first + index % yaws))
             first += yaws
-        best, anchors = (torch.cat(column, dim=1) for column in zip(*found, strict=True))
+        best, anchors = (torch.cat(column, dim=1) for column in zip(*candidates, strict=True))
         if len(classes) > 1:
             best, order = best.sort(dim=1, descending=True, stable=True)
             anchors = anchors.gather(1, order)

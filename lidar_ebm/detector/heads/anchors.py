@@ -25,7 +25,7 @@ class Anchors:
     """Every anchor, in the order (H, W, class, yaw): the last changes fastest."""
 
     boxes: Tensor  # [A, 7] float32, LiDAR frame, m, rad
-    labels: Tensor  # [A] int64, the class that the anchor is for
+    class_index: Tensor  # [A] int64, the class that the anchor is for
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,10 @@ def assign_targets(anchors: Anchors, boxes: LabelBatch, covered: Tensor, config:
     """
     device = covered.device
     state = torch.where(covered, NEGATIVE, IGNORED).to(torch.int8)
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    matches: list[tuple[Tensor, Tensor, Tensor]] = []
     for frame in range(boxes.batch_size):
         for index, item in enumerate(config.classes):
-            rows = torch.nonzero((boxes.batch_index == frame) & (boxes.labels == index))[:, 0]  # [m]
+            rows = torch.nonzero((boxes.batch_index == frame) & (boxes.class_index == index))[:, 0]  # [m]
             if len(rows) == 0:
                 continue
             near = _anchors_near(boxes.boxes[rows], index, config)
@@ -140,10 +140,10 @@ def assign_targets(anchors: Anchors, boxes: LabelBatch, covered: Tensor, config:
             label, positive, ignored = _match(iou, item.positive_iou, item.negative_iou)
             state[frame, near[ignored]] = IGNORED
             state[frame, near[positive]] = POSITIVE
-            found.append((torch.full_like(near[positive], frame), near[positive], rows[label[positive]]))
+            matches.append((torch.full_like(near[positive], frame), near[positive], rows[label[positive]]))
     empty = torch.empty(0, dtype=torch.long, device=device)
     batch_index, anchor_index, label_index = (
-        torch.cat(column) for column in (zip(*found, strict=True) if found else ([empty], [empty], [empty]))
+        torch.cat(column) for column in (zip(*matches, strict=True) if matches else ([empty], [empty], [empty]))
     )
     targets = boxes.boxes[label_index]
     return AnchorTargets(

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from lidar_ebm.ebm.energy import Energy, at_least_float32, average
+from lidar_ebm.ebm.energy import Energy, average, promote_to_float32
 from lidar_ebm.ebm.noise import Noise, ScalableNoise
 from lidar_ebm.ebm.random_numbers import Random
 
@@ -66,7 +66,7 @@ class NCE:
 def ranking_losses(f: Tensor, log_q: Tensor) -> Tensor:
     """Cross-entropy [N] of the first of the candidates among all, from their f and log q [N, 1 + M]."""
     finite = log_q.clamp(min=torch.finfo(log_q.dtype).min / 2)  # the logit of an impossible draw is huge, not infinite
-    logits = at_least_float32(f) - finite
+    logits = promote_to_float32(f) - finite
     return logits.logsumexp(dim=1) - logits[:, 0]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lidar_ebm.ebm.densities import normal_log_prob
-from lidar_ebm.ebm.energy import Energy, at_least_float32, average
+from lidar_ebm.ebm.energy import Energy, average, promote_to_float32
 from lidar_ebm.ebm.losses.contrastive import check_samples
 from lidar_ebm.ebm.noise import Noise
 from lidar_ebm.ebm.random_numbers import Random
@@ -43,7 +43,7 @@ class MLIS:
             draws = self.noise.sample(y, self.samples, random)  # [N, M, D]
             log_q = self.noise.log_prob(draws, y)  # [N, M]
             candidates = self.noise.constrain(torch.cat([y.unsqueeze(1), draws], dim=1))  # [N, 1 + M, D]
-        f = at_least_float32(energy(candidates))  # [N, 1 + M]
+        f = promote_to_float32(energy(candidates))  # [N, 1 + M]
         return average(log_mean_ratio(f[:, 1:], log_q) - f[:, 0], count)
 
 
@@ -80,13 +80,13 @@ class KLDIS:
             label = normal_log_prob(draws, y.unsqueeze(1), stds, self.space).sum(-1)  # [N, M]
             weights = (label - log_q).exp()
             candidates = self.noise.constrain(draws)
-        f = at_least_float32(energy(candidates))  # [N, M]
+        f = promote_to_float32(energy(candidates))  # [N, M]
         return average(log_mean_ratio(f, log_q) - (weights * f).mean(dim=1), count)
 
 
 def log_mean_ratio(f: Tensor, log_q: Tensor) -> Tensor:
     """log of the mean of exp f / q over samples [N, M] from q: [N], an estimate of log Z."""
-    log_ratios = at_least_float32(f) - log_q
+    log_ratios = promote_to_float32(f) - log_q
     return log_ratios.logsumexp(dim=1) - math.log(log_ratios.shape[1])
 
 

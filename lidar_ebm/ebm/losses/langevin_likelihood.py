@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lidar_ebm.ebm.energy import Energy, at_least_float32, average
+from lidar_ebm.ebm.energy import Energy, average, promote_to_float32
 from lidar_ebm.ebm.langevin import langevin
 from lidar_ebm.ebm.losses.contrastive import check_samples
 from lidar_ebm.ebm.random_numbers import Random
@@ -54,5 +54,5 @@ class MLMCMC:
             energy, starts, steps=self.steps, step_length=self.step_length, random=random, space=self.space
         )
         label = (y if self.space is None else self.space.wrap(y)).detach().unsqueeze(1)  # [N, 1, D]
-        f = at_least_float32(energy(torch.cat([label, chains.y], dim=1)))  # [N, 1 + M]
+        f = promote_to_float32(energy(torch.cat([label, chains.y], dim=1)))  # [N, 1 + M]
         return average(f[:, 1:].mean(dim=1) - f[:, 0], count)

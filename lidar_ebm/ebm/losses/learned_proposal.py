@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lidar_ebm.ebm.energy import Energy, at_least_float32, average
+from lidar_ebm.ebm.energy import Energy, average, promote_to_float32
 from lidar_ebm.ebm.losses.contrastive import check_samples, ranking_losses
 from lidar_ebm.ebm.losses.importance import log_mean_ratio
 from lidar_ebm.ebm.noise import Noise
@@ -49,7 +49,7 @@ class LearnedProposal:
             candidates = torch.cat([y.unsqueeze(1), draws], dim=1)  # [N, 1 + M, D]
             shown = self.proposal.constrain(candidates)
         log_q = self.proposal.log_prob(candidates, y)  # [N, 1 + M]
-        f = at_least_float32(energy(shown))  # [N, 1 + M]
+        f = promote_to_float32(energy(shown))  # [N, 1 + M]
         fixed = log_q.detach()
         if self.base == "nce":
             losses = ranking_losses(f, fixed)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lidar_ebm.ebm.densities import draw_normal, normal_log_prob
-from lidar_ebm.ebm.energy import Energy, at_least_float32, average
+from lidar_ebm.ebm.energy import Energy, average, promote_to_float32
 from lidar_ebm.ebm.losses.contrastive import check_samples
 from lidar_ebm.ebm.losses.importance import check_stds
 from lidar_ebm.ebm.random_numbers import Random
@@ -107,16 +107,16 @@ class DSM:
 
 def _slope(energy: Energy, candidates: Tensor, leaf: Tensor) -> Tensor:
     """∇f at the leaf that the candidates are made of, in float32 at least and still a function of the parameters."""
-    f = at_least_float32(energy(candidates))
+    f = promote_to_float32(energy(candidates))
     gradient = torch.autograd.grad(f.sum(), leaf, create_graph=True, allow_unused=True)[0] if f.requires_grad else None
     if gradient is None:
         raise ValueError("score matching fits the slope of f, and this f does not depend on y")
-    return at_least_float32(gradient)
+    return promote_to_float32(gradient)
 
 
 def _diagonal(slope: Tensor, leaf: Tensor) -> Tensor | None:
     """The second derivatives ∂²f/∂y_d² [N, D] from ∇f [N, D] at the leaf [N, D]; None where torch knows of none."""
-    known = False
+    has_curvature = False
     columns = []
     for d in range(leaf.shape[1]):
         column = slope[:, d]
@@ -126,9 +126,9 @@ def _diagonal(slope: Tensor, leaf: Tensor) -> Tensor | None:
                 second = torch.autograd.grad(column.sum(), leaf, create_graph=True, allow_unused=True)[0]
             except RuntimeError as error:
                 raise ValueError(f"{_NO_CURVATURE} ({error})") from error
-        known = known or second is not None
+        has_curvature = has_curvature or second is not None
         columns.append(torch.zeros_like(column) if second is None else second[:, d])  # None: f is linear in this y_d
-    return torch.stack(columns, dim=-1) if known else None
+    return torch.stack(columns, dim=-1) if has_curvature else None
 
 
 def _boundary_weights(y: Tensor, space: TargetSpace) -> tuple[Tensor, Tensor]:

@@ -19,12 +19,12 @@ from lidar_ebm.evaluation.limits import Difficulty
 
 def find_near_pairs(labels: Objects, detections: Objects, class_name: str, maximum: float) -> Pairs:
     """Pairs of a class in the same frame whose centres are `maximum` (m) apart at most; `overlap` is minus that."""
-    of_class, found = labels.is_type(class_name), detections.is_type(class_name)
+    of_class, candidates = labels.is_type(class_name), detections.is_type(class_name)
     rows, columns = [], []
     for frame in range(labels.frame_count):
         mine = labels.offsets[frame] + np.flatnonzero(of_class[labels.offsets[frame] : labels.offsets[frame + 1]])
         start, end = detections.offsets[frame], detections.offsets[frame + 1]
-        theirs = start + np.flatnonzero(found[start:end])
+        theirs = start + np.flatnonzero(candidates[start:end])
         if len(mine) and len(theirs):
             rows.append(np.repeat(mine, len(theirs)))
             columns.append(np.tile(theirs, len(mine)))
@@ -68,11 +68,11 @@ def match_centers(
     partner = greedy_partners(
         rows, pairs.detection_offsets, pairs.label, pairs.overlap_by_detection, -maximum, len(label_state)
     )[rows]
-    found = partner >= 0
-    true = found & (label_state[partner] == VALID)
-    false = ~found & ~excused[rows]
+    matched = partner >= 0
+    true = matched & (label_state[partner] == VALID)
+    false = ~matched & ~excused[rows]
     taken = np.full(len(label_state), -1, dtype=np.int64)
-    taken[partner[found]] = rows[found]
+    taken[partner[matched]] = rows[matched]
     return Passes(
         class_name,
         ("center",),

@@ -50,8 +50,8 @@ def pack_upright(frames: Sequence[Boxes], *, need_scores: bool, names: Sequence[
 def _points(frames: Sequence[Boxes]) -> np.ndarray | None:
     """Points [N] in the boxes of all frames; None where a single box's are unknown."""
     filled = [frame.points for frame in frames if len(frame)]
-    known = [points for points in filled if points is not None and (points >= 0).all()]
-    return np.concatenate(known) if known and len(known) == len(filled) else None
+    counts = [points for points in filled if points is not None and (points >= 0).all()]
+    return np.concatenate(counts) if counts and len(counts) == len(filled) else None
 
 
 def _check(fine: np.ndarray, where: str, complaint: str) -> None:

@@ -44,11 +44,11 @@ def pack_camera_boxes(
         columns.append(
             np.column_stack(
                 (
-                    _known(frame.truncated, 0.0, (len(frame),)),
-                    _known(frame.occluded, 0.0, (len(frame),)),
-                    _known(frame.alpha, UNKNOWN_ANGLE, (len(frame),)),
-                    _known(frame.image_rectangle, -1.0, (len(frame), 4)),
-                    to_camera(frame.boxes, transform),
+                    _filled(frame.truncated, 0.0, (len(frame),)),
+                    _filled(frame.occluded, 0.0, (len(frame),)),
+                    _filled(frame.alpha, UNKNOWN_ANGLE, (len(frame),)),
+                    _filled(frame.image_rectangle, -1.0, (len(frame), 4)),
+                    to_kitti_boxes(frame.boxes, transform),
                     scores,
                 )
             )
@@ -79,7 +79,7 @@ def add_rectangles(boxes: Boxes, camera: Camera) -> Boxes:
     wanted = ~has_rectangle(boxes) & np.isfinite(boxes.boxes).all(axis=1)
     extents = clip_to_image(project_boxes(boxes.boxes, camera), camera.image_size)
     rectangle = np.full((len(boxes), 4), np.nan) if boxes.image_rectangle is None else boxes.image_rectangle
-    x, _, z, *_, rotation_y = to_camera(boxes.boxes, camera.lidar_to_camera).T
+    x, _, z, *_, rotation_y = to_kitti_boxes(boxes.boxes, camera.lidar_to_camera).T
     alpha = np.full(len(boxes), np.nan) if boxes.alpha is None else boxes.alpha
     unknown = wanted & (np.isnan(alpha) | (alpha == UNKNOWN_ANGLE))
     return boxes.with_columns(
@@ -88,7 +88,7 @@ def add_rectangles(boxes: Boxes, camera: Camera) -> Boxes:
     )
 
 
-def to_camera(boxes: np.ndarray, lidar_to_camera: np.ndarray) -> np.ndarray:
+def to_kitti_boxes(boxes: np.ndarray, lidar_to_camera: np.ndarray) -> np.ndarray:
     """Boxes [N, 7] of the LiDAR frame as KITTI gives them, [N, 7]: x, y, z of the bottom face's centre, height, width,
     length, rotation_y; placeholders for boxes that are NaN throughout."""
     x, y, z, length, width, height, yaw = boxes.T
@@ -97,10 +97,10 @@ def to_camera(boxes: np.ndarray, lidar_to_camera: np.ndarray) -> np.ndarray:
     headings = np.column_stack((np.cos(yaw), np.sin(yaw))) @ np.linalg.inv(heading_to_lidar).T
     rotation_y = np.arctan2(-headings[:, 1], headings[:, 0])
     rotation_y = np.where(rotation_y >= np.pi, -np.pi, rotation_y)
-    found = np.column_stack(
+    rows = np.column_stack(
         (centers[:, 0], centers[:, 1] + height / 2, centers[:, 2], height, width, length, rotation_y)
     )
-    return np.where(np.isnan(boxes).all(axis=1, keepdims=True), _NO_BOX, found)
+    return np.where(np.isnan(boxes).all(axis=1, keepdims=True), _NO_BOX, rows)
 
 
 def read_transforms(folder: Path, names: Sequence[str]) -> list[np.ndarray]:
@@ -112,5 +112,5 @@ def read_transforms(folder: Path, names: Sequence[str]) -> list[np.ndarray]:
     return [read_calibration(folder / f"{name}.txt").lidar_to_rect for name in names]
 
 
-def _known(values: np.ndarray | None, default: float, shape: tuple[int, ...]) -> np.ndarray:
+def _filled(values: np.ndarray | None, default: float, shape: tuple[int, ...]) -> np.ndarray:
     return np.full(shape, default) if values is None else np.where(np.isnan(values), default, values)

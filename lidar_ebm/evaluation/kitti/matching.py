@@ -38,7 +38,7 @@ def first_pass(
         `[n]` int64 rows of detections, in the labels' order.
     """
     assigned = np.zeros(len(scores), dtype=np.bool_)
-    found = np.empty(len(label_state), dtype=np.int64)
+    rows = np.empty(len(label_state), dtype=np.int64)
     count = 0
     for i in range(len(label_state)):
         if label_state[i] == ABSENT:
@@ -54,9 +54,9 @@ def first_pass(
             continue
         assigned[best] = True
         if label_state[i] == VALID and detection_state[best] == VALID:
-            found[count] = best
+            rows[count] = best
             count += 1
-    return found[:count].copy()
+    return rows[:count].copy()
 
 
 @njit(cache=True, nogil=True)
@@ -128,7 +128,7 @@ def second_pass(
     rows = np.empty(len(order), dtype=np.int64)
     true_change = np.zeros(len(order), dtype=np.int8)
     false_change = np.zeros(len(order), dtype=np.int8)
-    miss_change = np.zeros(len(order), dtype=np.int8)
+    false_negative_change = np.zeros(len(order), dtype=np.int8)
     similarity_change = np.zeros(len(order), dtype=np.float64)
     count = 0
     for j in order:
@@ -156,7 +156,7 @@ def second_pass(
                 taken[i], taken_overlap[i] = free, overlap
                 if label_state[i] == VALID:
                     if had < 0:
-                        miss_change[count] -= 1
+                        false_negative_change[count] -= 1
                     elif detection_state[had] == VALID:
                         true_change[count] -= 1
                         similarity_change[count] -= 0.5 * (1.0 + np.cos(label_alpha[i] - detection_alpha[had]))
@@ -175,7 +175,7 @@ def second_pass(
         rows[:count].copy(),
         true_change[:count].copy(),
         false_change[:count].copy(),
-        miss_change[:count].copy(),
+        false_negative_change[:count].copy(),
         similarity_change[:count].copy(),
         taken,
     )

@@ -26,7 +26,7 @@ _COLUMNS: dict[str, int | slice] = {
 }
 
 
-def read_objects(
+def read_object_files(
     paths: Sequence[Path | None], *, need_scores: bool, types: Sequence[str] = KITTI_TYPES, others: bool = False
 ) -> Objects:
     """Read one label or result file a frame: what `read_labels` and `pack_objects` give, without an object a line.

@@ -31,11 +31,11 @@ class Passes:
     detection_state: np.ndarray  # [D] int8
     excused: np.ndarray  # [D] bool, no false positives
     pairs: Pairs
-    found: np.ndarray  # [n] int64, rows of the first pass's true positives, falling
+    first_pass_rows: np.ndarray  # [n] int64, rows of the first pass's true positives, falling
     rows: np.ndarray  # [E] int64, rows of the detections that exist, falling; with each of them change
     true_change: np.ndarray  # [E] int8, the true positives
     false_change: np.ndarray  # [E] int8, the false positives
-    miss_change: np.ndarray  # [E] int8, the misses
+    false_negative_change: np.ndarray  # [E] int8, the false negatives
     similarity_change: np.ndarray  # [E] float64, the orientation similarity summed over the true positives
     taken: np.ndarray | None = None  # [L] int64, where it is the same at every threshold: each label's detection, or -1
 
@@ -122,13 +122,15 @@ def match_pairs(
 ) -> Passes:
     """Both passes at one overlap; `order` [D]: rows of detections by falling score, the others as in `Passes`."""
     matched = (label_state, detection_state, excused, pairs)
-    found = matching.first_pass(*matched[:2], detections.scores, pairs.offsets, pairs.detection, pairs.overlap, iou)
-    *changes, _ = second_pass(labels, detections, order, *matched, iou)
-    by_score = np.argsort(-detections.scores[found], kind="stable")
-    return Passes(class_name, metrics, iou, difficulty, *matched, found[by_score], *changes)
+    first_pass_rows = matching.first_pass(
+        *matched[:2], detections.scores, pairs.offsets, pairs.detection, pairs.overlap, iou
+    )
+    *changes, _ = run_second_pass(labels, detections, order, *matched, iou)
+    by_score = np.argsort(-detections.scores[first_pass_rows], kind="stable")
+    return Passes(class_name, metrics, iou, difficulty, *matched, first_pass_rows[by_score], *changes)
 
 
-def second_pass(
+def run_second_pass(
     labels: Objects,
     detections: Objects,
     order: np.ndarray,

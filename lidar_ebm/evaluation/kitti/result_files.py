@@ -90,10 +90,10 @@ def _folders_with_text_files(folder: Path) -> Iterator[Path]:
             if searched > _SEARCHED_FOLDERS:
                 return
             try:
-                found = _text_files(place)
+                names = _text_files(place)
             except InputError:
                 continue  # what cannot be read cannot be the answer
-            if found:
+            if names:
                 yield place
 
 

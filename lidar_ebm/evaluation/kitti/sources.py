@@ -14,7 +14,7 @@ from lidar_ebm.evaluation.box_files import AlignedFrames, align_frames, is_path,
 from lidar_ebm.evaluation.class_notes import check_classes, list_class_notes
 from lidar_ebm.evaluation.kitti.boxes import add_rectangles, pack_camera_boxes, read_transforms
 from lidar_ebm.evaluation.kitti.frame_boxes import FrameBoxes, pack_frame_boxes
-from lidar_ebm.evaluation.kitti.object_files import read_objects
+from lidar_ebm.evaluation.kitti.object_files import read_object_files
 from lidar_ebm.evaluation.kitti.objects import Objects, check_objects, pack_objects
 from lidar_ebm.evaluation.kitti.point_counts import count_label_points
 from lidar_ebm.evaluation.kitti.projection import project_missing_boxes
@@ -28,7 +28,7 @@ from lidar_ebm.formats.text_lists import read_names
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 LIDAR_METRICS = ("bev", "3d")
-_KNOWN = {name.lower() for name in KITTI_TYPES}
+_KITTI_NAMES = {name.lower() for name in KITTI_TYPES}
 _SHOWN_FRAMES = 3
 
 
@@ -58,7 +58,7 @@ def load(labels: Any, results: Any, options: ScoringOptions) -> Loaded:
                 f"{label_objects.frame_count} frames of labels but {detections.frame_count} of results: give one of "
                 "each per frame"
             )
-    check_classes(classes, label_objects, detections, known=_KNOWN)
+    check_classes(classes, label_objects, detections, accepted=_KITTI_NAMES)
     metrics: tuple[str, ...] = METRICS
     difficulties = DIFFICULTIES
     if options.lidar_only:
@@ -72,7 +72,7 @@ def load(labels: Any, results: Any, options: ScoringOptions) -> Loaded:
         classes,
         metrics if options.metrics is None else tuple(options.metrics),
         difficulties if options.difficulties is None else tuple(options.difficulties),
-        notes + list_class_notes(classes, label_objects, detections, silent=_KNOWN),
+        notes + list_class_notes(classes, label_objects, detections, silent=_KITTI_NAMES),
         frames,
     )
 
@@ -95,12 +95,15 @@ def _load_folders(
         raise InputError(
             f"{options.point_folder}: --velodyne is read with --lidar-only. Give that too, or leave it out."
         )
-    frames, found, notes = _choose_frames(labels, results, options.split)
+    frames, result_paths, notes = _choose_frames(labels, results, options.split)
     # Whatever other names stand there, they are passed over, as KITTI's program does.
-    types = (*KITTI_TYPES, *(name for name in classes if name.lower() not in _KNOWN))
-    label_files, result_files = [labels / f"{frame}.txt" for frame in frames], [found.get(frame) for frame in frames]
-    label_objects = read_objects(label_files, need_scores=False, types=types, others=True)
-    detections = read_objects(result_files, need_scores=True, types=types, others=True)
+    types = (*KITTI_TYPES, *(name for name in classes if name.lower() not in _KITTI_NAMES))
+    label_files, result_files = (
+        [labels / f"{frame}.txt" for frame in frames],
+        [result_paths.get(frame) for frame in frames],
+    )
+    label_objects = read_object_files(label_files, need_scores=False, types=types, others=True)
+    detections = read_object_files(result_files, need_scores=True, types=types, others=True)
     calib_folder = _beside(labels, "calib", options.calib)
     if options.project:
         if calib_folder is None:
@@ -160,13 +163,13 @@ def _choose_frames(
     labels: Path, results: Path, split: PathLike | Sequence[str] | None
 ) -> tuple[list[str], dict[str, Path], tuple[str, ...]]:
     """The frames to score, the result files, and what is to be said of the choice."""
-    found = find_result_files(results)
+    result_paths = find_result_files(results)
     try:
         labelled = {entry.name[:-4] for entry in os.scandir(labels) if entry.name.endswith(".txt")}
     except OSError as error:
         raise InputError(f"{labels}: cannot be read ({error.strerror}). Give the folder of label files.") from error
     if split is None:
-        frames = sorted(found)
+        frames = sorted(result_paths)
     else:
         frames = read_names(split) if isinstance(split, str | os.PathLike) else list(split)
         if not frames:
@@ -177,19 +180,23 @@ def _choose_frames(
                 f"{labels / frame}.txt: no such label file, though frame {frame} is to be scored. Give the folder with "
                 "the labels of these frames (KITTI's training/label_2)."
             )
-    missing = len(labelled - set(found)) if split is None else sum(frame not in found for frame in frames)
+    missing = len(labelled - set(result_paths)) if split is None else sum(frame not in result_paths for frame in frames)
     if split is not None and missing == len(frames):
-        others = ", ".join(sorted(found)[:_SHOWN_FRAMES])
+        others = ", ".join(sorted(result_paths)[:_SHOWN_FRAMES])
         raise InputError(
             f"{results}: none of the {missing} frames to score has a result file here; there are those of {others}, …. "
             "Give the results of these frames."
         )
     if split is not None:
-        return frames, found, (f"--split: {missing} frames without a result file count as frames without detections",)
+        return (
+            frames,
+            result_paths,
+            (f"--split: {missing} frames without a result file count as frames without detections",),
+        )
     if missing:
         note = f"{missing} label files without a result file are not scored (KITTI's way; --split counts them as empty)"
-        return frames, found, (note,)
-    return frames, found, ()
+        return frames, result_paths, (note,)
+    return frames, result_paths, ()
 
 
 def _beside(labels: Path, name: str, given: PathLike | None) -> Path | None:

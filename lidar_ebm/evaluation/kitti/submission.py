@@ -15,7 +15,7 @@ from pathlib import Path
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.result_files import find_result_files
 from lidar_ebm.evaluation.kitti.sources import CLASSES
-from lidar_ebm.evaluation.kitti.submission_checks import ObjectTable, Problem, check_objects
+from lidar_ebm.evaluation.kitti.submission_checks import ObjectTable, Problem, check_numbers
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar
 
@@ -125,8 +125,10 @@ def _examine(folder: Path, frames: Sequence[str]) -> tuple[SubmissionReport, dic
             try:
                 contents[name] = files[name].read_bytes().removeprefix(codecs.BOM_UTF8)
             except OSError as error:
-                found = f"cannot be read ({error.strerror})"
-                problems.append(Problem(str(files[name]), found, "ask for permission, or write it again", blocks=True))
+                finding = f"cannot be read ({error.strerror})"
+                problems.append(
+                    Problem(str(files[name]), finding, "ask for permission, or write it again", blocks=True)
+                )
             else:
                 table.add_file(files[name], contents[name])
                 empty += not contents[name].strip()
@@ -135,7 +137,7 @@ def _examine(folder: Path, frames: Sequence[str]) -> tuple[SubmissionReport, dic
     if size > LARGEST_SUBMISSION:
         kind = f"the server takes {LARGEST_SUBMISSION / 1e6:.0f} MB; leave out detections of the lowest scores"
         problems.append(Problem(str(folder), f"{size / 1e6:.0f} MB in all files", kind, blocks=True))
-    problems += [*table.problems, *check_objects(table)]
+    problems += [*table.problems, *check_numbers(table)]
     counts = {name: int(table.is_type(name).sum()) for name in CLASSES}
     return SubmissionReport(folder, len(present), empty, counts, tuple(problems)), contents
 

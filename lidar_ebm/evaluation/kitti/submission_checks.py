@@ -44,12 +44,12 @@ class Problem:
     """Something that is wrong with results, or worth knowing before they are sent."""
 
     where: str  # the folder, FILE, or FILE:LINE
-    found: str  # what stands there
+    finding: str  # what stands there
     kind: str  # why that is wrong, and what to do; problems of one kind are listed together
     blocks: bool  # whether it has to be corrected; if not, the server takes the results as they are
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.found}: {self.kind}"
+        return f"{self.where}: {self.finding}: {self.kind}"
 
 
 class ObjectTable:
@@ -86,16 +86,16 @@ class ObjectTable:
                     self._report(where, f"{name} is {_quoted(field)}", "not a finite number")
         kind = _TYPE_INDEX.get(fields[0].lower(), _OTHER_TYPE)
         if kind == _OTHER_TYPE:
-            known = ", ".join(KITTI_TYPES)
-            self._report(where, f"type is {_quoted(fields[0])}", f"unknown to KITTI, whose classes are {known}")
+            class_names = ", ".join(KITTI_TYPES)
+            self._report(where, f"type is {_quoted(fields[0])}", f"unknown to KITTI, whose classes are {class_names}")
         self._path.append(len(self._paths) - 1)
         self._line.append(number)
         self._type.append(kind)
         self._numbers.extend(values)
         self._numbers.extend([math.nan] * missing)
 
-    def _report(self, where: str, found: str, kind: str) -> None:
-        self.problems.append(Problem(where, found, kind, blocks=True))
+    def _report(self, where: str, finding: str, kind: str) -> None:
+        self.problems.append(Problem(where, finding, kind, blocks=True))
 
     def __len__(self) -> int:
         return len(self._type)
@@ -142,7 +142,7 @@ def _quoted(field: bytes) -> str:
     return repr(field.decode("utf-8", "replace"))
 
 
-def check_objects(table: ObjectTable) -> Iterator[Problem]:
+def check_numbers(table: ObjectTable) -> Iterator[Problem]:
     """Problems with the numbers of the objects, field by field and then for all together.
 
     A field that could not be read (NaN) is wrong in no other way.
@@ -270,8 +270,8 @@ def _check_classes(table: ObjectTable, evaluated: np.ndarray) -> Iterator[Proble
             yield Problem("all files", f"none of {count} {name} objects has a 2-D box", kind, blocks=True)
         elif count and low[of_class].all():
             kind = "the server ignores lower ones; 2-D boxes are in pixels"
-            found = f"none of {count} {name} objects is {DIFFICULTIES[-1].min_height:g} pixels high"
-            yield Problem("all files", found, kind, blocks=False)
+            finding = f"none of {count} {name} objects is {DIFFICULTIES[-1].min_height:g} pixels high"
+            yield Problem("all files", finding, kind, blocks=False)
     if (table.columns("alpha")[:, 0] == UNKNOWN_ANGLE).all():
         yield Problem("all files", "no object has its alpha", "orientation (AOS) will not be evaluated", blocks=False)
     boxes = table.columns(*_BOX_IN_SPACE)[evaluated]

@@ -17,8 +17,8 @@ _REQUIRED = 14
 _OCCLUDED = 1
 # Where the numbers of a line go: truncated, occluded, alpha, bbox, then height, width, length behind x, y, z.
 _COLUMNS = np.array([0, 1, 2, 3, 4, 5, 6, 10, 11, 12, 7, 8, 9, 13, 14])
-_LEAST_BYTES = 2 * (1 + _REQUIRED)  # of a line: a character and a separator for each field
-_LEAST_BYTES_LATER = 5  # of a number that is left to the caller, with its separator: 1e23 is as short as they get
+_MIN_BYTES = 2 * (1 + _REQUIRED)  # of a line: a character and a separator for each field
+_MIN_BYTES_LATER = 5  # of a number that is left to the caller, with its separator: 1e23 is as short as they get
 
 _TAB, _NEWLINE, _RETURN, _SPACE = 9, 10, 13, 32
 _PLUS, _MINUS, _POINT, _ZERO, _NINE, _LOWER_E = 43, 45, 46, 48, 57, 101
@@ -56,10 +56,10 @@ def parse_files(
         caller.
     """
     counts = np.empty(len(starts) - 1, dtype=np.int64)
-    capacity = len(text) // _LEAST_BYTES + 1
+    capacity = len(text) // _MIN_BYTES + 1
     kinds = np.empty(capacity, dtype=np.int32)
     numbers = np.empty((capacity, NUMBERS), dtype=np.float64)
-    later = np.empty((len(text) // _LEAST_BYTES_LATER + 1, 4), dtype=np.int64)
+    later = np.empty((len(text) // _MIN_BYTES_LATER + 1, 4), dtype=np.int64)
     rows, left = 0, 0
     for file in range(len(starts) - 1):
         first_row, first_left = rows, left

@@ -21,7 +21,7 @@ from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.calibrations import camera_finder
 from lidar_ebm.formats.kitti.camera_frame import observation_angle, rectangle_of, to_camera, to_lidar
 from lidar_ebm.formats.kitti.lines import Line, check_name, format_line, parse_line
-from lidar_ebm.formats.rows import BoxRows, check_boxes, known
+from lidar_ebm.formats.rows import BoxRows, check_boxes, value_or_none
 from lidar_ebm.system.files import atomic_write
 
 TITLE = "KITTI object labels and results, one text file a frame"
@@ -139,7 +139,7 @@ def written_parts(
     row: Mapping[str, Any], box: Any, camera: Calibration | None, is_real: bool, context: Context
 ) -> dict[str, Any]:
     """Rectangle and alpha of a box: its own, or computed where there is a camera."""
-    rectangle, alpha = known(row, "image_rectangle"), known(row, "alpha")
+    rectangle, alpha = value_or_none(row, "image_rectangle"), value_or_none(row, "alpha")
     if rectangle is None and is_real and camera is not None and context.image_size is not None:
         rectangle = rectangle_of(box, camera, context.image_size)
     if alpha is None and is_real:
@@ -152,10 +152,10 @@ def _line(row: Mapping[str, Any], camera: Calibration | None, is_real: bool, con
     box = to_camera(row["box"], camera)
     return Line(
         name=check_name(row["name"], path),
-        truncated=known(row, "truncated"),
-        occluded=known(row, "occluded"),
+        truncated=value_or_none(row, "truncated"),
+        occluded=value_or_none(row, "occluded"),
         box=box,
-        score=known(row, "scores"),
+        score=value_or_none(row, "scores"),
         **written_parts(row, box, camera, is_real, context),
     )
 

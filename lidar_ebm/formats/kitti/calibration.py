@@ -83,9 +83,9 @@ def image_size_of(p2: np.ndarray) -> tuple[int, int]:
         InputError: the principal point does not lie within an image: this P2 is of no camera.
     """
     x, y = (float(p2[row, 2] / p2[2, 2]) for row in (0, 1))
-    known = _KITTI_SIZES.get((round(x, 2), round(y, 2)))
-    if known is not None:
-        return known
+    image_size = _KITTI_SIZES.get((round(x, 2), round(y, 2)))
+    if image_size is not None:
+        return image_size
     if x < 8 or y < 8:
         raise InputError(
             f"P2 has its principal point at ({x:g}, {y:g}) pixels, in no image: it is of no camera. Restore the "

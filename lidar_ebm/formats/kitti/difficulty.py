@@ -31,13 +31,13 @@ def difficulties(labels: Sequence[Label], boxes: np.ndarray, point_counts: np.nd
     Returns:
         [M] int8, 0 … 3.
     """
-    found = [
+    levels = [
         _by_image(label)
         if has_image_box(label) and label.occluded >= 0
         else _by_points(float(np.hypot(box[0], box[1])), int(count))
         for label, box, count in zip(labels, boxes, point_counts, strict=True)
     ]
-    return np.array(found, dtype=np.int8)
+    return np.array(levels, dtype=np.int8)
 
 
 def has_image_box(label: Label) -> bool:
@@ -48,14 +48,14 @@ def has_image_box(label: Label) -> bool:
 
 def _by_image(label: Label) -> int:
     height = label.bbox[3] - label.bbox[1]
-    for level, (occluded, truncated, least) in enumerate(IMAGE_LIMITS):
-        if label.occluded <= occluded and label.truncated <= truncated and height >= least:
+    for level, (occluded, truncated, min_height) in enumerate(IMAGE_LIMITS):
+        if label.occluded <= occluded and label.truncated <= truncated and height >= min_height:
             return level
     return BEYOND
 
 
 def _by_points(distance: float, count: int) -> int:
-    for level, (farthest, least) in enumerate(LIDAR_LIMITS):
-        if distance < farthest and count >= least:
+    for level, (farthest, min_points) in enumerate(LIDAR_LIMITS):
+        if distance < farthest and count >= min_points:
             return level
     return BEYOND

@@ -27,8 +27,8 @@ __all__ = [
     "parse_labels",
     "read_bytes",
     "read_calibration",
-    "read_image_size",
     "read_labels",
+    "read_png_size",
     "read_points",
     "write_calibration",
     "write_labels",
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _CANONICAL_TYPES = {name.lower(): name for name in KITTI_TYPES}
-LEAST_DECIMALS = 2
+MIN_DECIMALS = 2
 RESULT_DECIMALS = 6  # at most, so that scoring the files gives what scoring the boxes themselves does
 _LABEL_FIELDS = (
     *(
@@ -196,7 +196,7 @@ def write_split(path: PathLike, frame_ids: Sequence[str]) -> None:
         file.writelines(f"{frame_id}\n" for frame_id in frame_ids)
 
 
-def read_image_size(path: PathLike) -> tuple[int, int]:
+def read_png_size(path: PathLike) -> tuple[int, int]:
     """Width and height in pixels of a PNG image, from its first 24 bytes.
 
     Raises:
@@ -264,10 +264,10 @@ def _format_label(label: Label, path: PathLike) -> str:
     numbers = (label.truncated, label.alpha, *label.bbox, *label.dimensions, *label.location, label.rotation_y)
     if not all(math.isfinite(number) for number in (*numbers, label.score or 0.0)):
         raise InputError(f"{path}: a number of {label} is not finite and cannot be written.")
-    decimals = LEAST_DECIMALS if label.score is None else RESULT_DECIMALS
+    decimals = MIN_DECIMALS if label.score is None else RESULT_DECIMALS
     fields = [
         _CANONICAL_TYPES.get(label.type.lower(), label.type),
-        _format_number(label.truncated, LEAST_DECIMALS, unknown=-1),
+        _format_number(label.truncated, MIN_DECIMALS, unknown=-1),
         str(label.occluded),
         _format_number(label.alpha, decimals, unknown=-10),
         *(_format_number(value, decimals) for value in label.bbox),
@@ -285,7 +285,7 @@ def _format_number(value: float, decimals: int, *, unknown: int | None = None) -
     if value == unknown:
         return str(unknown)
     whole, _, rest = f"{value:.{decimals}f}".partition(".")
-    return f"{whole}.{rest.rstrip('0').ljust(LEAST_DECIMALS, '0')}"
+    return f"{whole}.{rest.rstrip('0').ljust(MIN_DECIMALS, '0')}"
 
 
 def _read_text(path: PathLike) -> str:

@@ -23,7 +23,7 @@ from lidar_ebm.formats.box_format import Context
 from lidar_ebm.formats.fields import glimpse, read_text
 from lidar_ebm.formats.frame_files import numbers_of_frames
 from lidar_ebm.formats.rotations import Tilts, heading_of_euler
-from lidar_ebm.formats.rows import BoxRows, check_boxes, known
+from lidar_ebm.formats.rows import BoxRows, check_boxes, value_or_none
 from lidar_ebm.formats.xml_tree import read_xml
 from lidar_ebm.system.files import atomic_write
 
@@ -185,7 +185,7 @@ def _tracklets(frames: Mapping[str, Boxes], numbers: Mapping[str, int]) -> tuple
     open_runs: dict[str, int] = {}
     parted = set()
     for name, row in _rows(frames):
-        track = known(row, "track")
+        track = value_or_none(row, "track")
         index = None if track is None else open_runs.get(track)
         if index is not None and _goes_on(runs[index], numbers[name], row):
             runs[index].append((numbers[name], row))
@@ -221,7 +221,7 @@ def _write_tracklet(item: Element, run: list[Any]) -> None:
     SubElement(poses, "item_version").text = "2"
     for _, pose_row in run:
         x, y, z, _, _, _, yaw = pose_row["box"].tolist()
-        occluded, truncated = known(pose_row, "occluded"), known(pose_row, "truncated")
+        occluded, truncated = value_or_none(pose_row, "occluded"), value_or_none(pose_row, "truncated")
         pose = SubElement(poses, "item", version="2", tracking_level="0", class_id="3")
         values = {
             **{"tx": x, "ty": y, "tz": z - height / 2, "rx": 0, "ry": 0, "rz": yaw, "state": 2},

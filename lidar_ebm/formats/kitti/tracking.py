@@ -22,7 +22,7 @@ from lidar_ebm.formats.kitti.boxes import warn_left_out, write_lines, written_pa
 from lidar_ebm.formats.kitti.calibrations import camera_finder
 from lidar_ebm.formats.kitti.camera_frame import to_camera, to_lidar
 from lidar_ebm.formats.kitti.lines import Line, check_name, format_line, parse_line, parse_number
-from lidar_ebm.formats.rows import BoxRows, check_boxes, known
+from lidar_ebm.formats.rows import BoxRows, check_boxes, value_or_none
 
 TITLE = "KITTI tracking labels, one text file a sequence"
 COLUMNS = frozenset({"scores", "track", "truncated", "occluded", "alpha", "image_rectangle"})
@@ -103,19 +103,21 @@ def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Pat
         for row in boxes.rows():
             camera, is_real = cameras(sequence)
             box = to_camera(row["box"], camera)
-            truncated = known(row, "truncated")
+            truncated = value_or_none(row, "truncated")
             line = Line(
                 name=check_name(row["name"], path),
                 truncated=None,
-                occluded=known(row, "occluded"),
+                occluded=value_or_none(row, "occluded"),
                 box=box,
-                score=known(row, "scores"),
+                score=value_or_none(row, "scores"),
                 **written_parts(row, box, camera, is_real, context),
             )
             fields = format_line(line).split(" ")
             fields[1] = "-1" if truncated is None else f"{min(2 * truncated, 2.0):.0f}"
             lines[sequence].append(" ".join((str(frame), str(tracks[row["track"]]), *fields)))
-    return write_lines([(path if is_file else path / f"{sequence}.txt", found) for sequence, found in lines.items()])
+    return write_lines(
+        [(path if is_file else path / f"{sequence}.txt", sequence_lines) for sequence, sequence_lines in lines.items()]
+    )
 
 
 def _whole(text: str, field: str, where: str) -> int:

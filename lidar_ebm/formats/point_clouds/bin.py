@@ -33,7 +33,7 @@ _SUGGESTED_COLUMNS = {
     7: "x,y,z,intensity,_,_,_",
     8: "x,y,z,intensity,_,_,_,_",
 }
-_MOST_BYTES_PER_POINT = 1024
+_MAX_BYTES_PER_POINT = 1024
 
 
 def read_bin(
@@ -60,7 +60,7 @@ def read_bin(
     if columns is not None:
         names = parse_columns(columns)
         layout = Layout(len(names), dtype)
-        if layout.bytes_per_point > _MOST_BYTES_PER_POINT:
+        if layout.bytes_per_point > _MAX_BYTES_PER_POINT:
             raise InputError(f"columns: {len(names)} are too many. Name the first ones and pass none but them.")
         _check_size(content, layout, path)
     elif dtype == "float32" and str(path).lower().endswith(NUSCENES_SUFFIX) and _is_nuscenes(content):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LONGEST_HEADER = 1 << 18  # bytes
-MOST_FIELDS = 512
+MAX_FIELDS = 512
 LONGEST_RECORD = 1 << 16  # bytes
 
 
@@ -75,7 +75,7 @@ def check_fields(fields: Sequence[Field]) -> int:
         ValueError: there are none, or more or larger ones than any file has.
     """
     size = sum(field.bytes_per_point for field in fields)
-    if not 0 < len(fields) <= MOST_FIELDS or not 0 < size <= LONGEST_RECORD:
+    if not 0 < len(fields) <= MAX_FIELDS or not 0 < size <= LONGEST_RECORD:
         raise ValueError(f"{len(fields)} fields of {size} bytes a point")
     return size
 
@@ -157,7 +157,7 @@ def describe_repeated(fields: Sequence[Field]) -> list[str]:
     ]
 
 
-def write_lines(columns: Mapping[str, np.ndarray]) -> bytes:
+def format_lines(columns: Mapping[str, np.ndarray]) -> bytes:
     """Lines of text of equally long columns; nine digits tell any two float32 apart."""
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
     return "".join(" ".join(f"{value:.9g}" for value in row) + "\n" for row in rows).encode()

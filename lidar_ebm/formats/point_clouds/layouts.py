@@ -18,12 +18,12 @@ _BLOCK = 2520  # values; a whole number of records of each number of columns
 _BLOCKS = 6  # spread over the file; enough to tell any two layouts apart
 _FARTHEST = 1e8  # m, or counts; beyond is no place, though UTM in millimetres is not
 _NEAREST = 1e-20  # smaller numbers that are not 0 are bits of something else
-_MOST_IMPOSSIBLE = 0.01  # share of single damaged values that is no reason to doubt the layout
+_MAX_IMPOSSIBLE = 0.01  # share of single damaged values that is no reason to doubt the layout
 _PRIOR = 0.1  # pseudo-count of a symbol
 _NEEDED_GAIN = 12.0  # nats; a layout is doubted for no less
 _NEEDED_GAIN_PER_VALUE = 0.05
 _FEWEST_ROWS = 4
-_MOST_NEGATIVE = 0.02  # share of a reflectance that is below 0
+_MAX_NEGATIVE = 0.02  # share of a reflectance that is below 0
 _LARGEST_OVERLAP = 0.25  # of the histograms of different quantities
 
 
@@ -50,7 +50,7 @@ def is_impossible(values: np.ndarray) -> bool:
     sample = _sample(values.ravel()) if values.flags.c_contiguous else values[:: max(len(values) // _BLOCK, 1)]
     magnitude = np.abs(sample)
     wild = ((magnitude > _FARTHEST) | ((magnitude < _NEAREST) & (sample != 0))) & np.isfinite(sample)
-    return bool(wild.sum() > _MOST_IMPOSSIBLE * max(sample.size, 1))
+    return bool(wild.sum() > _MAX_IMPOSSIBLE * max(sample.size, 1))
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -68,7 +68,7 @@ def find_other_layout(content: bytes, expected: Layout) -> Layout | None:
     sample = _sample(words)
     if len(sample) < _FEWEST_ROWS * expected.columns:
         return None
-    if _looks_like_float64(content, sample):
+    if _is_likely_float64(content, sample):
         doubles = _sample(np.frombuffer(content, "<f8", len(content) // 8))
         return Layout(_choose_columns(doubles, FLOAT64_COLUMNS, len(content) // 8), "float64")
     columns = _choose_columns(sample, FLOAT32_COLUMNS, len(words), expected.columns)
@@ -135,7 +135,7 @@ def _choose_columns(sample: np.ndarray, candidates: Sequence[int], count: int, e
 
 def _is_sound(sample: np.ndarray, columns: int) -> bool:
     """Tell whether column 3 may be a reflectance; of six columns and more it may be anything."""
-    return columns not in (4, 5) or bool((sample[3::columns] < 0).mean() <= _MOST_NEGATIVE)
+    return columns not in (4, 5) or bool((sample[3::columns] < 0).mean() <= _MAX_NEGATIVE)
 
 
 def _is_one_point(symbols: np.ndarray, columns: int, others: Iterable[int]) -> bool:
@@ -161,7 +161,7 @@ def _overlap(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.minimum(*counts).sum() / max(len(first), 1))
 
 
-def _looks_like_float64(content: bytes, sample: np.ndarray) -> bool:
+def _is_likely_float64(content: bytes, sample: np.ndarray) -> bool:
     """Tell whether the bytes are sound as float64 and not as float32."""
     if len(content) % 8:
         return False
@@ -169,7 +169,7 @@ def _looks_like_float64(content: bytes, sample: np.ndarray) -> bool:
     magnitude = np.abs(doubles)
     with np.errstate(invalid="ignore"):
         odd = (magnitude > 1e10) | ((magnitude < 1e-9) & (doubles != 0))
-    if odd.mean() > _MOST_IMPOSSIBLE or not np.any(doubles):
+    if odd.mean() > _MAX_IMPOSSIBLE or not np.any(doubles):
         return False
     if is_impossible(sample):
         return True

@@ -31,7 +31,7 @@ from lidar_ebm.formats.point_clouds.point_cloud import (
 )
 from lidar_ebm.system.files import atomic_write, read_bytes
 
-MOST_COLUMNS = 32
+MAX_COLUMNS = 32
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 10_000  # as numpy itself allows
 _FEW_ROWS, _MANY_COLUMNS = 8, 10  # an array of these is points by columns, not by rows
@@ -128,11 +128,11 @@ def check_table(table: np.ndarray, name: str) -> None:
     if table.dtype.kind not in "fiu" or len(shape) != 2:
         raise InputError(f"{name}: holds {table.dtype} of shape {shape}; save numbers of shape [N, 3 or more].")
     transposed = 3 <= shape[0] <= _FEW_ROWS and shape[1] > _MANY_COLUMNS
-    if transposed or (shape[1] > MOST_COLUMNS and 3 <= shape[0] <= MOST_COLUMNS):
+    if transposed or (shape[1] > MAX_COLUMNS and 3 <= shape[0] <= MAX_COLUMNS):
         raise InputError(f"{name}: the array {list(shape)} looks transposed; save points.T, one point a row.")
-    if shape[1] < 3 or shape[1] > MOST_COLUMNS:
+    if shape[1] < 3 or shape[1] > MAX_COLUMNS:
         raise InputError(
-            f"{name}: the array {list(shape)} has {shape[1]} columns; save numbers [N, 3 to {MOST_COLUMNS}]."
+            f"{name}: the array {list(shape)} has {shape[1]} columns; save numbers [N, 3 to {MAX_COLUMNS}]."
         )
 
 

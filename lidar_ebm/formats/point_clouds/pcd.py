@@ -16,12 +16,12 @@ from lidar_ebm.formats.point_clouds.header import (
     Field,
     check_fields,
     describe_repeated,
+    format_lines,
     name_fields,
     parse_count,
     parse_lines,
     parse_records,
     split_header,
-    write_lines,
 )
 from lidar_ebm.formats.point_clouds.lzf import LARGEST_RATIO, compress_lzf, decompress_lzf
 from lidar_ebm.formats.point_clouds.point_cloud import AXES, PathLike, PointCloud, cloud_from_fields
@@ -67,7 +67,7 @@ def write_pcd(path: PathLike, cloud: PointCloud, *, encoding: str = "binary") ->
     ).encode()
     points = np.ascontiguousarray(cloud.points, "<f4")
     if encoding == "ascii":
-        body = write_lines({name: points[:, index] for index, name in enumerate(names)})
+        body = format_lines({name: points[:, index] for index, name in enumerate(names)})
     elif encoding == "binary":
         body = points.tobytes()
     else:

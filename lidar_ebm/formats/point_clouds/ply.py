@@ -15,16 +15,16 @@ import numpy as np
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.point_clouds.header import (
-    MOST_FIELDS,
+    MAX_FIELDS,
     Field,
     as_type,
     check_fields,
+    format_lines,
     name_fields,
     parse_count,
     parse_lines,
     parse_records,
     split_header,
-    write_lines,
 )
 from lidar_ebm.formats.point_clouds.point_cloud import AXES, PathLike, PointCloud, cloud_from_fields
 from lidar_ebm.system.files import atomic_write, read_bytes
@@ -92,7 +92,7 @@ def write_ply(path: PathLike, cloud: PointCloud, *, encoding: str = "binary_litt
     properties = "".join(f"property float {name}\n" for name in names)
     header = f"ply\nformat {encoding} 1.0\nelement vertex {len(cloud)}\n{properties}end_header\n".encode()
     if encoding == "ascii":
-        body = write_lines({name: cloud.points[:, index] for index, name in enumerate(names)})
+        body = format_lines({name: cloud.points[:, index] for index, name in enumerate(names)})
     else:
         body = np.ascontiguousarray(cloud.points, "<f4" if "little" in encoding else ">f4").tobytes()
     with atomic_write(path) as file:
@@ -139,7 +139,7 @@ def _parse_elements(lines: Sequence[Sequence[str]], order: str) -> list[_Element
                 raise ValueError(f"its header has a line {' '.join(line)[:60]!r}")
             elements.append(_Element(line[1], parse_count(line[2:], f"the number of {line[1][:40]}"), ()))
         elif line[0] == "property":
-            if not elements or len(elements[-1].properties) >= MOST_FIELDS:
+            if not elements or len(elements[-1].properties) >= MAX_FIELDS:
                 raise ValueError("it has a property without an element, or too many")
             last = elements.pop()
             elements.append(_Element(last.name, last.count, (*last.properties, _parse_property(line, order))))

@@ -16,7 +16,7 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 AXES = ("x", "y", "z")
 REFLECTANCE = "reflectance"
 REFLECTANCE_NAMES = (REFLECTANCE, "intensity", "reflectivity", "remission", "signal", "i", "r")
-MOST_CHANNELS = 64
+MAX_CHANNELS = 64
 _PADDING = "_"
 _PACKED_COLOURS = ("rgb", "rgba")  # three bytes in the place of a number
 _NEEDED_RESOLUTION = 0.01  # m; of float32 up to 1e5 m
@@ -150,9 +150,9 @@ def cloud_from_fields(
     others = [name for name in named if name not in AXES]
     chosen = _reflectance_name(others)
     others = [name for name in others if name != chosen]
-    if len(others) > MOST_CHANNELS:
-        said.append(f"fields after {others[MOST_CHANNELS - 1]} are passed over")
-        others = others[:MOST_CHANNELS]
+    if len(others) > MAX_CHANNELS:
+        said.append(f"fields after {others[MAX_CHANNELS - 1]} are passed over")
+        others = others[:MAX_CHANNELS]
     if chosen is None:
         warn(path, f"no reflectance among the fields {', '.join(named)}; 0 is taken", said)
     elif chosen != REFLECTANCE:

@@ -122,11 +122,11 @@ def _check_axes(places: np.ndarray, low: np.ndarray, high: np.ndarray, ground: f
     ahead, on_left = (places[:, :2] > 0).mean(axis=0)
     two_sided_x = _BOTH_SIDES < ahead < 1 - _BOTH_SIDES
     two_sided_y = _BOTH_SIDES < on_left < 1 - _BOTH_SIDES
-    looks_ahead = low[0] > -0.1 * high[0]
+    is_ahead = low[0] > -0.1 * high[0]
     if two_sided_x and not 1 - _ONE_SIDE < on_left < _ONE_SIDE:
         side = "left (y > 0)" if on_left > 0.5 else "right (y < 0)"
         findings.append(f"Nearly all of them are to the {side}: does x point forward, or y?")
-    elif ahead < 1 - _ONE_SIDE and two_sided_y and looks_ahead:
+    elif ahead < 1 - _ONE_SIDE and two_sided_y and is_ahead:
         findings.append("Nearly all of them are behind the sensor (x < 0): does x point forward?")
     height = estimate_ground(places)
     if height is None:

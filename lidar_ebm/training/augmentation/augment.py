@@ -32,7 +32,7 @@ def augment(
         rng: the only source of chance.
         settings: `config.augmentation`.
         database: labelled objects of the training split; None for none to be put in.
-        classes: `config.classes`, which `frame.labels` count; without them no objects are put in either.
+        classes: `config.classes`, which `frame.class_index` counts; without them no objects are put in either.
     """
     # Drawn first, so that how a frame is turned does not depend on what else is switched on.
     mirrored = bool(rng.random() < 0.5) and settings.flip
@@ -70,4 +70,4 @@ def move_frame(frame: Sample, *, mirrored: bool = False, angle: float = 0.0, sca
     boxes = boxes.astype(np.float32)
     boxes[:, 6] = wrap_angle(boxes[:, 6])
     count = len(frame.boxes)
-    return Sample(frame.frame_id, points.astype(np.float32), boxes[:count], frame.labels, boxes[count:])
+    return Sample(frame.frame_id, points.astype(np.float32), boxes[:count], frame.class_index, boxes[count:])

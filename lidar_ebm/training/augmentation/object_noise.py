@@ -51,4 +51,4 @@ def move_objects(frame: Sample, rng: np.random.Generator, settings: ObjectNoiseC
     boxes[:, 6] += turn
     boxes = boxes.astype(np.float32)
     boxes[:, 6] = wrap_angle(boxes[:, 6])
-    return Sample(frame.frame_id, points, boxes, frame.labels, frame.others)
+    return Sample(frame.frame_id, points, boxes, frame.class_index, frame.others)

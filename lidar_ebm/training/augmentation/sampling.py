@@ -63,15 +63,15 @@ def add_objects(
         rng: the only source of chance.
         settings: `config.augmentation.sampling`.
         database: objects to draw from; those of a class's merged types are not drawn.
-        classes: `config.classes`, which `frame.labels` count.
+        classes: `config.classes`, which `frame.class_index` counts.
 
     Raises:
         InputError: the settings have a difficulty that is no word of the database's data set.
     """
-    rows, labels = _draw(frame, rng, settings, database, classes)
+    rows, class_index = _draw(frame, rng, settings, database, classes)
     taken = footprints(np.concatenate([frame.boxes, frame.others]))
     free = choose_apart(taken, footprints(database.boxes[rows]))
-    rows, labels = rows[free], labels[free]
+    rows, class_index = rows[free], class_index[free]
     if not len(rows):
         return frame
     boxes = np.array(database.boxes[rows], dtype=np.float32)
@@ -86,7 +86,7 @@ def add_objects(
         frame_id=frame.frame_id,
         points=np.concatenate([*objects, frame.points[~covered]]),
         boxes=np.concatenate([frame.boxes, boxes]),
-        labels=np.concatenate([frame.labels, labels]),
+        class_index=np.concatenate([frame.class_index, class_index]),
         others=frame.others,
     )
 
@@ -136,11 +136,11 @@ def _draw(
     """Rows of the database to try, in order, and the classes' indices: [K] int64 each."""
     allowed = _allowed(settings, database)
     types = np.char.lower(database.types)  # a class's name counts whatever the case
-    rows, labels = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for label, item in enumerate(classes):
+    rows, class_index = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for index, item in enumerate(classes):
         candidates = np.flatnonzero(allowed & (types == item.name.lower()))
-        lacking = settings.count_of(item.name) - int(np.count_nonzero(frame.labels == label))
+        lacking = settings.count_of(item.name) - int(np.count_nonzero(frame.class_index == index))
         count = min(max(lacking, 0), len(candidates))
         rows.append(rng.choice(candidates, size=count, replace=False))
-        labels.append(np.full(count, label, dtype=np.int64))
-    return np.concatenate(rows), np.concatenate(labels)
+        class_index.append(np.full(count, index, dtype=np.int64))
+    return np.concatenate(rows), np.concatenate(class_index)

@@ -156,11 +156,11 @@ def test_nms_agrees_with_the_reference(device: str, threshold: float, max_output
     scores = (torch.randint(0, 300, (700,), generator=generator) / 300).to(device)  # some ties
     boxes[::50] = boxes[::50].clone().fill_(math.nan)
     scores[::60] = math.nan
-    labels = batch_index = None
+    class_index = batch_index = None
     if grouped:
-        labels = torch.randint(-1, 3, (700,), generator=generator, dtype=torch.int32).to(device)
+        class_index = torch.randint(-1, 3, (700,), generator=generator, dtype=torch.int32).to(device)
         batch_index = (10**12 * torch.randint(-2, 2, (700,), generator=generator)).to(device)
-    given = {"labels": labels, "batch_index": batch_index, "max_output": max_output}
+    given = {"class_index": class_index, "batch_index": batch_index, "max_output": max_output}
     kept = op.nms_bev(boxes, scores, threshold, **given)  # type: ignore[arg-type]
     assert kept.dtype == torch.int64
     assert kept.tolist() == reference.nms_bev(boxes, scores, threshold, **given).tolist()  # type: ignore[arg-type]
@@ -183,7 +183,7 @@ def test_nms_holding_few_rows_of_bits(device: str, monkeypatch: pytest.MonkeyPat
     boxes, scores = proposals(1000, 19).to(device), torch.rand(1000, generator=torch.Generator().manual_seed(20))
     frames = (torch.arange(1000) % 3).to(device)
     expected = reference.nms_bev(boxes, scores.to(device), 0.2, batch_index=frames, max_output=20)
-    monkeypatch.setattr(op, "_MOST_MASK_WORDS", 5000)
+    monkeypatch.setattr(op, "_MAX_MASK_WORDS", 5000)
     assert torch.equal(op.nms_bev(boxes, scores.to(device), 0.2, batch_index=frames, max_output=20), expected)
 
 
@@ -192,7 +192,7 @@ def test_nms_of_nothing_and_of_odd_scores(device: str) -> None:
     none = torch.zeros((0, 7), device=device)
     index = torch.zeros(0, dtype=torch.int64, device=device)
     assert op.nms_bev(none, none[:, 0], 0.1).tolist() == []
-    assert op.nms_bev(none, none[:, 0], 0.1, labels=index, batch_index=index, max_output=3).tolist() == []
+    assert op.nms_bev(none, none[:, 0], 0.1, class_index=index, batch_index=index, max_output=3).tolist() == []
     boxes = SPECIAL[[0, 0, 16, 16]].to(device)
     scores = torch.tensor([math.nan, -math.inf, math.nan, 0.3], device=device)
     assert op.nms_bev(boxes, scores, 0.1).tolist() == [3, 0]
@@ -222,9 +222,9 @@ def test_registration(device: str) -> None:
     a, b = random_boxes(5, 23).to(device), random_boxes(4, 24).to(device)
     for arguments in ((a, b, False, False), (a, a.clone(), True, True), (a[:0], b, False, True)):
         torch.library.opcheck(op._box_iou_op, arguments)
-    labels = torch.tensor([0, 1, 0, 1, 0], device=device)
+    class_index = torch.tensor([0, 1, 0, 1, 0], device=device)
     torch.library.opcheck(op._nms_bev_op, (a, a[:, 0], None, None, 0.1, None))
-    torch.library.opcheck(op._nms_bev_op, (a, a[:, 0], labels, labels, 0.1, 2))
+    torch.library.opcheck(op._nms_bev_op, (a, a[:, 0], class_index, class_index, 0.1, 2))
     torch.library.opcheck(op._nms_bev_op, (a[:0], a[:0, 0], None, None, 0.1, None))
 
 
@@ -244,8 +244,8 @@ def test_errors_say_what_was_given() -> None:
         op.nms_bev(boxes, torch.zeros(3), 0.5)
     with pytest.raises(TypeError, match=r"scores is of torch\.int64"):
         op.nms_bev(boxes, scores.long(), 0.5)
-    with pytest.raises(ValueError, match=r"labels has shape \(3,\)"):
-        op.nms_bev(boxes, scores, 0.5, labels=torch.zeros(3, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"class_index has shape \(3,\)"):
+        op.nms_bev(boxes, scores, 0.5, class_index=torch.zeros(3, dtype=torch.int64))
     with pytest.raises(TypeError, match=r"batch_index is of torch\.float32"):
         op.nms_bev(boxes, scores, 0.5, batch_index=scores)
     with pytest.raises(ValueError, match="max_output is -1"):

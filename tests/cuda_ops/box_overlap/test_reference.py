@@ -75,13 +75,13 @@ def test_wrong_shapes_are_named(function: object) -> None:
 
 
 def literal_nms(
-    boxes: Tensor, scores: Tensor, threshold: float, labels: Tensor, frames: Tensor, max_output: int | None
+    boxes: Tensor, scores: Tensor, threshold: float, class_index: Tensor, frames: Tensor, max_output: int | None
 ) -> list[int]:
     """Greedy suppression, word by word."""
     iou = shapely_iou(boxes, boxes, use_height=False)
     kept: list[int] = []
     for i in sorted(range(len(boxes)), key=lambda row: (-float(scores[row]), row)):
-        rivals = [j for j in kept if frames[j] == frames[i] and labels[j] == labels[i]]
+        rivals = [j for j in kept if frames[j] == frames[i] and class_index[j] == class_index[i]]
         full = max_output is not None and sum(bool(frames[j] == frames[i]) for j in kept) >= max_output
         if not full and all(iou[i, j] <= threshold for j in rivals):
             kept.append(i)
@@ -95,18 +95,18 @@ def test_nms_agrees_with_a_literal_loop(device: str, threshold: float, max_outpu
     boxes = random_boxes(80, 7)
     generator = torch.Generator().manual_seed(8)
     scores = torch.randint(0, 12, (80,), generator=generator) / 12  # many ties
-    labels = torch.randint(0, 2, (80,), generator=generator)
+    class_index = torch.randint(0, 2, (80,), generator=generator)
     frames = torch.randint(0, 3, (80,), generator=generator)
     kept = nms_bev(
         boxes.to(device),
         scores.to(device),
         threshold,
-        labels=labels.to(device),
+        class_index=class_index.to(device),
         batch_index=frames.to(device),
         max_output=max_output,
     )
     assert kept.dtype == torch.int64
-    assert kept.tolist() == literal_nms(boxes, scores, threshold, labels, frames, max_output)
+    assert kept.tolist() == literal_nms(boxes, scores, threshold, class_index, frames, max_output)
 
 
 @pytest.mark.parametrize("device", DEVICES)

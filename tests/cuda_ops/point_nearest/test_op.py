@@ -66,10 +66,10 @@ def equal(count: int, generator: torch.Generator) -> Tensor:
 KINDS = [uniform, graded, lattice, clusters, flat, strays, broken, equal]
 
 
-def brute_force(query: Tensor, known: Tensor, query_batch: Tensor, known_batch: Tensor) -> tuple[Tensor, Tensor]:
-    x, y, z = (query[:, None] - known).unbind(2)  # [Q, P] each
+def brute_force(query: Tensor, support: Tensor, query_batch: Tensor, support_batch: Tensor) -> tuple[Tensor, Tensor]:
+    x, y, z = (query[:, None] - support).unbind(2)  # [Q, P] each
     squared = (x * x + y * y + z * z).nan_to_num(nan=math.inf, posinf=math.inf)
-    squared[query_batch[:, None] != known_batch] = math.inf
+    squared[query_batch[:, None] != support_batch] = math.inf
     squared, index = torch.nn.functional.pad(squared, (0, 3), value=math.inf).sort(dim=1, stable=True)
     squared, index = squared[:, :3], index[:, :3]
     return squared.double().sqrt().float(), index.masked_fill(squared.isinf(), -1)
@@ -79,37 +79,37 @@ def brute_force(query: Tensor, known: Tensor, query_batch: Tensor, known_batch: 
 class TestThreeNearest:
     @pytest.mark.parametrize("points", KINDS)
     @pytest.mark.parametrize(
-        ("queries", "known_points", "frames"),
+        ("queries", "support_points", "frames"),
         [(1, 1, 1), (40, 2, 1), (7, 8, 2), (50, 9, 4), (300, 64, 1), (301, 65, 3), (60, 700, 2), (500, 5000, 1)],
     )
     def test_equals_brute_force(
-        self, points: Points, queries: int, known_points: int, frames: int, device: str, generator: torch.Generator
+        self, points: Points, queries: int, support_points: int, frames: int, device: str, generator: torch.Generator
     ) -> None:
-        known, query = points(known_points, generator), points(queries, generator)
-        known_batch = torch.randint(frames, (known_points,), generator=generator)
+        support, query = points(support_points, generator), points(queries, generator)
+        support_batch = torch.randint(frames, (support_points,), generator=generator)
         query_batch = torch.randint(frames, (queries,), generator=generator)
-        arguments = [tensor.to(device) for tensor in (query, known, query_batch, known_batch)]
+        arguments = [tensor.to(device) for tensor in (query, support, query_batch, support_batch)]
         distance, index = three_nearest(*arguments, frames)
-        expected_distance, expected_index = brute_force(query, known, query_batch, known_batch)
+        expected_distance, expected_index = brute_force(query, support, query_batch, support_batch)
         assert torch.equal(index.cpu(), expected_index)
         assert torch.equal(distance.cpu(), expected_distance)
         assert distance.dtype == torch.float32
 
     @pytest.mark.parametrize("points", KINDS)
     def test_equals_the_reference(self, points: Points, device: str, generator: torch.Generator) -> None:
-        known, query = points(900, generator), uniform(400, generator)
-        known_batch, query_batch = torch.arange(900) // 300, torch.arange(400) % 4  # no known points in frame 3
-        arguments = [tensor.to(device) for tensor in (query, known, query_batch, known_batch)]
+        support, query = points(900, generator), uniform(400, generator)
+        support_batch, query_batch = torch.arange(900) // 300, torch.arange(400) % 4  # no support points in frame 3
+        arguments = [tensor.to(device) for tensor in (query, support, query_batch, support_batch)]
         for ours, theirs in zip(three_nearest(*arguments, 4), reference.three_nearest(*arguments, 4), strict=True):
             assert torch.equal(ours, theirs)
 
     def test_agrees_with_cdist(self, device: str, generator: torch.Generator) -> None:
         for spread in (0.1, 1.0, 10.0):
-            known = torch.randn(2000, 3, generator=generator).double() * torch.tensor([30.0, 30.0, 1.0]) * spread
+            support = torch.randn(2000, 3, generator=generator).double() * torch.tensor([30.0, 30.0, 1.0]) * spread
             query = torch.randn(800, 3, generator=generator).double() * 20 * spread
             zeros = torch.zeros(2000, dtype=torch.int64, device=device)
-            distance, _ = three_nearest(query.to(device), known.to(device), zeros[:800], zeros, 1)
-            expected = torch.cdist(query, known, compute_mode="donot_use_mm_for_euclid_dist").topk(3, largest=False)
+            distance, _ = three_nearest(query.to(device), support.to(device), zeros[:800], zeros, 1)
+            expected = torch.cdist(query, support, compute_mode="donot_use_mm_for_euclid_dist").topk(3, largest=False)
             torch.testing.assert_close(distance.cpu().double(), expected.values, rtol=1e-5, atol=1e-5 * spread)
 
     @pytest.mark.parametrize("points", [clusters, lattice, strays, equal, broken])
@@ -119,11 +119,11 @@ class TestThreeNearest:
         """Comparing all with all would take minutes."""
         if not _native.serves(torch.device(device)):
             pytest.skip("the reference does compare all with all there")
-        known, query = points(100_000, generator).to(device), points(100_000, generator).to(device)
+        support, query = points(100_000, generator).to(device), points(100_000, generator).to(device)
         zeros = torch.zeros(100_000, dtype=torch.int64, device=device)
-        distance, index = three_nearest(query, known, zeros, zeros, 1)
+        distance, index = three_nearest(query, support, zeros, zeros, 1)
         chosen = torch.arange(0, 100_000, 5000)
-        expected = brute_force(query.cpu()[chosen], known.cpu(), zeros.cpu()[chosen], zeros.cpu())
+        expected = brute_force(query.cpu()[chosen], support.cpu(), zeros.cpu()[chosen], zeros.cpu())
         assert torch.equal(distance.cpu()[chosen], expected[0])
         assert torch.equal(index.cpu()[chosen], expected[1])
 
@@ -136,10 +136,10 @@ class TestThreeNearest:
         assert (index == -1).all()
 
     def test_strided_integers_and_other_floats(self, device: str, generator: torch.Generator) -> None:
-        known, query = uniform(300, generator).to(device), uniform(200, generator).to(device)
+        support, query = uniform(300, generator).to(device), uniform(200, generator).to(device)
         batch = torch.randint(2, (300,), generator=generator).to(device)
-        expected = three_nearest(query, known, batch[:200], batch, 2)
-        wide = torch.stack([known, known], dim=2).double()[:, :, 1]
+        expected = three_nearest(query, support, batch[:200], batch, 2)
+        wide = torch.stack([support, support], dim=2).double()[:, :, 1]
         narrow = batch.to(torch.int32).repeat_interleave(2)[::2]
         found = three_nearest(query.T.contiguous().T, wide, narrow[:200], narrow, 2)
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
@@ -147,8 +147,8 @@ class TestThreeNearest:
     def test_opcheck(self, device: str, generator: torch.Generator) -> None:
         if not _native.serves(torch.device(device)):
             pytest.skip("no native kernels")
-        known, zeros = uniform(20, generator).to(device), torch.zeros(20, dtype=torch.int64, device=device)
-        torch.library.opcheck(op._three_nearest_op, (known[:7], known, zeros[:7], zeros, 1))
+        support, zeros = uniform(20, generator).to(device), torch.zeros(20, dtype=torch.int64, device=device)
+        torch.library.opcheck(op._three_nearest_op, (support[:7], support, zeros[:7], zeros, 1))
 
     def test_a_frame_outside_the_batch(self, device: str) -> None:
         if not _native.serves(torch.device(device)):
@@ -157,7 +157,7 @@ class TestThreeNearest:
         for wrong in (-1, 2, 1 << 40):
             frames = torch.tensor([0, 1, wrong, 0], device=device)
             if device == "cpu":
-                with pytest.raises(RuntimeError, match="known_batch goes from"):
+                with pytest.raises(RuntimeError, match="support_batch goes from"):
                     three_nearest(points, points, zeros, frames, 2)
                 with pytest.raises(RuntimeError, match="query_batch goes from"):
                     three_nearest(points, points, frames, zeros, 2)
@@ -166,9 +166,9 @@ class TestThreeNearest:
                 assert (three_nearest(points, points, frames, zeros, 2)[1][2] == -1).all()
 
 
-def neighbours(known: int, queries: int, generator: torch.Generator, device: str) -> tuple[Tensor, Tensor]:
+def neighbours(support: int, queries: int, generator: torch.Generator, device: str) -> tuple[Tensor, Tensor]:
     """Index and distance [Q, 3], a tenth of them missing, and with a row that many queries share."""
-    index = torch.randint(known, (queries, 3), generator=generator)
+    index = torch.randint(support, (queries, 3), generator=generator)
     index[::3, 1] = 0
     distance = torch.rand(queries, 3, generator=generator).sort(dim=1).values
     missing = torch.rand(queries, 3, generator=generator) < 0.1
@@ -228,9 +228,9 @@ class TestInterpolate:
         share = torch.zeros(21, device=device).index_add_(0, index.flatten() + 1, weight.flatten())[1:]
         torch.testing.assert_close(features.grad, share.unsqueeze(1).expand(20, 5))
 
-    @pytest.mark.parametrize(("known", "queries", "channels"), [(0, 4, 5), (4, 0, 5), (4, 4, 0), (0, 0, 0)])
-    def test_empty(self, known: int, queries: int, channels: int, device: str) -> None:
-        features = torch.zeros(known, channels, device=device, requires_grad=True)
+    @pytest.mark.parametrize(("support", "queries", "channels"), [(0, 4, 5), (4, 0, 5), (4, 4, 0), (0, 0, 0)])
+    def test_empty(self, support: int, queries: int, channels: int, device: str) -> None:
+        features = torch.zeros(support, channels, device=device, requires_grad=True)
         index = torch.full((queries, 3), -1, device=device)
         value = interpolate(features, index, torch.full((queries, 3), math.inf, device=device))
         assert torch.equal(value, torch.zeros(queries, channels, device=device))
@@ -251,14 +251,14 @@ class TestInterpolate:
 
 
 def test_result_does_not_depend_on_the_number_of_threads(generator: torch.Generator) -> None:
-    known, query = graded(4000, generator), graded(3000, generator)
-    known_batch, query_batch = torch.arange(4000) % 2, torch.arange(3000) % 2
+    support, query = graded(4000, generator), graded(3000, generator)
+    support_batch, query_batch = torch.arange(4000) % 2, torch.arange(3000) % 2
     features, cotangent = torch.rand(4000, 16, generator=generator), torch.rand(3000, 16, generator=generator)
     results, before = [], torch.get_num_threads()
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            distance, index = three_nearest(query, known, query_batch, known_batch, 2)
+            distance, index = three_nearest(query, support, query_batch, support_batch, 2)
             leaf = features.clone().requires_grad_()
             value = interpolate(leaf, index, distance)
             results.append((distance, index, value.detach(), *torch.autograd.grad(value, leaf, cotangent)))
@@ -273,11 +273,11 @@ class TestErrors:
         points, frames = torch.rand(4, 3), torch.zeros(4, dtype=torch.int64)
         with pytest.raises(ValueError, match=r"query has shape \(4, 2\), expected \[N, 3\]"):
             three_nearest(points[:, :2], points, frames, frames, 1)
-        with pytest.raises(TypeError, match=r"known is of torch.int64"):
+        with pytest.raises(TypeError, match=r"support is of torch.int64"):
             three_nearest(points, points.long(), frames, frames, 1)
         with pytest.raises(ValueError, match=r"query_batch has shape \(3,\), expected \(4,\)"):
             three_nearest(points, points, frames[:3], frames, 1)
-        with pytest.raises(TypeError, match=r"known_batch is of torch.float32"):
+        with pytest.raises(TypeError, match=r"support_batch is of torch.float32"):
             three_nearest(points, points, frames, frames.float(), 1)
         with pytest.raises(ValueError, match="different devices"):
             three_nearest(points, points.to("meta"), frames, frames, 1)

@@ -18,46 +18,46 @@ def generator() -> torch.Generator:
 class TestThreeNearest:
     @pytest.mark.parametrize("spread", [0.0, 1.0, 50.0])
     def test_agrees_with_brute_force(self, spread: float, generator: torch.Generator) -> None:
-        """Clusters of very different density, several frames, queries far from every known point."""
-        known = torch.randn(700, 3, generator=generator) * torch.logspace(-2, 1, 700).unsqueeze(1)
+        """Clusters of very different density, several frames, queries far from every support point."""
+        support = torch.randn(700, 3, generator=generator) * torch.logspace(-2, 1, 700).unsqueeze(1)
         query = torch.randn(500, 3, generator=generator) + spread * torch.randn(500, 1, generator=generator)
-        known_batch = torch.randint(3, (700,), generator=generator)
+        support_batch = torch.randint(3, (700,), generator=generator)
         query_batch = torch.randint(3, (500,), generator=generator)
-        distance, index = three_nearest(query, known, query_batch, known_batch, 3)
-        all_pairs = (query.double()[:, None] - known.double()).norm(dim=-1)
-        all_pairs[query_batch[:, None] != known_batch] = torch.inf
+        distance, index = three_nearest(query, support, query_batch, support_batch, 3)
+        all_pairs = (query.double()[:, None] - support.double()).norm(dim=-1)
+        all_pairs[query_batch[:, None] != support_batch] = torch.inf
         expected, expected_index = all_pairs.topk(3, largest=False)
         torch.testing.assert_close(distance.double(), expected, rtol=1e-5, atol=1e-6)
         assert (index == expected_index).float().mean() > 0.999  # float32 may swap two that are equally near
         torch.testing.assert_close(all_pairs.gather(1, index), expected, rtol=1e-5, atol=1e-6)
 
-    def test_known_points_of_a_regular_grid_tie_by_index(self) -> None:
-        known = torch.cartesian_prod(*[torch.arange(4.0)] * 3)  # 64 points, many at the same distance
+    def test_support_points_of_a_regular_grid_tie_by_index(self) -> None:
+        support = torch.cartesian_prod(*[torch.arange(4.0)] * 3)  # 64 points, many at the same distance
         query = torch.tensor([[1.5, 1.5, 1.5], [1.0, 1.0, 1.0]])
         zeros = torch.zeros(64, dtype=torch.int64)
-        distance, index = three_nearest(query, known, zeros[:2], zeros, 1)
-        order = (query[:, None] - known).square().sum(-1).argsort(dim=1, stable=True)[:, :3]
+        distance, index = three_nearest(query, support, zeros[:2], zeros, 1)
+        order = (query[:, None] - support).square().sum(-1).argsort(dim=1, stable=True)[:, :3]
         assert torch.equal(index, order)
         assert distance[1].tolist() == [0.0, 1.0, 1.0]
 
     @pytest.mark.parametrize("count", [0, 1, 2])
-    def test_fewer_than_three_known_points(self, count: int) -> None:
-        """Frame 1 has `count` known points, frame 0 has five."""
-        known = torch.arange(15.0).view(5, 3)
-        known = torch.cat([known, torch.ones(count, 3)])
-        known_batch = torch.tensor([0] * 5 + [1] * count)
-        distance, index = three_nearest(torch.zeros(1, 3), known, torch.tensor([1]), known_batch, 2)
+    def test_fewer_than_three_support_points(self, count: int) -> None:
+        """Frame 1 has `count` support points, frame 0 has five."""
+        support = torch.arange(15.0).view(5, 3)
+        support = torch.cat([support, torch.ones(count, 3)])
+        support_batch = torch.tensor([0] * 5 + [1] * count)
+        distance, index = three_nearest(torch.zeros(1, 3), support, torch.tensor([1]), support_batch, 2)
         assert distance.isfinite().sum() == (index >= 5).sum() == count
         assert ((index == -1) == distance.isinf()).all()
-        features = torch.rand(len(known), 4, requires_grad=True)
+        features = torch.rand(len(support), 4, requires_grad=True)
         mean = features[5:].mean(0) if count else torch.zeros(4)
         torch.testing.assert_close(interpolate(features, index, distance)[0], mean)
 
     def test_points_that_are_not_finite_have_no_neighbours_and_are_none(self) -> None:
-        known = torch.tensor([[math.nan, 0, 0], [1.0, 0, 0], [0, math.inf, 0], [3.0, 0, 0], [3e38, 0, 0]])
+        support = torch.tensor([[math.nan, 0, 0], [1.0, 0, 0], [0, math.inf, 0], [3.0, 0, 0], [3e38, 0, 0]])
         query = torch.tensor([[0.0, 0, 0], [math.nan, 0, 0], [0, 0, -math.inf]])
         zeros = torch.zeros(5, dtype=torch.int64)
-        distance, index = three_nearest(query, known, zeros[:3], zeros, 1)
+        distance, index = three_nearest(query, support, zeros[:3], zeros, 1)
         assert index.tolist() == [[1, 3, -1], [-1, -1, -1], [-1, -1, -1]]
         assert distance.tolist() == [[1.0, 3.0, math.inf], [math.inf] * 3, [math.inf] * 3]
 
@@ -79,7 +79,7 @@ class TestInterpolate:
         value = interpolate(features, torch.tensor([[0, 1, 2]]), torch.tensor([[1.0, 2.0, 4.0]]))
         torch.testing.assert_close(value, torch.tensor([[(1 + 2 / 2 + 4 / 4) / (1 + 1 / 2 + 1 / 4)]]))
 
-    def test_at_a_known_point_gives_its_features(self) -> None:
+    def test_at_a_support_point_gives_its_features(self) -> None:
         features = torch.rand(3, 5)
         value = interpolate(features, torch.tensor([[1, 0, 2]]), torch.tensor([[0.0, 1.0, 2.0]]))
         torch.testing.assert_close(value[0], features[1])

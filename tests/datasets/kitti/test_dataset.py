@@ -52,9 +52,9 @@ def test_frames_hold_the_boxes_of_the_class_and_of_what_it_merges(tmp_path: Path
     frame = data[0]
     assert frame.frame_id == data.name(0) == "000000"
     np.testing.assert_allclose(frame.boxes, BOXES[:2], atol=0.011)
-    np.testing.assert_array_equal(frame.labels, [0, 0])
+    np.testing.assert_array_equal(frame.class_index, [0, 0])
     assert frame.boxes.dtype == frame.points.dtype == np.float32
-    assert frame.labels.dtype == np.int64
+    assert frame.class_index.dtype == np.int64
     assert isinstance(data.frames, Frames)
     assert data.frames.labels(0).names.tolist() == TYPES
 
@@ -62,7 +62,7 @@ def test_frames_hold_the_boxes_of_the_class_and_of_what_it_merges(tmp_path: Path
 def test_classes_have_the_index_of_their_place_and_an_own_name_goes_before_a_merged_one(tmp_path: Path) -> None:
     classes = (ClassConfig(name="pedestrian", merge=()), ClassConfig(name="Car"), ClassConfig(name="Van", merge=()))
     frame = open_samples(make_data(tmp_path), "train", CONFIG.model_copy(update={"classes": classes}))[0]
-    np.testing.assert_array_equal(frame.labels, [1, 2, 0])
+    np.testing.assert_array_equal(frame.class_index, [1, 2, 0])
 
 
 def test_points_are_cropped_to_the_view_and_the_range(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_empty_frames_are_frames_like_any_other(tmp_path: Path) -> None:
     data = open_samples(make_data(tmp_path), "train", CONFIG)
     assert data[1].points.shape == (0, 4)
     assert data[1].boxes.shape == (0, 7)
-    assert data[1].labels.shape == (0,)
+    assert data[1].class_index.shape == (0,)
     batch = collate([data[0], data[1]])
     assert batch.batch_size == 2
     assert (batch.point_batch_index == 0).all()
@@ -153,7 +153,7 @@ def test_cropping_keeps_the_low_bound_and_leaves_out_the_high_one() -> None:
     frame = Sample("a", points, np.pad(points[:, :3], ((0, 0), (0, 4))), np.arange(4))
     cropped = crop_to_range(frame, (0, 0, 0, 1, 1, 1))
     np.testing.assert_array_equal(cropped.points, points[[0, 2]])
-    np.testing.assert_array_equal(cropped.labels, [0, 2])
+    np.testing.assert_array_equal(cropped.class_index, [0, 2])
 
 
 def test_labelled_objects_of_other_classes_take_up_room(tmp_path: Path) -> None:

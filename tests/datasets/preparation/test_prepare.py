@@ -47,7 +47,7 @@ def frames(root: Path, split: str = "trainval", **settings: bool) -> list[Sample
 def assert_same(first: list[Sample], second: list[Sample]) -> None:
     for one, other in zip(first, second, strict=True):
         assert one.frame_id == other.frame_id
-        for key in ("points", "boxes", "labels"):
+        for key in ("points", "boxes", "class_index"):
             np.testing.assert_array_equal(getattr(one, key), getattr(other, key))
             assert getattr(one, key).dtype == getattr(other, key).dtype
 

@@ -83,7 +83,7 @@ def test_outputs_belong_to_their_anchors() -> None:
     torch.testing.assert_close(predictions.residuals[1, anchor], expected)
     assert head.anchor_boxes[anchor, 0] == pytest.approx((column + 0.5) * 0.8)
     assert head.anchor_boxes[anchor, 1] == pytest.approx((row + 0.5) * 0.8 - 8)
-    assert head.anchor_labels[anchor] == 1
+    assert head.anchor_class_index[anchor] == 1
 
 
 def test_anchors_are_no_weights() -> None:
@@ -113,7 +113,7 @@ def test_perfect_predictions_cost_nothing_and_decode_to_the_labels() -> None:
     nearest = distance.argmin(dim=1)
     torch.testing.assert_close(proposals.boxes, boxes.boxes[nearest], atol=1e-5, rtol=1e-5)
     assert set(nearest.tolist()) == set(range(5))
-    assert torch.equal(proposals.labels, boxes.labels[nearest])
+    assert torch.equal(proposals.class_index, boxes.class_index[nearest])
     assert torch.equal(proposals.batch_index, boxes.batch_index[nearest])
 
 
@@ -176,8 +176,8 @@ def test_decode_keeps_the_best_of_each_frame_and_class_in_order() -> None:
         own = proposals.select(proposals.batch_index == frame)
         assert torch.equal(own.scores, own.scores.sort(descending=True).values)
         for label in range(2):
-            expected = scores[frame, head.anchor_labels == label].sort(descending=True).values[:17]
-            torch.testing.assert_close(own.scores[own.labels == label], expected)
+            expected = scores[frame, head.anchor_class_index == label].sort(descending=True).values[:17]
+            torch.testing.assert_close(own.scores[own.class_index == label], expected)
     threshold = float(scores.detach().flatten().sort(descending=True).values[4])
     assert len(head.decode(predictions, threshold, 17).boxes) == 4
     assert len(head.decode(predictions, 1.0, 17).boxes) == 0

@@ -66,7 +66,7 @@ def test_published_anchors() -> None:
     torch.testing.assert_close(boxes[0, 0, 0], torch.tensor([0.2, -39.8, -1.0, 3.9, 1.6, 1.56, 0.0]))
     torch.testing.assert_close(boxes[199, 175, 1, :2], torch.tensor([70.2, 39.8]))
     torch.testing.assert_close(boxes[5, 7, :, 6], torch.tensor([0.0, math.pi / 2]))
-    assert (anchors.labels == 0).all()
+    assert (anchors.class_index == 0).all()
 
 
 def test_order_is_row_column_class_yaw() -> None:
@@ -74,8 +74,8 @@ def test_order_is_row_column_class_yaw() -> None:
     anchors = make_anchors(config)
     height, width = config.bev_grid.shape
     assert anchors_per_cell(config) == 3
-    boxes, labels = anchors.boxes.view(height, width, 3, 7), anchors.labels.view(height, width, 3)
-    assert labels[3, 4].tolist() == [0, 0, 1]
+    boxes, class_index = anchors.boxes.view(height, width, 3, 7), anchors.class_index.view(height, width, 3)
+    assert class_index[3, 4].tolist() == [0, 0, 1]
     assert boxes[3, 4, 2, 3:6].tolist() == pytest.approx(PEDESTRIAN.anchor_size)
     assert (boxes[:, 0, 0, 1].diff() > 0).all()
     assert (boxes[0, :, 0, 0].diff() > 0).all()
@@ -131,8 +131,8 @@ def test_assignment_matches_a_loop_over_all_pairs(classes: tuple[ClassConfig, ..
 
     for frame in range(2):
         for index, item in enumerate(config.classes):
-            own = torch.nonzero((anchors.labels == index) & covered[frame])[:, 0]
-            rows = torch.nonzero((boxes.labels == index) & (boxes.batch_index == frame))[:, 0]
+            own = torch.nonzero((anchors.class_index == index) & covered[frame])[:, 0]
+            rows = torch.nonzero((boxes.class_index == index) & (boxes.batch_index == frame))[:, 0]
             iou = nearest_axis_aligned_iou(anchors.boxes[own], boxes.boxes[rows])
             best = iou.max(dim=0).values  # of each label
             for place, anchor in enumerate(own.tolist()):
@@ -166,7 +166,7 @@ def test_targets_decode_to_their_labels() -> None:
     decoded[:, 6] = resolve_direction(decoded[:, 6], targets.directions)
     torch.testing.assert_close(decoded, boxes.boxes[targets.label_index], atol=1e-5, rtol=1e-5)
     assert torch.equal(targets.batch_index, boxes.batch_index[targets.label_index])
-    assert torch.equal(anchors.labels[targets.anchor_index], boxes.labels[targets.label_index])
+    assert torch.equal(anchors.class_index[targets.anchor_index], boxes.class_index[targets.label_index])
 
 
 def test_a_label_equal_to_an_anchor_is_positive_for_it() -> None:

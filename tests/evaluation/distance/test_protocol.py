@@ -83,7 +83,7 @@ def test_centres_are_matched_as_by_hand() -> None:
         np.testing.assert_array_equal(curve.thresholds, thresholds)
         expected = [((scores >= t).sum(), (np.array(false) >= t).sum()) for t in thresholds]
         assert list(zip(curve.true_positives, curve.false_positives, strict=True)) == expected
-        assert (curve.misses == count - curve.true_positives).all()
+        assert (curve.false_negatives == count - curve.true_positives).all()
         best = curve.best
         assert best is not None
         assert best.true_positives == (scores >= best.score).sum()

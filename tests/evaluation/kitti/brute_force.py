@@ -30,7 +30,7 @@ class Expected:
     thresholds: list[float]
     found: list[int]  # true positives at each threshold
     false: list[int]  # false positives
-    missed: list[int]
+    false_negatives: list[int]
     curve: list[float]  # 41 values
 
     def ap(self) -> dict[str, float]:
@@ -48,7 +48,7 @@ class Counts:
 
     scores: list[float]  # of the true positives
     false: int
-    missed: int
+    false_negatives: int
     similarity: float
 
 
@@ -67,10 +67,10 @@ class Frame:
         """Intersection over union of each label with each result; 0 for labels that no class ever looks at."""
         kind = COMPARED[metric]
         if kind not in self._overlaps:
-            looked_at = {*(name.lower() for name in NEIGHBOUR), *NEIGHBOUR.values()}
+            relevant = {*(name.lower() for name in NEIGHBOUR), *NEIGHBOUR.values()}
             self._overlaps[kind] = [
                 [intersection_over_union(label, item, metric) for item in self.results]
-                if label.type.lower() in looked_at
+                if label.type.lower() in relevant
                 else [0.0] * len(self.results)
                 for label in self.labels
             ]
@@ -110,7 +110,7 @@ def expected_curve(
         scores += one_frame(frame, *kinds, metric, iou, None).scores
 
     thresholds = recall_thresholds(scores, label_count)
-    found, false, missed = ([0] * len(thresholds) for _ in range(3))
+    found, false, false_negatives = ([0] * len(thresholds) for _ in range(3))
     similarity = [0.0] * len(thresholds)
     for frame, kinds in zip(frames, states, strict=True):
         entered, counts = -1, Counts([], 0, 0, 0.0)
@@ -121,7 +121,7 @@ def expected_curve(
                 entered, counts = at_or_above, one_frame(frame, *kinds, metric, iou, threshold)
             found[index] += len(counts.scores)
             false[index] += counts.false
-            missed[index] += counts.missed
+            false_negatives[index] += counts.false_negatives
             similarity[index] += counts.similarity
 
     curve = [0.0] * 41
@@ -130,7 +130,7 @@ def expected_curve(
             gained = similarity[index] if metric == "aos" else found[index]
             curve[index] = gained / (found[index] + false[index])
     curve = [max(curve[index:]) for index in range(41)]
-    return Expected(label_count, thresholds, found, false, missed, curve)
+    return Expected(label_count, thresholds, found, false, false_negatives, curve)
 
 
 def scored(frames: Sequence[Frame], class_name: str, metric: str) -> bool:
@@ -177,7 +177,7 @@ def one_frame(
     """Counts of one frame, without a threshold in the first pass, with one in the second."""
     overlaps = frame.overlaps(metric)
     scores = frame.scores
-    looked_at = [
+    relevant = [
         index
         for index, score in enumerate(scores)
         if result_kinds[index] != "none" and (threshold is None or score >= threshold)
@@ -188,7 +188,7 @@ def one_frame(
         if label_kinds[row] == "none":
             continue
         taken = None
-        for index in looked_at:
+        for index in relevant:
             if assigned[index] or not overlaps[row][index] > iou:
                 continue
             if threshold is None:
@@ -200,13 +200,13 @@ def one_frame(
             elif taken is None:
                 taken = index
         if taken is None:
-            counts.missed += label_kinds[row] == "valid"
+            counts.false_negatives += label_kinds[row] == "valid"
             continue
         assigned[taken] = True
         if label_kinds[row] == "valid" and result_kinds[taken] == "counted":
             counts.scores.append(scores[taken])
             counts.similarity += (1 + math.cos(label.alpha - frame.results[taken].alpha)) / 2
-    for index in looked_at:
+    for index in relevant:
         if result_kinds[index] == "counted" and not assigned[index]:
             counts.false += not frame.shares(metric)[index] > iou
     return counts

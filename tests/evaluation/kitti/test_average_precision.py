@@ -127,7 +127,7 @@ def test_real_labels_as_results_find_every_label(kitti_frames: Path) -> None:
     labels = [read_labels(path) for path in sorted((kitti_frames / "training" / "label_2").glob("*.txt"))]
     results = [[replace(item, score=1.0) for item in frame if item.type != "DontCare"] for frame in labels]
     for curve in evaluate(labels, results).curves:
-        assert curve.false_positives.sum() == curve.misses.sum() == 0
+        assert curve.false_positives.sum() == curve.false_negatives.sum() == 0
         if curve.label_count:
             assert curve.true_positives.max() == curve.label_count
 

@@ -10,7 +10,7 @@ import pytest
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation import evaluate
-from lidar_ebm.evaluation.kitti.boxes import to_camera
+from lidar_ebm.evaluation.kitti.boxes import to_kitti_boxes
 from lidar_ebm.formats.kitti.calibration import SIMULATED, Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_camera, boxes_to_labels, labels_to_boxes
 from lidar_ebm.formats.kitti.label import Label
@@ -62,7 +62,7 @@ def test_the_camera_frame_is_that_of_the_formats() -> None:
     boxes = generator.uniform((5, -20, -2, 1, 1, 1, -math.pi), (60, 20, 1, 6, 3, 3, math.pi), (50, 7))
     for calibration in (TILTED, SIMULATED):
         np.testing.assert_allclose(
-            to_camera(boxes, calibration.lidar_to_rect), boxes_to_camera(boxes, calibration), atol=1e-9
+            to_kitti_boxes(boxes, calibration.lidar_to_rect), boxes_to_camera(boxes, calibration), atol=1e-9
         )
 
 

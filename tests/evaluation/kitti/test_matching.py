@@ -47,7 +47,7 @@ class Scene:
         """True positives, false positives, false negatives, similarity and each label's detection at one threshold."""
         usable = (self.detection_state != ABSENT) & (self.scores >= threshold)
         taken = [-1] * len(self.label_state)
-        true = misses = 0
+        true = false_negatives = 0
         similarity = 0.0
         for i, state in enumerate(self.label_state):
             if state == ABSENT:
@@ -59,27 +59,27 @@ class Scene:
             elif free:
                 taken[i] = free[0]
             if state == VALID and taken[i] < 0:
-                misses += 1
+                false_negatives += 1
             elif state == VALID and self.detection_state[taken[i]] == VALID:
                 true += 1
                 similarity += (1 + math.cos(self.label_alpha[i] - self.detection_alpha[taken[i]])) / 2
         false = sum(
             self.detection_state[j] == VALID and j not in taken and not self.excused[j] for j in np.flatnonzero(usable)
         )
-        return true, int(false), misses, similarity, taken
+        return true, int(false), false_negatives, similarity, taken
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_counts_at_every_score_are_those_of_the_rules(seed: int) -> None:
     scene = Scene(seed, labels=1 + seed % 9, detections=1 + seed % 23)
-    rows, true, false, misses, similarity, taken = scene.run()
+    rows, true, false, false_negatives, similarity, taken = scene.run()
     assert sorted(rows) == np.flatnonzero(scene.detection_state != ABSENT).tolist()
     assert (np.diff(scene.scores[rows]) <= 0).all()
     valid = int((scene.label_state == VALID).sum())
     for threshold in np.unique(scene.scores[rows]):
         reached = int((scene.scores[rows] >= threshold).sum())
         expected = scene.count(threshold)
-        assert (true[:reached].sum(), false[:reached].sum(), valid + misses[:reached].sum()) == expected[:3]
+        assert (true[:reached].sum(), false[:reached].sum(), valid + false_negatives[:reached].sum()) == expected[:3]
         assert similarity[:reached].sum() == pytest.approx(expected[3])
         assert scene.run(lowest=threshold)[-1].tolist() == expected[4]
     if len(rows):
@@ -89,8 +89,8 @@ def test_counts_at_every_score_are_those_of_the_rules(seed: int) -> None:
 def test_nothing_to_match() -> None:
     for labels, detections in ((0, 0), (3, 0), (0, 3)):
         scene = Scene(1, labels, detections)
-        _, true, false, misses, _, taken = scene.run()
+        _, true, false, false_negatives, _, taken = scene.run()
         assert not true.any()
-        assert not misses.any()
+        assert not false_negatives.any()
         assert false.sum() == ((scene.detection_state == VALID) & ~scene.excused).sum()
         assert len(taken) == labels

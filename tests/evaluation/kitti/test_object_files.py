@@ -13,7 +13,7 @@ import pytest
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti import object_files
-from lidar_ebm.evaluation.kitti.object_files import read_objects
+from lidar_ebm.evaluation.kitti.object_files import read_object_files
 from lidar_ebm.evaluation.kitti.objects import Objects, pack_objects
 from lidar_ebm.formats.kitti.files import KITTI_TYPES, read_labels
 
@@ -66,10 +66,10 @@ def complaint(paths: Sequence[Path | None], need_scores: bool, types: Sequence[s
         theirs = read_slowly(paths, need_scores, types)
     except InputError as error:
         with pytest.raises(InputError) as caught:
-            read_objects(paths, need_scores=need_scores, types=types)
+            read_object_files(paths, need_scores=need_scores, types=types)
         assert str(caught.value) == str(error)
         return str(error)
-    assert_same(read_objects(paths, need_scores=need_scores, types=types), theirs)
+    assert_same(read_object_files(paths, need_scores=need_scores, types=types), theirs)
     return None
 
 
@@ -121,7 +121,7 @@ def test_random_files_give_the_same_bits_as_one_by_one(tmp_path: Path, need_scor
     for i in rng.integers(0, len(paths), 30):
         paths[i] = None
     assert complaint(paths, need_scores) is None
-    objects = read_objects(paths, need_scores=need_scores)
+    objects = read_object_files(paths, need_scores=need_scores)
     assert objects.frame_count == 300
     assert len(objects.scores) > 1000
     assert np.isnan(objects.scores).any() != need_scores
@@ -131,21 +131,23 @@ def test_every_spelling_is_rounded_as_python_rounds_it(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     spellings = SPELLINGS + [random_number(rng) for _ in range(5000)]
     lines = [f"Car {text} 0 " + " ".join(13 * [text]) for text in spellings]
-    objects = read_objects([write(tmp_path / "a.txt", "\n".join(lines))], need_scores=True)
+    objects = read_object_files([write(tmp_path / "a.txt", "\n".join(lines))], need_scores=True)
     expected = np.array([float(text) for text in spellings])
     for values in (objects.truncated, objects.alpha, *objects.bbox.T, *objects.boxes.T, objects.scores):
         np.testing.assert_array_equal(values.view(np.int64), expected.view(np.int64))
 
 
 def test_short_numbers_that_are_hard_to_round_may_fill_a_file(tmp_path: Path) -> None:
-    objects = read_objects([write(tmp_path / "a.txt", 500 * ("Car 1e23 0" + 13 * " 1e23" + "\n"))], need_scores=True)
+    objects = read_object_files(
+        [write(tmp_path / "a.txt", 500 * ("Car 1e23 0" + 13 * " 1e23" + "\n"))], need_scores=True
+    )
     assert (objects.boxes == 1e23).all()
     assert len(objects.scores) == 500
 
 
 def test_each_number_goes_to_its_field(tmp_path: Path) -> None:
     line = "Van " + " ".join(str(i) for i in range(1, 16))
-    objects = read_objects([write(tmp_path / "a.txt", line)], need_scores=True)
+    objects = read_object_files([write(tmp_path / "a.txt", line)], need_scores=True)
     assert (objects.truncated, objects.occluded, objects.alpha, objects.scores) == (1, 2, 3, 15)
     np.testing.assert_array_equal(objects.bbox, [[4, 5, 6, 7]])
     np.testing.assert_array_equal(objects.boxes, [[11, 12, 13, 8, 9, 10, 14]])
@@ -156,7 +158,7 @@ def test_plain_files_need_no_second_reading(tmp_path: Path, monkeypatch: pytest.
     path = write(tmp_path / "a.txt", f"\ufeff{CAR}\r\n\t\r\n{digits} -1.5e-07\r\n{DONT_CARE}")
     expected = read_slowly([path], False)
     monkeypatch.delattr(object_files, "read_labels")
-    assert_same(read_objects([path], need_scores=False), expected)
+    assert_same(read_object_files([path], need_scores=False), expected)
 
 
 @pytest.mark.parametrize("need_scores", [False, True])
@@ -172,7 +174,7 @@ def test_damaged_lines_are_named_in_the_same_words(tmp_path: Path, line: str, ne
 
 def test_a_score_is_asked_for_only_where_it_is_needed(tmp_path: Path) -> None:
     path = write(tmp_path / "a.txt", f"{CAR} 0.5\n{CAR}\n")
-    np.testing.assert_array_equal(read_objects([path], need_scores=False).scores, [0.5, np.nan])
+    np.testing.assert_array_equal(read_object_files([path], need_scores=False).scores, [0.5, np.nan])
     assert "a.txt:2: the score is missing" in str(complaint([path], True))
 
 
@@ -209,14 +211,14 @@ def test_nothing_is_normal(tmp_path: Path) -> None:
     bare = write(tmp_path / "c.txt", "\ufeff")
     for paths in ([], [None], [empty], [None, empty, blank, bare, None]):
         assert complaint(paths, True) is None
-        assert read_objects(paths, need_scores=True).frame_count == len(paths)
+        assert read_object_files(paths, need_scores=True).frame_count == len(paths)
 
 
 def test_other_classes_are_known_where_they_are_given(tmp_path: Path) -> None:
     types = ("Bus", *KITTI_TYPES, "Straße", "bus")
     path = write(tmp_path / "a.txt", "\n".join(CAR.replace("Car", name) for name in ("BUS", "car", "straße", "STRAßE")))
     assert complaint([path], False, types) is None
-    assert read_objects([path], need_scores=False, types=types).type_names == ("bus", "car", "straße")
+    assert read_object_files([path], need_scores=False, types=types).type_names == ("bus", "car", "straße")
     assert "unknown class 'BUS'; known are Car, Van" in str(complaint([path], False))
     assert "known are Bus" in str(complaint([write(tmp_path / "b.txt", CAR.replace("Car", "Tank"))], False, types))
     assert complaint([path], False, ()) is not None
@@ -228,10 +230,10 @@ def test_many_files_are_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.
     files += [write(tmp_path / "odd.txt", f"{CAR} 0.5\x0b{CAR} 1"), None]  # one that the slow parser alone reads
     paths = [files[i] for i in rng.integers(0, len(files), 2500)]
     expected = read_slowly(paths, True)
-    assert_same(read_objects(paths, need_scores=True), expected)
+    assert_same(read_object_files(paths, need_scores=True), expected)
     monkeypatch.setattr(object_files, "_CHUNK_BYTES", 2000)
     monkeypatch.setattr(object_files, "_BLOCK_BYTES", 100)
-    assert_same(read_objects(paths, need_scores=True), expected)
+    assert_same(read_object_files(paths, need_scores=True), expected)
     late = [*paths, write(tmp_path / "late.txt", f"{CAR} 0.5\n{CAR} x")]
     assert "late.txt:2: field 'score' is 'x'" in str(complaint(late, True))
 
@@ -239,7 +241,7 @@ def test_many_files_are_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.
 def test_real_label_files_are_read_alike(kitti_frames: Path) -> None:
     paths = sorted((kitti_frames / "training" / "label_2").glob("*.txt"))
     assert complaint(paths, False) is None
-    assert (read_objects(paths, need_scores=False).is_type("DontCare")).any()
+    assert (read_object_files(paths, need_scores=False).is_type("DontCare")).any()
 
 
 def test_scoring_loads_neither_torch_nor_matplotlib(tmp_path: Path) -> None:

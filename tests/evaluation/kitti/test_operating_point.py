@@ -38,14 +38,18 @@ def test_no_score_has_a_better_f1(metric: str, seed: int) -> None:
         )
     values = {}
     for score in sorted({item.score for found in results for item in found}):
-        true = false = missed = 0
+        true = false = false_negatives = 0
         for frame, *kinds in frames:
             counts = brute_force.one_frame(frame, *kinds, metric, 0.7, score)
-            true, false, missed = true + len(counts.scores), false + counts.false, missed + counts.missed
-        values[score] = (2 * true / max(2 * true + false + missed, 1), true, false, missed)
+            true, false, false_negatives = (
+                true + len(counts.scores),
+                false + counts.false,
+                false_negatives + counts.false_negatives,
+            )
+        values[score] = (2 * true / max(2 * true + false + false_negatives, 1), true, false, false_negatives)
     expected = max(values, key=lambda score: (values[score][0], score))
     assert values[point.score][0] == values[expected][0] == pytest.approx(point.f1)
-    assert (point.true_positives, point.false_positives, point.misses) == values[point.score][1:]
+    assert (point.true_positives, point.false_positives, point.false_negatives) == values[point.score][1:]
 
 
 def test_errors_are_those_of_the_matched_boxes() -> None:
@@ -73,7 +77,7 @@ def test_errors_are_those_of_the_matched_boxes() -> None:
         flipped.append(flip)
     point = best(labels, results, iou=0.3)
     assert point.score == 0.9
-    assert (point.true_positives, point.false_positives, point.misses) == (40, 0, 0)
+    assert (point.true_positives, point.false_positives, point.false_negatives) == (40, 0, 0)
     assert point.center_error == pytest.approx(np.mean(centers))
     assert point.size_error == pytest.approx(np.mean(sizes))
     assert point.yaw_error == pytest.approx(np.mean(yaws))

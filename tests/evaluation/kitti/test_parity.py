@@ -41,7 +41,7 @@ def assert_as_the_rules(evaluation: Evaluation, frames: list[Frame], overlaps: O
                     assert curve.thresholds.tolist() == expected.thresholds, where
                     assert curve.true_positives.tolist() == expected.found, where
                     assert curve.false_positives.tolist() == expected.false, where
-                    assert curve.misses.tolist() == expected.missed, where
+                    assert curve.false_negatives.tolist() == expected.false_negatives, where
                     for recall, value in expected.ap().items():
                         assert curve.ap(recall) == pytest.approx(value, rel=0, abs=1e-6), f"{where}, {recall}"
                         positive += value > 0
@@ -215,8 +215,8 @@ def assert_same(first: Evaluation, second: Evaluation) -> None:
 
 
 def counts(curve: Curve) -> list[tuple[int, int, int]]:
-    found, false, missed = curve.true_positives, curve.false_positives, curve.misses
-    return list(zip(found.tolist(), false.tolist(), missed.tolist(), strict=True))
+    found, false, false_negatives = curve.true_positives, curve.false_positives, curve.false_negatives
+    return list(zip(found.tolist(), false.tolist(), false_negatives.tolist(), strict=True))
 
 
 def test_the_order_of_frames_does_not_matter() -> None:

@@ -67,7 +67,7 @@ def test_a_false_positive_belongs_to_its_band_and_a_match_to_its_labels() -> Non
         [[near, far]], [[found, later, *alarms]], classes=("Car",), metrics=("3d",), distances=(0, 20, 45)
     ).bands
     easy = [curve for curve in bands if curve.difficulty == "easy"]
-    counts = [(curve.true_positives, curve.false_positives, curve.misses) for curve in easy]
+    counts = [(curve.true_positives, curve.false_positives, curve.false_negatives) for curve in easy]
     assert counts == [([1], [1], [0]), ([1], [2], [0])]
 
 

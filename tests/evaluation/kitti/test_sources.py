@@ -71,7 +71,7 @@ def test_results_without_2d_boxes_are_projected_where_asked(layout: Path) -> Non
     for metric in ("2d", "aos", "bev", "3d"):
         best = projected.curve("Car", metric, "moderate").best  # type: ignore[union-attr]
         assert best is not None
-        assert (best.true_positives, best.false_positives, best.misses) == (16, 0, 0)
+        assert (best.true_positives, best.false_positives, best.false_negatives) == (16, 0, 0)
     (layout / "training" / "calib").rename(layout / "calibrations")
     with pytest.raises(InputError, match=r"calib: no such folder"):
         evaluate(*arguments, project=True)
@@ -151,7 +151,7 @@ def test_labels_without_2d_boxes_are_said_and_projected(layout: Path) -> None:
     assert "--project: 16 labels without a 2-D box have that of their 3-D box" in projected.notes
     best = projected.curve("Car", "3d", "moderate").best  # type: ignore[union-attr]
     assert best is not None
-    assert (best.true_positives, best.false_positives, best.misses) == (16, 0, 0)
+    assert (best.true_positives, best.false_positives, best.false_negatives) == (16, 0, 0)
 
 
 def test_nothing_within_the_limits_is_said(layout: Path) -> None:

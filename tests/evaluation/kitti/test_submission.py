@@ -250,24 +250,24 @@ def test_missing_frames_are_given_as_ranges(tmp_path: Path) -> None:
     for number in (0, 1, 2, 50, 98, 99):
         (tmp_path / f"{number:06d}.txt").unlink()
     (problem,) = check_submission(tmp_path, frames).problems
-    assert problem.found == "6 of 100 frames have no file (000000 to 000002, 000050, 000098 to 000099)"
+    assert problem.finding == "6 of 100 frames have no file (000000 to 000002, 000050, 000098 to 000099)"
     for number in range(3, 98, 2):
         (tmp_path / f"{number:06d}.txt").unlink()
     (problem,) = check_submission(tmp_path, frames).problems
-    assert problem.found.startswith("54 of 100 frames have no file (000000 to 000003, 000005, ")
-    assert problem.found.endswith(" more ranges)")
+    assert problem.finding.startswith("54 of 100 frames have no file (000000 to 000003, 000005, ")
+    assert problem.finding.endswith(" more ranges)")
 
 
 def test_every_frame_of_kitti_is_asked_for_by_default(tmp_path: Path) -> None:
     put(tmp_path, GOOD)
-    assert check_submission(tmp_path).errors[0].found == "7514 of 7518 frames have no file (000004 to 007517)"
+    assert check_submission(tmp_path).errors[0].finding == "7514 of 7518 frames have no file (000004 to 007517)"
 
 
 def test_a_class_without_2d_boxes_is_refused(tmp_path: Path) -> None:
     folder = put(tmp_path, line(type="Cyclist", **NO_IMAGE_BOX), line(type="Cyclist", **ZERO_IMAGE_BOX))
     (problem,) = check(folder).problems
     assert problem.blocks
-    assert problem.found == "none of 2 Cyclist objects has a 2-D box"
+    assert problem.finding == "none of 2 Cyclist objects has a 2-D box"
 
 
 def test_a_class_of_low_boxes_alone_is_worth_a_word(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_class_of_low_boxes_alone_is_worth_a_word(tmp_path: Path) -> None:
     report = check(put(tmp_path, line(type="Cyclist", **low), line(type="Cyclist", **NO_IMAGE_BOX)))
     problem = report.problems[-1]
     assert not problem.blocks
-    assert problem.found == "none of 2 Cyclist objects is 25 pixels high"
+    assert problem.finding == "none of 2 Cyclist objects is 25 pixels high"
     assert check(put(tmp_path, line(type="Cyclist", y1="100", y2="125"))).problems == ()
 
 
@@ -300,7 +300,7 @@ def test_nothing_to_evaluate_is_refused(tmp_path: Path, lines: list[str]) -> Non
     for name in FRAMES:
         (tmp_path / f"{name}.txt").write_text("".join(each + "\n" for each in lines))
     (problem,) = check(tmp_path).errors
-    assert problem.found == "no object of an evaluated class"
+    assert problem.finding == "no object of an evaluated class"
 
 
 def test_more_than_the_server_takes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

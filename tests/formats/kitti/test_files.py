@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from lidar_ebm.errors import InputError, OutputError
-from lidar_ebm.evaluation.kitti.object_files import read_objects
+from lidar_ebm.evaluation.kitti.object_files import read_object_files
 from lidar_ebm.formats.kitti.calibration import SIMULATED, Calibration
 from lidar_ebm.formats.kitti.files import (
     KITTI_TYPES,
     parse_labels,
     read_calibration,
-    read_image_size,
     read_labels,
+    read_png_size,
     read_points,
     write_calibration,
     write_labels,
@@ -215,11 +215,11 @@ def test_the_occlusion_of_a_result_need_not_be_whole(tmp_path: Path) -> None:
     line = CAR.replace("0.00 0", "0.00 0.5") + " 0.9"
     (label,) = read_labels(write(tmp_path / "a.txt", line), require_score=True)
     assert label.occluded == 0
-    objects = read_objects([tmp_path / "a.txt"], need_scores=True)  # the fast way to the same
+    objects = read_object_files([tmp_path / "a.txt"], need_scores=True)  # the fast way to the same
     assert objects.occluded.tolist() == [0.0]
     for read in (
         lambda: read_labels(tmp_path / "a.txt"),
-        lambda: read_objects([tmp_path / "a.txt"], need_scores=False),
+        lambda: read_object_files([tmp_path / "a.txt"], need_scores=False),
     ):
         with pytest.raises(InputError, match=r"'occluded' is '0\.5', which is not a whole number"):
             read()
@@ -323,10 +323,10 @@ def test_the_size_of_an_image(tmp_path: Path) -> None:
     header = struct.pack(">IIBBBBB", 1242, 375, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
-    assert read_image_size(tmp_path / "a.png") == (1242, 375)
+    assert read_png_size(tmp_path / "a.png") == (1242, 375)
     (tmp_path / "b.png").write_bytes(b"JFIF")
     with pytest.raises(InputError, match=r"b\.png: this is no PNG image"):
-        read_image_size(tmp_path / "b.png")
+        read_png_size(tmp_path / "b.png")
 
 
 def test_a_camera_that_looks_down_is_refused_by_its_file(tmp_path: Path) -> None:

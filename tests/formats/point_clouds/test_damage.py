@@ -17,7 +17,7 @@ from tests.formats.point_clouds.damage import mutate, small_cloud, small_files, 
 MUTATIONS = 200
 
 
-def read_within_bounds(path: Path, bytes_at_most: int) -> bool:
+def read_within_bounds(path: Path, max_bytes: int) -> bool:
     """Read a file, and say whether it held points."""
     tracemalloc.start()
     try:
@@ -37,7 +37,7 @@ def read_within_bounds(path: Path, bytes_at_most: int) -> bool:
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < bytes_at_most
+        assert peak < max_bytes
 
 
 def check_mutations(path: Path, mutations: int = MUTATIONS) -> None:

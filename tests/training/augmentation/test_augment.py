@@ -42,7 +42,7 @@ def random_frame(seed: int = 0, points: int = 2000, boxes: int = 10) -> Sample:
                 rng.uniform(-math.pi, math.pi, boxes),
             )
         ).astype(np.float32),
-        labels=rng.integers(0, 3, boxes),
+        class_index=rng.integers(0, 3, boxes),
     )
 
 
@@ -62,7 +62,7 @@ def test_points_stay_in_their_boxes_when_the_frame_moves(seed: int) -> None:
     clear = clear_of_faces(frame)
     assert clear.mean() > 0.99
     np.testing.assert_array_equal(before[clear], after[clear])
-    np.testing.assert_array_equal(changed.labels, frame.labels)
+    np.testing.assert_array_equal(changed.class_index, frame.class_index)
     np.testing.assert_array_equal(changed.points[:, 3], frame.points[:, 3])
     assert (changed.boxes[:, 6] >= -math.pi).all()
     assert (changed.boxes[:, 6] < math.pi).all()
@@ -72,7 +72,7 @@ def test_points_stay_in_their_boxes_when_the_frame_moves(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_objects_of_other_classes_move_with_the_frame(seed: int) -> None:
     frame = random_frame(seed)
-    split = Sample(frame.frame_id, frame.points, frame.boxes[:4], frame.labels[:4], frame.boxes[4:])
+    split = Sample(frame.frame_id, frame.points, frame.boxes[:4], frame.class_index[:4], frame.boxes[4:])
     whole, changed = (augment(each, np.random.default_rng(seed), WHOLE) for each in (frame, split))
     np.testing.assert_array_equal(np.concatenate([changed.boxes, changed.others]), whole.boxes)
 
@@ -211,7 +211,7 @@ def test_what_leaves_the_range_is_cropped_with_its_label() -> None:
         changed = augment(make_frame(seed, types=STREET), np.random.default_rng(seed), PUBLISHED, objects, CLASSES)
         cropped = crop_to_range(changed, bounds)
         left += len(changed.boxes) - len(cropped.boxes)
-        assert len(cropped.boxes) == len(cropped.labels)
+        assert len(cropped.boxes) == len(cropped.class_index)
         inside = (cropped.points[:, :3] >= bounds[:3]) & (cropped.points[:, :3] < bounds[3:])
         assert inside.all()
     assert left > 0

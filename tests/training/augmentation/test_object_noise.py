@@ -36,7 +36,7 @@ def test_points_move_with_their_box_and_all_others_stay(seed: int) -> None:
         expected = box_coordinates(frame.points[own], before)
         np.testing.assert_allclose(box_coordinates(changed.points[own], after), expected, atol=2e-5)
     np.testing.assert_array_equal(changed.boxes[:, 3:6], frame.boxes[:, 3:6])
-    np.testing.assert_array_equal(changed.labels, frame.labels)
+    np.testing.assert_array_equal(changed.class_index, frame.class_index)
     assert (np.abs(changed.boxes[:, :3] - frame.boxes[:, :3]).max(axis=1) > 0).mean() > 0.9
 
 
@@ -53,7 +53,7 @@ def test_nothing_overlaps_that_did_not_before(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_objects_of_other_classes_stay_and_are_not_moved_onto(seed: int) -> None:
     street = make_frame(seed, types=STREET)
-    frame = Sample("0", street.points, street.boxes[:8], street.labels[:8], street.boxes[8:])
+    frame = Sample("0", street.points, street.boxes[:8], street.class_index[:8], street.boxes[8:])
     changed = moved(frame, seed, ObjectNoiseConfig(center_std=(3.0, 3.0, 0.5)))
     np.testing.assert_array_equal(changed.others, frame.others)
     assert (changed.boxes[:, :2] != frame.boxes[:, :2]).any()

@@ -51,8 +51,8 @@ def test_objects_come_whole_and_what_stood_there_goes(seed: int) -> None:
     rows = sources(objects, new)
     assert len(rows) > 5
     np.testing.assert_array_equal(changed.boxes[: len(STREET)], frame.boxes)
-    np.testing.assert_array_equal(changed.labels[: len(STREET)], frame.labels)
-    names = [CLASSES[label].name for label in changed.labels[len(STREET) :]]
+    np.testing.assert_array_equal(changed.class_index[: len(STREET)], frame.class_index)
+    names = [CLASSES[label].name for label in changed.class_index[len(STREET) :]]
     assert names == objects.types[rows].tolist()
 
     count = int(objects.point_counts[rows].sum())
@@ -83,7 +83,7 @@ def test_nothing_is_put_onto_a_labelled_object_of_another_class(seed: int) -> No
     detector."""
     street = make_frame(seed, types=STREET * 3)
     trained = np.random.default_rng([seed, 4]).random(len(street.boxes)) < 0.3
-    frame = Sample("0", street.points, street.boxes[trained], street.labels[trained], street.boxes[~trained])
+    frame = Sample("0", street.points, street.boxes[trained], street.class_index[trained], street.boxes[~trained])
     changed = added(frame, seed)
     assert len(changed.boxes) > len(frame.boxes)
     np.testing.assert_array_equal(changed.others, frame.others)
@@ -95,14 +95,15 @@ def test_a_frame_is_filled_up_and_not_over() -> None:
     objects = make_objects(count=2000)
     for counts in ({"Car": 3}, {"Car": 5, "Cyclist": 1}, {"Pedestrian": 4}, {"Car": 2}):
         for seed in range(5):
-            labels = added(frame, seed, SamplingConfig(counts=counts), objects).labels
+            class_index = added(frame, seed, SamplingConfig(counts=counts), objects).class_index
             for label, item in enumerate(CLASSES):
-                there = int((frame.labels == label).sum())
-                assert there <= (labels == label).sum() <= max(there, counts.get(item.name, 0))
+                there = int((frame.class_index == label).sum())
+                assert there <= (class_index == label).sum() <= max(there, counts.get(item.name, 0))
     # With room enough nothing is left out.
     sparse = make_frame(types=())
     full = [
-        (added(sparse, seed, SamplingConfig(counts={"Pedestrian": 4}), objects).labels == 1).sum() for seed in range(9)
+        (added(sparse, seed, SamplingConfig(counts={"Pedestrian": 4}), objects).class_index == 1).sum()
+        for seed in range(9)
     ]
     assert max(full) == 4
 
@@ -136,7 +137,9 @@ def test_where_no_ground_is_seen_objects_keep_their_height() -> None:
     rows = sources(objects, changed.boxes)
     np.testing.assert_array_equal(changed.boxes, objects.boxes[rows])
     np.testing.assert_array_equal(changed.points, np.concatenate([objects.points(row) for row in rows]))
-    np.testing.assert_array_equal(changed.labels, [[c.name for c in CLASSES].index(t) for t in objects.types[rows]])
+    np.testing.assert_array_equal(
+        changed.class_index, [[c.name for c in CLASSES].index(t) for t in objects.types[rows]]
+    )
 
 
 @pytest.mark.parametrize(
@@ -212,9 +215,9 @@ def test_an_empty_database_gives_nothing() -> None:
 
 def test_what_is_read_only_stays_as_it_was() -> None:
     frame, objects = make_frame(types=STREET), make_objects()
-    for array in (frame.points, frame.boxes, frame.labels, objects.boxes, *objects.clouds):
+    for array in (frame.points, frame.boxes, frame.class_index, objects.boxes, *objects.clouds):
         array.flags.writeable = False
     first, second = (added(frame, 7, objects=objects) for _ in range(2))
-    for name in ("points", "boxes", "labels"):
+    for name in ("points", "boxes", "class_index"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
-    assert (first.points.dtype, first.boxes.dtype, first.labels.dtype) == (np.float32, np.float32, np.int64)
+    assert (first.points.dtype, first.boxes.dtype, first.class_index.dtype) == (np.float32, np.float32, np.int64)
