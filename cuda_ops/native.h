@@ -117,12 +117,12 @@ LIDAR_EBM_API int lidar_ebm_box_frame_features_backward(const void *gradient, co
 LIDAR_EBM_API int lidar_ebm_nearest_keys(const void *points, const void *batch, int64_t count, const void *window,
                                          void *coarse, void *fine, LIDAR_EBM_RUN);
 
-// The three of known [p, 3] nearest to each of query [q, 3] (float32, m) in the same frame (batches int64, below
+// The three of support [p, 3] nearest to each of query [q, 3] (float32, m) in the same frame (batches int64, below
 // batch_size): distance [q, 3] float32 and index [q, 3] int64; infinity and -1 where there is none. The orders
 // (int64) are those of the keys. `scratch` holds the search tree.
 LIDAR_EBM_API int lidar_ebm_three_nearest(const void *query, const void *query_batch, const void *query_order,
-                                          int64_t q, const void *known, const void *known_batch,
-                                          const void *known_order, int64_t p, int64_t batch_size, void *scratch,
+                                          int64_t q, const void *support, const void *support_batch,
+                                          const void *support_order, int64_t p, int64_t batch_size, void *scratch,
                                           int64_t scratch_bytes, void *distance, void *index, LIDAR_EBM_RUN);
 
 // result [q, c] = the sum over k of weight [q, 3] times the row index [q, 3] of features [p, c]; no row where the index

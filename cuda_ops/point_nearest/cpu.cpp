@@ -9,11 +9,11 @@ namespace lidar_ebm {
 
 namespace {
 
-Tree build_tree(const float *known, const int64_t *batch, const int64_t *order, int64_t count, int64_t batch_size,
+Tree build_tree(const float *support, const int64_t *batch, const int64_t *order, int64_t count, int64_t batch_size,
                 void *scratch, int64_t scratch_bytes, int64_t threads) {
   const Tree tree = tree_of(count, scratch, scratch_bytes);
   parallel_ranges(tree.blocks[0] * kFan, 8192, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) place_point(tree, k, known, batch, order, count, batch_size);
+    for (int64_t k = begin; k < end; ++k) place_point(tree, k, support, batch, order, count, batch_size);
   });
   for (int level = 0; level < tree.depth; ++level) {
     parallel_ranges(tree.blocks[level + 1] * kFan, 1024, threads, [&](int64_t begin, int64_t end) {
@@ -134,16 +134,16 @@ int lidar_ebm_nearest_keys(const void *points, const void *batch, int64_t count,
 }
 
 int lidar_ebm_three_nearest(const void *query, const void *query_batch, const void *query_order, int64_t q,
-                            const void *known, const void *known_batch, const void *known_order, int64_t p,
+                            const void *support, const void *support_batch, const void *support_order, int64_t p,
                             int64_t batch_size, void *scratch, int64_t scratch_bytes, void *distance, void *index,
                             int64_t threads, int64_t, void *) {
   return guarded([&] {
-    const auto *points = static_cast<const float *>(known);
+    const auto *points = static_cast<const float *>(support);
     const auto *query_frames = static_cast<const int64_t *>(query_batch);
-    const auto *frames = static_cast<const int64_t *>(known_batch);
+    const auto *frames = static_cast<const int64_t *>(support_batch);
     check_frames(query_frames, q, batch_size, "query_batch");
-    check_frames(frames, p, batch_size, "known_batch");
-    const Tree tree = build_tree(points, frames, static_cast<const int64_t *>(known_order), p, batch_size, scratch,
+    check_frames(frames, p, batch_size, "support_batch");
+    const Tree tree = build_tree(points, frames, static_cast<const int64_t *>(support_order), p, batch_size, scratch,
                                  scratch_bytes, threads);
     three_nearest(tree, static_cast<const float *>(query), query_frames, static_cast<const int64_t *>(query_order), q,
                   static_cast<float *>(distance), static_cast<int64_t *>(index), threads);

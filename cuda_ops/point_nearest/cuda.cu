@@ -14,10 +14,10 @@ void nearest_keys(const float *points, const int64_t *batch, int64_t count, cons
   });
 }
 
-void build_tree(const Tree &tree, const float *known, const int64_t *batch, const int64_t *order, int64_t count,
+void build_tree(const Tree &tree, const float *support, const int64_t *batch, const int64_t *order, int64_t count,
                 int64_t batch_size, void *stream) {
   launch_each(tree.blocks[0] * kFan, stream, [=] __device__(int64_t k) {
-    place_point(tree, k, known, batch, order, count, batch_size);
+    place_point(tree, k, support, batch, order, count, batch_size);
   });
   for (int level = 0; level < tree.depth; ++level) {
     launch_each(tree.blocks[level + 1] * kFan, stream, [=] __device__(int64_t k) { place_node(tree, level, k); });
@@ -84,14 +84,14 @@ int lidar_ebm_nearest_keys(const void *points, const void *batch, int64_t count,
 }
 
 int lidar_ebm_three_nearest(const void *query, const void *query_batch, const void *query_order, int64_t q,
-                            const void *known, const void *known_batch, const void *known_order, int64_t p,
+                            const void *support, const void *support_batch, const void *support_order, int64_t p,
                             int64_t batch_size, void *scratch, int64_t scratch_bytes, void *distance, void *index,
                             int64_t, int64_t device, void *stream) {
   return guarded([&] {
     const DeviceGuard guard(device);
     const Tree tree = tree_of(p, scratch, scratch_bytes);
-    build_tree(tree, static_cast<const float *>(known), static_cast<const int64_t *>(known_batch),
-               static_cast<const int64_t *>(known_order), p, batch_size, stream);
+    build_tree(tree, static_cast<const float *>(support), static_cast<const int64_t *>(support_batch),
+               static_cast<const int64_t *>(support_order), p, batch_size, stream);
     three_nearest(tree, static_cast<const float *>(query), static_cast<const int64_t *>(query_batch),
                   static_cast<const int64_t *>(query_order), q, batch_size, static_cast<float *>(distance),
                   static_cast<int64_t *>(index), stream);

@@ -97,15 +97,15 @@ inline Tree tree_of(int64_t count, void *scratch, int64_t scratch_bytes) {
 LIDAR_EBM_HD bool is_frame(int64_t frame, int64_t batch_size) { return frame >= 0 && frame < batch_size; }
 
 // Writes place k of the ordered points; places after the last hold none.
-LIDAR_EBM_HD void place_point(const Tree &tree, int64_t k, const float *known, const int64_t *batch,
+LIDAR_EBM_HD void place_point(const Tree &tree, int64_t k, const float *support, const int64_t *batch,
                               const int64_t *order, int64_t count, int64_t batch_size) {
   PointBlock &block = tree.points[k / kFan];
   const int slot = int(k % kFan);
   const int64_t from = k < count ? order[k] : 0;
   bool there = k < count && is_frame(batch[from], batch_size);
   for (int axis = 0; axis < 3; ++axis) {
-    block.at[axis][slot] = known[3 * from + axis];
-    there = there && fabsf(known[3 * from + axis]) < INFINITY;
+    block.at[axis][slot] = support[3 * from + axis];
+    there = there && fabsf(support[3 * from + axis]) < INFINITY;
   }
   block.index[slot] = int32_t(from);
   block.frame[slot] = there ? int32_t(batch[from]) : -1;
@@ -237,7 +237,7 @@ struct Packet {
   }
 };
 
-// Finds the three known points nearest to each query of the packet.
+// Finds the three support points nearest to each query of the packet.
 template <int kLanes>
 LIDAR_EBM_HD void search(const Tree &tree, Packet<kLanes> &packet) {
   struct Pending {

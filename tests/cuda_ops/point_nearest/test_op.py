@@ -157,7 +157,7 @@ class TestThreeNearest:
         for wrong in (-1, 2, 1 << 40):
             frames = torch.tensor([0, 1, wrong, 0], device=device)
             if device == "cpu":
-                with pytest.raises(RuntimeError, match="support_batch goes from"):
+                with pytest.raises(RuntimeError, match="_batch goes from"):
                     three_nearest(points, points, zeros, frames, 2)
                 with pytest.raises(RuntimeError, match="query_batch goes from"):
                     three_nearest(points, points, frames, zeros, 2)
