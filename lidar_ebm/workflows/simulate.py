@@ -27,7 +27,7 @@ SETTINGS_FILE: Final = "simulation.json"
 # Data sets call their classes as the presets do, whose names are those of KITTI's files, in every layout.
 WRITTEN_CLASSES: Final = {name: CLASS_NAMES.get(name, name) for name in SIMULATED_CLASSES}
 _DEFAULT_LAYOUT = "kitti"
-_MOST_FRAMES = 1_000_000  # six digits name a frame
+_MAX_FRAMES = 1_000_000  # six digits name a frame
 
 Progress = Callable[[int, int], None]
 """Called with the number of frames that are there and the number asked for."""
@@ -113,8 +113,8 @@ def simulate(
         InputError: an argument makes no sense, or `out_dir` holds another data set.
         OutputError: a file cannot be written.
     """
-    if not 1 <= frames <= _MOST_FRAMES:
-        raise InputError(f"frames is {frames}; give a number from 1 to {_MOST_FRAMES}.")
+    if not 1 <= frames <= _MAX_FRAMES:
+        raise InputError(f"frames is {frames}; give a number from 1 to {_MAX_FRAMES}.")
     if not 0.0 <= val_fraction <= 1.0:
         raise InputError(f"val_fraction is {val_fraction}; give a share between 0 and 1.")
     workers = (os.cpu_count() or 1) if workers is None else workers
