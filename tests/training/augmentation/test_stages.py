@@ -49,7 +49,7 @@ def test_classes_of_ones_own_have_objects_put_in_by_default(data: Path, tmp_path
     assert database is not None
     sampling = config.stage_augmentation("detector").sampling
     labels = np.concatenate(
-        [add_objects(SPARSE, np.random.default_rng(s), sampling, database, config.classes).labels for s in range(5)]
+        [add_objects(SPARSE, np.random.default_rng(s), sampling, database, config.classes).class_index for s in range(5)]
     )
     assert set(labels.tolist()) == {0, 1}
     counted = (database.difficulty != "beyond") & (database.point_counts >= sampling.min_points)
@@ -74,7 +74,7 @@ def test_a_frame_has_15_of_each_class_at_most(tmp_path: Path) -> None:
             for each in (config, named)
         )
         np.testing.assert_array_equal(found.boxes, expected.boxes)
-        assert max(np.bincount(found.labels)) <= 15
+        assert max(np.bincount(found.class_index)) <= 15
     assert with_all_counts(config) == with_all_counts(named) != with_all_counts(Config())
 
 
