@@ -53,10 +53,10 @@ def test_the_schedule_goes_by_the_factors() -> None:
 
 
 def test_names_that_are_no_parts_are_refused_naming_the_closest() -> None:
-    check_rates({"backbone.1": 0.1, "head": 2.0}, model())
+    check_rates({"backbone.1": 0.1, "anchor_head": 2.0}, model())
     with pytest.raises(
         InputError, match=r"training\.rates: 'backbon' is no part of this model\. Did you mean 'backbone'"
     ):
         check_rates({"backbon": 0.1}, model())
-    with pytest.raises(InputError, match="There are: backbone, energy, head"):
+    with pytest.raises(InputError, match="There are: backbone, energy, anchor_head"):
         check_rates({"zzz": 0.1}, model())
