@@ -161,7 +161,7 @@ class FrameCheck:
             return
 
     def _judge_calibration(self, calibration: Calibration) -> None:
-        """Say what no camera on a car has; the image's size is known by now."""
+        """Say what no camera on a car has."""
         odd = []
         for key, matrix in (("R0_rect", calibration.r0_rect), ("Tr_velo_to_cam", calibration.tr_velo_to_cam)):
             rotation = matrix[:, :3]
@@ -175,9 +175,6 @@ class FrameCheck:
         focal = (p2[0, 0], p2[1, 1])
         if min(focal) <= 0 or max(focal) > 1.5 * min(focal) or np.abs(p2[2, :3] - (0, 0, 1)).max() > 1e-3:
             odd.append("P2 is not the projection of an upright, unskewed camera.")
-        size = self._image_size
-        if size is not None and not (0 < p2[0, 2] < size[0] and 0 < p2[1, 2] < size[1]):
-            odd.append(f"P2 has its centre at ({p2[0, 2]:g}, {p2[1, 2]:g}), outside of the image.")
         for message in odd:
             self._say(WARNING, "odd calibrations", "calib", message)
 
