@@ -32,6 +32,7 @@ class Predictions:
 
     names: tuple[str, ...]  # of the frames
     results: Mapping[int, tuple[Boxes, ...]]  # refinement steps T → a frame's boxes, rows alike for every T
+    point_counts: tuple[int, ...]  # points of each frame that the detector was shown
 
     def by_name(self, steps: int) -> dict[str, Boxes]:
         """The boxes after `steps` refinement steps by the frame's name."""
@@ -81,26 +82,29 @@ def predict(
     kept = None if parts is None else Parts(parts, detector, steps)
     starts = range(0, len(frames), batch_size)
     round_size = group.size * BATCHES_BETWEEN_EXCHANGES
-    predictions: list[tuple[Boxes, ...]] = []
+    predictions: list[tuple[tuple[Boxes, ...], int]] = []  # and the points, of each frame
     with progress_bar(title, len(frames)) if group.is_first else nullcontext() as bar:
         for first in range(0, len(starts), round_size):
             mine = []
             for start in starts[first : first + round_size][group.rank :: group.size]:
                 rows = range(start, min(start + batch_size, len(frames)))
-                batch = collate([frames[i] for i in rows])
+                samples = [frames[i] for i in rows]
+                batch = collate(samples)
                 tensors, note = None if kept is None else kept.read(batch), "kept from before"
                 if tensors is None:
                     tensors, note = vars(_detect(detector, batch, steps)), ""
                     if kept is not None:
                         kept.write(batch, tensors)
-                mine.append(_by_frame(_BatchBoxes(**tensors), len(rows), detector.config.class_names))
+                by_frame = _by_frame(_BatchBoxes(**tensors), len(rows), detector.config.class_names)
+                mine.append([(boxes, len(sample.points)) for boxes, sample in zip(by_frame, samples, strict=True)])
                 if bar is not None:  # the others have come about as far
                     bar.reach(min(start + group.size * batch_size, len(frames)), note=note)
             for turn in zip_longest(*group.gather(mine), fillvalue=()):
                 predictions += [frame for of_batch in turn for frame in of_batch]
     return Predictions(
         tuple(frames.name(i) for i in range(len(frames))),
-        {count: tuple(frame[s] for frame in predictions) for s, count in enumerate(steps)},
+        {count: tuple(boxes[s] for boxes, _ in predictions) for s, count in enumerate(steps)},
+        tuple(points for _, points in predictions),
     )
 
 

@@ -92,7 +92,8 @@ def detect_files(
                 report = _describe(frame, detector, scale)
             except InputError as error:
                 failed.append(str(error))
-                warnings.warn(f"{error} Left out; the others go on.", stacklevel=2)
+                if len(paths) > 1:  # else it is raised below
+                    warnings.warn(f"{error} Left out; the others go on.", stacklevel=2)
                 bar.advance()
                 continue
             if tell is not None:

@@ -33,6 +33,7 @@ from lidar_ebm.runs.temperature import weights_digest
 from lidar_ebm.system.environment import describe_environment
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.processes import Group
+from lidar_ebm.workflows.blind_frames import blind_frames
 from lidar_ebm.workflows.scoring import SplitScoring
 
 _AgainstSteps = tuple[int, float, float]  # T, IoU, 3-D AP of the first class at the headline difficulty
@@ -114,7 +115,9 @@ def evaluate_run(
     figures = None
     if group.is_first:
         scoring = SplitScoring.of(frames, config.class_names)
-        scoring = replace(scoring, notes=(*scoring.notes, *scoring.outside(config.classes, config.voxels.range)))
+        bounds = config.voxels.range
+        blind = blind_frames(frames, predictions.point_counts, bounds)
+        scoring = replace(scoring, notes=(*scoring.notes, *blind, *scoring.outside(config.classes, bounds)))
         named = name or "+".join(config.energy.features)
         figures = _score(predictions, scoring, config, chosen, ious, recall, named)
         write_results(frames, predictions.by_name(0), folder / "results_before")

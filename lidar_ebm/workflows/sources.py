@@ -53,7 +53,11 @@ class FileSource:
         camera = None
         if calib is not None:
             size = None if image is None else read_image_size(image)
-            camera = read_calibration(calib, need_headings=True).camera(size)
+            calibration = read_calibration(calib, need_headings=True)
+            try:
+                camera = calibration.camera(size)
+            except InputError as error:
+                raise InputError(f"{calib}: {error}") from error
         boxes = None if labels is None else _read(labels, TEXT_FORMAT, camera)
         return Frame(self.name(index), cloud.points, cloud.channels, boxes, camera)
 

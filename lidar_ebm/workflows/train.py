@@ -92,8 +92,14 @@ def train(
         _check_shares(config, processes)
         if resume and (run / "model.safetensors").exists():
             load_weights(model_of(config), config, run / "model.safetensors")
-            if init is not None:
-                _say(processes, [f"{init}: not read, for {run} is finished."])
+            _say(
+                processes,
+                [
+                    f"{run}: is finished already, and left as it is. To train on from its weights, begin another run "
+                    "in another folder, with this one as its --init.",
+                    *([] if init is None else [f"{init}: not read, for {run} is finished."]),
+                ],
+            )
             return
         fabric.seed_everything(config.seed, verbose=False)
         data_set = open_data_set(data, prepared) if isinstance(data, str | Path) else data

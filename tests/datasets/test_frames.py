@@ -200,8 +200,13 @@ def test_the_view_is_that_of_the_image_whatever_its_kind_and_size(simulated: Pat
     np.testing.assert_array_equal(frame.points, whole.points[seen])
 
 
-def test_a_made_up_calibration_is_refused_and_named(simulated: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("image", [False, True])
+def test_a_made_up_calibration_is_refused_and_named(simulated: Path, tmp_path: Path, image: bool) -> None:
     data = Path(shutil.copytree(simulated, tmp_path / "data"))
+    if image:
+        for path in (data / "training" / "velodyne").iterdir():
+            (data / "training" / "image_2").mkdir(exist_ok=True)
+            Image.new("RGB", (1242, 375)).save(data / "training" / "image_2" / f"{path.stem}.jpg")
     for path in (data / "training" / "calib").iterdir():
         lines = path.read_text().splitlines()
         path.write_text("\n".join("P2: 1 0 0 0 0 1 0 0 0 0 1 0" if line.startswith("P2") else line for line in lines))

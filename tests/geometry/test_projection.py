@@ -103,7 +103,7 @@ def test_what_no_camera_can_be_is_named(change: dict[str, object], message: str)
 def test_the_view_is_what_projects_into_the_image() -> None:
     points = np.random.default_rng(0).uniform((-20, -60, -5), (60, 60, 5), (3000, 3))
     for size in ((1242, 375), (300, 375), (1242, 80)):
-        camera = SIMULATED.camera(size)
+        camera = Camera(SIMULATED.p2, SIMULATED.lidar_to_rect, size)
         ahead = transform(points, camera.lidar_to_camera) + camera.projection[:, 3] * [0, 0, 1]
         pixels = (camera.lidar_to_image @ np.column_stack((points, np.ones(3000))).T).T
         u, v = pixels[:, 0] / pixels[:, 2], pixels[:, 1] / pixels[:, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,18 @@ def test_a_damaged_file_costs_its_own_result_alone(
         done = detect_files(run, paths, tmp_path / "again", steps=0)
     assert [path.name for path in done.written] == ["a.txt", "c.txt"]
     assert [Path(line.split(":")[0]).name for line in done.failed] == ["b.bin", "d.bin"]
-    with pytest.warns(UserWarning, match="Left out"), pytest.raises(InputError, match=r"b\.bin"):
-        detect_files(run, paths[1:2], tmp_path / "none", steps=0)
+
+
+def test_a_damaged_file_alone_is_said_once(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "b.bin").write_bytes(DAMAGED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # there are no others to go on
+        with pytest.raises(InputError, match=r"b\.bin"):
+            detect_files(run, [tmp_path / "b.bin"], tmp_path / "none", steps=0)
+    assert command("detect", run, tmp_path / "b.bin", "--out", tmp_path / "none", "--steps", 0) == 2
+    shown = capsys.readouterr()
+    assert (shown.out + shown.err).count("b.bin") == 1
+    assert "others" not in shown.err
 
 
 @pytest.mark.parametrize(
@@ -151,10 +162,7 @@ def test_a_calibration_of_no_camera_is_refused(run: Path, scan: np.ndarray, tmp_
     write_points(tmp_path / "scan.bin", scan)
     made_up = Calibration(np.eye(3, 4), SIMULATED.r0_rect, SIMULATED.tr_velo_to_cam)
     write_calibration(tmp_path / "unit.txt", made_up)
-    with (
-        pytest.warns(UserWarning, match="Left out"),
-        pytest.raises(InputError, match=r"unit\.txt: P2 has its principal point at \(0, 0\) pixels, in no image"),
-    ):
+    with pytest.raises(InputError, match=r"unit\.txt: P2 has its principal point at \(0, 0\) pixels, in no image"):
         detect_files(run, [tmp_path / "scan.bin"], tmp_path / "out", calibration=tmp_path / "unit.txt", steps=0)
     assert not (tmp_path / "out").exists()
     without = detect_files(run, [tmp_path / "scan.bin"], tmp_path / "out", steps=0)

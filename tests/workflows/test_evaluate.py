@@ -23,7 +23,14 @@ from lidar_ebm.detector.detector import Detector
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.scoring import evaluate
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
-from lidar_ebm.formats.kitti.files import read_calibration, read_labels, write_labels, write_split
+from lidar_ebm.formats.kitti.files import (
+    read_calibration,
+    read_labels,
+    read_points,
+    write_labels,
+    write_points,
+    write_split,
+)
 from lidar_ebm.formats.text_lists import read_names
 from lidar_ebm.runs.model import Model
 from lidar_ebm.runs.run import load_run, save_weights
@@ -139,6 +146,45 @@ def test_labels_outside_the_range_are_told(
     wide = tiny_config.voxels.model_copy(update={"range": (0.0, -80.0, -5.0, 160.0, 80.0, 5.0)})
     far = make_run(tiny_config.model_copy(update={"voxels": wide}), tmp_path / "far")
     assert not any("outside" in note for note in evaluate_run(far, simulated, steps=0).after.notes)
+
+
+def test_frames_that_lose_all_of_their_points_are_told(
+    tiny_config: Config, simulated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tiny_config, tmp_path / "run")
+    names = read_names(simulated / "ImageSets" / "val.txt")
+
+    def notes(folder: Path) -> list[str]:
+        found = evaluate_run(run, folder, steps=0)
+        samples = open_samples(folder, "val", tiny_config)
+        assert found.predictions.point_counts == tuple(len(samples[i].points) for i in range(len(samples)))
+        return [note for note in found.after.notes if "no point" in note]
+
+    assert notes(simulated) == []
+    views, ranges, empty = (Path(shutil.copytree(simulated, tmp_path / kind)) for kind in ("view", "range", "empty"))
+    behind = read_points(views / "training" / "velodyne" / f"{names[1]}.bin") * np.array([-1, 1, 1, 1], np.float32)
+    write_points(views / "training" / "velodyne" / f"{names[1]}.bin", behind)
+    (note,) = notes(views)
+    assert note.startswith(
+        f"1 of {len(names)} frames have no point in the camera's view ({names[1]} the first of them)"
+    )
+    assert command("evaluate", run, "--data", views, "--steps", 0) == 0
+    assert "no point in the camera's view" in " ".join(capsys.readouterr().out.split())
+
+    shutil.rmtree(ranges / "training" / "calib")  # without a camera, nothing but the range crops
+    for name in names:
+        path = ranges / "training" / "velodyne" / f"{name}.bin"
+        write_points(path, read_points(path) - np.array([300, 0, 0, 0], np.float32))
+    (note,) = notes(ranges)
+    assert note.startswith(f"{len(names)} of {len(names)} frames have no point in voxels.range ({names[0]} the first")
+    clouds = np.concatenate([read_points(ranges / "training" / "velodyne" / f"{name}.bin") for name in names])
+    low, high = clouds[:, 0].min(), clouds[:, 0].max()
+    assert f"their points go from x {low:.1f} to {high:.1f} m, the range from 0 to 40 m" in note
+    assert command("prepare", ranges, "--workers", 1) == 0
+    assert notes(ranges) == [note]
+
+    (empty / "training" / "velodyne" / f"{names[0]}.bin").write_bytes(b"")  # has none to lose
+    assert notes(empty) == []
 
 
 def test_frames_are_read_from_where_they_were_prepared(

@@ -39,7 +39,9 @@ def with_settings(config: Config, **settings: object) -> Config:
     return config.model_copy(update={"training": config.training.model_copy(update=settings)})
 
 
-def test_a_run_folder_is_all_that_is_needed(simulated: Path, tiny_config: Config, tmp_path: Path) -> None:
+def test_a_run_folder_is_all_that_is_needed(
+    simulated: Path, tiny_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     train(tiny_config, simulated, run)
     assert load_config(run / "config.yaml") == tiny_config
@@ -57,7 +59,12 @@ def test_a_run_folder_is_all_that_is_needed(simulated: Path, tiny_config: Config
     assert len(found) == 2
     with pytest.raises(InputError, match=r"run is there already.*--resume"):
         train(tiny_config, simulated, run)
+    before = (run / "model.safetensors").read_bytes()
+    capsys.readouterr()
     train(tiny_config, simulated, run, resume=True)  # finished: nothing to do
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.startswith(f"{run}: is finished already, and left as it is.") and "--init" in said
+    assert (run / "model.safetensors").read_bytes() == before
     with pytest.raises(InputError, match="another configuration: seed is 0 there and 5 here"):
         train(tiny_config.model_copy(update={"seed": 5}), simulated, run, resume=True)
 

@@ -33,6 +33,7 @@ _MIN_IMAGE_OVERLAP = 0.1  # of a label's 2-D box with its 3-D box in the image; 
 _JUDGED_TRUNCATION = 0.3  # up to here; what is largely outside of the image is drawn in many ways
 _ROTATION_TOLERANCE = 0.01
 _LARGEST_SHIFT = 10.0  # m, between camera and LiDAR
+_ODD_CALIBRATIONS = "odd calibrations"
 
 _IMAGE_END = b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -82,15 +83,21 @@ class FrameCheck:
                 self._say(ERROR, "unusable calibrations", "calib", str(error))
 
     def check_kept(self, kept: np.ndarray) -> None:
-        """Say where no point [N, 4] is left in the camera's view."""
-        if self.points is not None and len(self.points) and not len(kept):
-            self._say(
-                WARNING,
-                "no point in the camera's view",
-                "velodyne",
-                f"none of {len(self.points)} points is in the camera's view; check the calibration and that x points "
-                "forward.",
-            )
+        """Say where no point [N, 4] is left of a file that has some: nothing could be found or learnt there."""
+        if self.points is None or not self.points_read or len(kept):
+            return
+        if not len(self.points):
+            message = f"none of {self.points_read} points is finite. Copy the file again."
+            self._say(ERROR, "no finite point", "velodyne", message)
+            return
+        odd = any(finding.kind == _ODD_CALIBRATIONS for finding in self.findings)
+        self._say(
+            ERROR,
+            "no point in the camera's view",
+            "calib" if odd else "velodyne",  # the one to be looked at
+            f"none of {len(self.points)} points is in the camera's view: are the calibration and the image's size this "
+            "camera's, and does x point forward?",
+        )
 
     def check_objects(self, boxes: np.ndarray, counts: np.ndarray) -> None:
         """Compare the labels that have a box in space with their boxes [M, 7] and the number of points [M] in them."""
@@ -161,7 +168,7 @@ class FrameCheck:
             return
 
     def _judge_calibration(self, calibration: Calibration) -> None:
-        """Say what no camera on a car has; the image's size is known by now."""
+        """Say what no camera on a car has."""
         odd = []
         for key, matrix in (("R0_rect", calibration.r0_rect), ("Tr_velo_to_cam", calibration.tr_velo_to_cam)):
             rotation = matrix[:, :3]
@@ -175,11 +182,8 @@ class FrameCheck:
         focal = (p2[0, 0], p2[1, 1])
         if min(focal) <= 0 or max(focal) > 1.5 * min(focal) or np.abs(p2[2, :3] - (0, 0, 1)).max() > 1e-3:
             odd.append("P2 is not the projection of an upright, unskewed camera.")
-        size = self._image_size
-        if size is not None and not (0 < p2[0, 2] < size[0] and 0 < p2[1, 2] < size[1]):
-            odd.append(f"P2 has its centre at ({p2[0, 2]:g}, {p2[1, 2]:g}), outside of the image.")
         for message in odd:
-            self._say(WARNING, "odd calibrations", "calib", message)
+            self._say(WARNING, _ODD_CALIBRATIONS, "calib", message)
 
     def _read_image(self) -> None:
         try:

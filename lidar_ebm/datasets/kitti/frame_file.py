@@ -27,16 +27,21 @@ class FrameFile:
     calibration: Calibration | None
     image: Path | None
     labels: Path | None
+    calibration_file: Path | None = None  # to be named in messages
 
     def camera(self) -> Camera | None:
         """The camera, with the size of the image, or that which P2 tells; None without a calibration.
 
         Raises:
-            InputError: the image is damaged, or P2 is of no camera.
+            InputError: the image is damaged, or P2 is of no camera or of another image.
         """
         if self.calibration is None:
             return None
-        return self.calibration.camera(None if self.image is None else read_image_size(self.image))
+        size = None if self.image is None else read_image_size(self.image)
+        try:
+            return self.calibration.camera(size)
+        except InputError as error:
+            raise InputError(f"{self.calibration_file or self.name}: {error}") from error
 
     def in_view(self) -> np.ndarray | None:
         """Mask [N] of the points that the camera sees, as labels are of them alone; None without a calibration.
@@ -94,6 +99,7 @@ def read_frame_file(
         None if calibration_path is None else _read_calibration(calibration_path),
         find_image(folder / "image_2", name),
         _existing(folder / "label_2" / f"{name}.txt"),
+        calibration_path,
     )
 
 

@@ -43,7 +43,7 @@ def frame_camera(root: Path, name: str, *, lidar_only: bool) -> Camera | None:
     """The frame's camera, with the size of its image file, or that which P2 tells; None in data without calibrations.
 
     Raises:
-        InputError: the calibration or the image is damaged, or P2 is of no camera.
+        InputError: the calibration or the image is damaged, or P2 is of no camera or of another image.
     """
     if lidar_only:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -62,8 +63,15 @@ class Calibration:
         return matrix
 
     def camera(self, image_size: tuple[int, int] | None = None) -> Camera:
-        """The left colour camera; its image has this width and height in pixels, or that which P2 tells where None."""
-        return Camera(self.p2, self.lidar_to_rect, image_size_of(self.p2) if image_size is None else image_size)
+        """The left colour camera; its image has this width and height in pixels, or that which P2 tells where None.
+
+        Raises:
+            InputError: P2 is of no camera, or of one with another image.
+        """
+        if image_size is None:
+            return Camera(self.p2, self.lidar_to_rect, image_size_of(self.p2))
+        _check_principal_point(self.p2, image_size)
+        return Camera(self.p2, self.lidar_to_rect, image_size)
 
 
 # Width and height of KITTI's rectified images, by the principal point that P2 has with each.
@@ -76,22 +84,47 @@ _KITTI_SIZES = {
 }
 
 
+_ADVICE = "Restore the camera's own P2, or leave the calibration out for data without a camera."
+_MIN_CENTRE = 8  # pixels; nearer to the corner it tells of no image
+
+
 def image_size_of(p2: np.ndarray) -> tuple[int, int]:
     """Width and height in pixels of the image that P2 projects to: KITTI's own, or twice its principal point.
 
     Raises:
-        InputError: the principal point does not lie within an image: this P2 is of no camera.
+        InputError: the principal point does not lie within an image, or a focal length is not above 0: this P2 is of no
+            camera.
     """
-    x, y = (float(p2[row, 2] / p2[2, 2]) for row in (0, 1))
+    x, y = _principal_point(p2)
     image_size = _KITTI_SIZES.get((round(x, 2), round(y, 2)))
     if image_size is not None:
         return image_size
-    if x < 8 or y < 8:
+    if x < _MIN_CENTRE or y < _MIN_CENTRE:
         raise InputError(
-            f"P2 has its principal point at ({x:g}, {y:g}) pixels, in no image: it is of no camera. Restore the "
-            "camera's own P2, or leave the calibration out for data without a camera."
+            f"P2 has its principal point at ({x:g}, {y:g}) pixels, in no image: it is of no camera. {_ADVICE}"
         )
     return round(2 * x), round(2 * y)
+
+
+def _principal_point(p2: np.ndarray) -> tuple[float, float]:
+    """Pixels of P2's optical axis, after a check of the focal lengths beside it."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        focal_x, focal_y, x, y = (float(p2[at] / p2[2, 2]) for at in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    if not (0 < focal_x < math.inf and 0 < focal_y < math.inf and math.isfinite(x) and math.isfinite(y)):
+        raise InputError(
+            f"P2 has focal lengths of {focal_x:g} and {focal_y:g} pixels, not above 0: it is of no camera. {_ADVICE}"
+        )
+    return x, y
+
+
+def _check_principal_point(p2: np.ndarray, image_size: tuple[int, int]) -> None:
+    x, y = _principal_point(p2)
+    width, height = image_size
+    if not (0 < x < width and 0 < y < height):
+        raise InputError(
+            f"P2 has its principal point at ({x:g}, {y:g}) pixels, outside of the image of {width} x {height} pixels: "
+            f"it is of no camera, or of another image. {_ADVICE}"
+        )
 
 
 # The fixed axes of labels that stand in KITTI's files without any calibration: the camera frame 0.27 m before and

@@ -43,10 +43,10 @@ def test_what_stands_beside_is_found(training: Path) -> None:
     seen = frame.points_in_view()
     assert 0 < len(seen) < 50
     assert (seen[:, 0] > 0).all()
-    Image.new("RGB", (600, 375)).save(training / "image_2" / "b.png")
+    Image.new("RGB", (650, 375)).save(training / "image_2" / "b.png")
     (training / "label_2" / "b.txt").write_text("")
     narrow = read_frame_file(path)
-    assert narrow.labels == training / "label_2" / "b.txt" and size_of(narrow) == (600, 375)
+    assert narrow.labels == training / "label_2" / "b.txt" and size_of(narrow) == (650, 375)
     assert len(narrow.points_in_view()) < len(seen)
 
 
@@ -80,7 +80,7 @@ def test_links_are_followed_for_points_alone(training: Path, tmp_path: Path) -> 
 
 def test_an_image_without_pixels_is_damaged(training: Path) -> None:
     image = training / "image_2" / "b.png"
-    Image.new("RGB", (600, 375)).save(image)
+    Image.new("RGB", (650, 375)).save(image)
     image.write_bytes(image.read_bytes()[:16] + bytes(8) + image.read_bytes()[24:])
     with pytest.raises(InputError, match=r"b\.png: this is no image, or it is damaged"):
         read_frame_file(training / "velodyne" / "b.bin").points_in_view()
@@ -98,6 +98,15 @@ def test_the_size_is_taken_from_an_image_of_any_kind(training: Path, suffix: str
     frame = read_frame_file(training / "velodyne" / "b.bin")
     assert size_of(frame) == (900, 700)
     assert frame.labels is None
+
+
+def test_a_calibration_of_another_image_is_refused_and_named(training: Path) -> None:
+    Image.new("RGB", (600, 375)).save(training / "image_2" / "b.png")
+    frame = read_frame_file(training / "velodyne" / "b.bin")
+    with pytest.raises(
+        InputError, match=r"calib/b\.txt: P2 has its principal point at .* outside of the image of 600 x"
+    ):
+        frame.points_in_view()
 
 
 def test_a_made_up_calibration_is_refused_and_no_half_of_the_points_lost(training: Path) -> None:

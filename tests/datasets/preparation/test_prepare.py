@@ -79,6 +79,28 @@ def test_real_frames_are_cropped_to_their_own_image(kitti_frames: Path, tmp_path
     assert report.points_kept < report.points_read / 4
 
 
+@pytest.mark.parametrize(
+    ("factor", "kind", "words"),
+    [
+        ([-1, -1, 1, 1], "no point in the camera's view", "are the calibration and the image's size this camera's"),
+        ([np.nan, 1, 1, 1], "no finite point", "points is finite"),
+    ],
+)
+def test_a_frame_that_loses_all_of_its_points_is_an_error(
+    data: Path, factor: list[float], kind: str, words: str
+) -> None:
+    path = data / "training" / "velodyne" / "000001.bin"
+    points = np.fromfile(path, "<f4").reshape(-1, 4)
+    (points * np.array(factor, np.float32)).tofile(path)
+    (data / "training" / "velodyne" / "000002.bin").write_bytes(b"")  # has none to lose
+    report = prepare(open_data_set(data), workers=1)
+    (finding,) = report.errors
+    assert (finding.kind, finding.place, report.failed) == (kind, "training/velodyne/000001.bin", 1)
+    assert f"none of {len(points)} points" in finding.message and words in finding.message
+    with pytest.raises(InputError, match=r"000001\.bin: none of"):
+        frames(data)
+
+
 def test_the_index_says_who_wrote_it_and_what_of(data: Path) -> None:
     prepare(open_data_set(data), workers=1)
     index = read_index(data / "prepared", data)

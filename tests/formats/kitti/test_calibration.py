@@ -71,8 +71,8 @@ def test_a_camera_that_looks_down_gives_no_headings() -> None:
 
 def test_the_camera_of_a_calibration_projects_as_the_chain_of_its_matrices() -> None:
     calibration = tilted_calibration()
-    camera = calibration.camera((600, 300))
-    assert camera.image_size == (600, 300)
+    camera = calibration.camera((640, 300))
+    assert camera.image_size == (640, 300)
     point = np.array([20.0, 3.0, -1.0, 1.0])
     chained = calibration.p2 @ np.append(calibration.r0_rect @ calibration.tr_velo_to_cam @ point, 1)
     np.testing.assert_allclose(camera.lidar_to_image @ point, chained)
@@ -93,3 +93,28 @@ def test_a_p2_of_no_camera_is_refused_where_it_has_to_tell_a_size(p2: np.ndarray
         image_size_of(p2)
     with pytest.raises(InputError, match="of no camera"):
         Calibration(p2, FIXED_AXES.r0_rect, FIXED_AXES.tr_velo_to_cam).camera()
+
+
+@pytest.mark.parametrize(
+    ("p2", "message"),
+    [
+        (np.eye(3, 4), r"principal point at \(0, 0\) pixels, outside of the image of 1242 x 375 pixels"),
+        (SIMULATED.p2 + np.eye(3, 4, 2) * 633, r"outside of the image of 1242 x 375"),  # its centre right of the image
+        (SIMULATED.p2 * [[1], [2.3], [1]], r"outside of the image of 1242 x 375"),  # below the image
+        (SIMULATED.p2 * [[-1], [1], [1]], r"focal lengths of -721\.538 and 721\.538 pixels"),
+        (SIMULATED.p2 * [[-1], [-1], [1]] + np.eye(3, 4, 2) * 1300, r"focal lengths of -721\.538 and -721\.538"),
+        (SIMULATED.p2[[0, 2, 1]], r"focal lengths of .* of no camera"),
+    ],
+)
+def test_a_p2_of_no_camera_is_refused_whatever_the_images_size(p2: np.ndarray, message: str) -> None:
+    calibration = Calibration(p2, FIXED_AXES.r0_rect, FIXED_AXES.tr_velo_to_cam)
+    with pytest.raises(InputError, match=message):
+        calibration.camera(SIMULATED_IMAGE_SIZE)
+    with pytest.raises(InputError, match="outside of the image of 600 x 375"):
+        SIMULATED.camera((600, 375))
+    for size in (SIMULATED_IMAGE_SIZE, (610, 173)):  # an image that was cut may end just beyond the centre
+        assert SIMULATED.camera(size).image_size == size
+        np.testing.assert_array_equal(
+            Calibration(2 * SIMULATED.p2, SIMULATED.r0_rect, SIMULATED.tr_velo_to_cam).camera(size).projection,
+            2 * SIMULATED.p2,
+        )
