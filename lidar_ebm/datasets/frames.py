@@ -20,6 +20,7 @@ from lidar_ebm.datasets.preparation.prepared_frame import (
 )
 from lidar_ebm.datasets.stamps import Stamps, is_file, stamps
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.text_lists import decode_text
 from lidar_ebm.geometry.camera import Camera
 
 _SHOWN = 5
@@ -185,7 +186,7 @@ class Frames:
         """The line of the split file that names a frame, as a message has it; nothing where there is no such file."""
         path = Path(self.split_path)
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError):
+            lines = decode_text(path.read_bytes(), path).splitlines()
+        except (OSError, InputError):
             return ""
         return next((f":{number}" for number, line in enumerate(lines, start=1) if line.strip() == name), "")

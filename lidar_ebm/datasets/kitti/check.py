@@ -21,6 +21,7 @@ from lidar_ebm.formats.kitti.difficulty import has_image_box
 from lidar_ebm.formats.kitti.files import parse_labels, read_bytes, read_points
 from lidar_ebm.formats.kitti.label import Label
 from lidar_ebm.formats.point_clouds.reflectance import ReflectanceScale
+from lidar_ebm.formats.text_lists import decode_text
 from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import clip_to_image, project_boxes
 
@@ -205,13 +206,9 @@ class FrameCheck:
     def _read_labels(self) -> None:
         path = input_path(self.root, "label_2", self.name)
         try:
-            text = read_bytes(path).decode("utf-8-sig")
+            text = decode_text(read_bytes(path), path)
         except InputError as error:
             self._say(ERROR, "unreadable labels", "label_2", _without_place(error, path))
-            return
-        except UnicodeDecodeError as error:
-            message = f"this is no text file (byte {error.start}). Copy it again."
-            self._say(ERROR, "unreadable labels", "label_2", message)
             return
         seen: dict[str, int] = {}
         for number, line in enumerate(text.splitlines(), start=1):
