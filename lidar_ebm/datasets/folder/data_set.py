@@ -320,15 +320,16 @@ class FolderDataSet:
         if given is not None:
             return ReflectanceScale(given, FILE)
         names = self.all_names()
-        clouds = []
+        clouds, read = [], []
         for name in names[:: max(len(names) // SAMPLED_FRAMES, 1)][:SAMPLED_FRAMES]:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # said where the frame is read
                     clouds.append(self._read_raw_cloud(name))
+                    read.append(self._point_files[name])
             except InputError:
                 continue  # said where the frame is checked
-        return choose_reflectance_scale(clouds)
+        return choose_reflectance_scale(clouds, read)
 
     def _in_convention(self, raw: PointCloud) -> PointCloud:
         """A point cloud with reflectance of 0..1, in x forward, y left, z up, the ground at its place."""

@@ -9,7 +9,7 @@ nothing, and two frames of a drive never differ.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,28 +72,33 @@ class ReflectanceScale:
         return f"{self.full_scale:g} ({self.source})"
 
 
-def choose_reflectance_scale(clouds: Iterable[PointCloud]) -> ReflectanceScale:
+def choose_reflectance_scale(clouds: Iterable[PointCloud], names: Sequence[object] = ()) -> ReflectanceScale:
     """Decide the full scale for files of one sensor by a sample of them, or by one.
+
+    Args:
+        clouds: the sample.
+        names: files of the clouds, for messages; clouds without one go by their number.
 
     Raises:
         InputError: the files' own types say different full scales.
     """
-    by_type: set[float] = set()
+    by_type: dict[float, str] = {}  # and the first file of each
     values: list[np.ndarray] = []
-    for cloud in clouds:
+    for number, cloud in enumerate(clouds):
         reflectance = cloud.reflectance
         if reflectance is None:
             continue
         if cloud.full_scale is not None:
-            by_type.add(cloud.full_scale)
+            by_type.setdefault(cloud.full_scale, str(names[number]) if number < len(names) else f"cloud {number}")
         values.append(reflectance[np.isfinite(reflectance) & (reflectance != 0)])
     if len(by_type) > 1:
         raise InputError(
-            "reflectance: some files have it in 8 bit and some in 16 bit. Give full_scale, or read them apart."
+            f"reflectance: some files have it in 8 bit and some in 16 bit ({by_type[min(by_type)]} and "
+            f"{by_type[max(by_type)]}). Take the files of each kind by themselves."
         )
     if by_type:
         present = np.concatenate(values)
-        full_scale = by_type.pop()
+        (full_scale,) = by_type
         return ReflectanceScale(full_scale, "the field's type" + _describe_doubt(present, full_scale))
     return scale_of_values(*values)
 

@@ -52,8 +52,12 @@ def test_the_fields_type_decides_where_there_is_one() -> None:
     for highest in (255, 256, 60000):
         assert choose_reflectance_scale([cloud_of(dark * highest, 65535)]).full_scale == 65535
     assert "if 8 bit are meant" in choose_reflectance_scale([cloud_of(dark * 256, 65535)]).source
-    with pytest.raises(InputError, match="some files have it in 8 bit and some in 16 bit"):
-        choose_reflectance_scale([cloud_of(dark, 255), cloud_of(dark, 65535)])
+    clouds = [cloud_of(dark, 255), cloud_of(dark, 255), cloud_of(dark, 65535)]
+    told = r"some files have it in 8 bit and some in 16 bit \({}\)\. Take the files of each kind by themselves"
+    with pytest.raises(InputError, match=told.format("cloud 0 and cloud 2")):
+        choose_reflectance_scale(clouds)
+    with pytest.raises(InputError, match=told.format("b/1.pcd and a/3.pcd")):
+        choose_reflectance_scale(clouds, [Path("b/1.pcd"), Path("a/2.pcd"), Path("a/3.pcd")])
 
 
 def test_frames_of_a_drive_have_one_scale() -> None:
