@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import os
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import read_bytes
@@ -70,3 +72,9 @@ def lacks_mark(content: bytes) -> bool:
 def is_name(text: str) -> bool:
     """Tell if a text can be the name of a frame: one word that leaves no folder."""
     return re.fullmatch(r"\w[\w.+-]*", text) is not None
+
+
+def hint_at_ending(name: str, is_there: Callable[[str], bool]) -> str:
+    """A sentence, after a space, for a name that would be there without its ending; else empty."""
+    stem = Path(name).stem
+    return f" Names stand without ending: write {stem}." if stem != name and is_there(stem) else ""

@@ -32,6 +32,7 @@ from lidar_ebm.formats.point_clouds import (
     scale_reflectance,
 )
 from lidar_ebm.formats.reading import read_frames, write_boxes
+from lidar_ebm.formats.text_lists import hint_at_ending
 from lidar_ebm.geometry.counting import count_points_in_boxes
 from lidar_ebm.geometry.upright import wrap_angle
 from lidar_ebm.system.files import read_bytes
@@ -140,6 +141,7 @@ class FolderDataSet:
             missing = [frame for frame in splits[name] if frame not in self._point_files]
             if missing:
                 message = f"{len(missing)} of the frames of {name} have no point cloud: {', '.join(missing[:5])}."
+                message += hint_at_ending(missing[0], self._point_files.__contains__)
                 findings.append(
                     Finding(ERROR, "frames without point clouds", self._place(self.split_path(name)), message)
                 )

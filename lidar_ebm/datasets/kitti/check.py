@@ -6,6 +6,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from lidar_ebm.formats.kitti.difficulty import has_image_box
 from lidar_ebm.formats.kitti.files import parse_labels, read_bytes, read_points
 from lidar_ebm.formats.kitti.label import Label
 from lidar_ebm.formats.point_clouds.reflectance import ReflectanceScale
-from lidar_ebm.formats.text_lists import decode_text
+from lidar_ebm.formats.text_lists import decode_text, hint_at_ending
 from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import clip_to_image, project_boxes
 
@@ -63,7 +64,8 @@ class FrameCheck:
             found = self.inputs[INPUTS.index(folder)]
             if found is None:
                 if folder in needed_inputs(self.lidar_only, with_labels=True):
-                    self._say(ERROR, f"missing files in {folder}", folder, _MISSING[folder])
+                    hint = hint_at_ending(self.name, partial(self._is_there, folder))
+                    self._say(ERROR, f"missing files in {folder}", folder, _MISSING[folder] + hint)
             elif not is_file(found):
                 self._say(ERROR, "no files", folder, "this is no file. Remove it and copy the file here.")
             else:
@@ -81,6 +83,9 @@ class FrameCheck:
                 self.camera = self.calibration.camera(self._image_size)
             except InputError as error:
                 self._say(ERROR, "unusable calibrations", "calib", str(error))
+
+    def _is_there(self, folder: str, name: str) -> bool:
+        return input_path(self.root, folder, name).is_file()
 
     def check_kept(self, kept: np.ndarray) -> None:
         """Say where no point [N, 4] is left in the camera's view."""

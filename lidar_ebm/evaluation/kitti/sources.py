@@ -24,7 +24,7 @@ from lidar_ebm.evaluation.limits import Difficulty
 from lidar_ebm.evaluation.options import PathLike, ScoringOptions
 from lidar_ebm.evaluation.protocol import Loaded
 from lidar_ebm.formats.kitti.label import KITTI_TYPES, Label
-from lidar_ebm.formats.text_lists import read_names
+from lidar_ebm.formats.text_lists import hint_at_ending, read_names
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 LIDAR_METRICS = ("bev", "3d")
@@ -175,7 +175,7 @@ def _choose_frames(
         if frame not in labelled:
             raise InputError(
                 f"{labels / frame}.txt: no such label file, though frame {frame} is to be scored. Give the folder with "
-                "the labels of these frames (KITTI's training/label_2)."
+                "the labels of these frames (KITTI's training/label_2)." + hint_at_ending(frame, labelled.__contains__)
             )
     missing = len(labelled - set(found)) if split is None else sum(frame not in found for frame in frames)
     if split is not None and missing == len(frames):
