@@ -25,6 +25,7 @@ from lidar_ebm.formats.point_clouds.reflectance import ReflectanceScale
 from lidar_ebm.formats.text_lists import decode_text, hint_at_ending
 from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import clip_to_image, project_boxes
+from lidar_ebm.system.words import count_of
 
 # What objects and clouds are within, with room to spare. What is beyond is said, and used all the same.
 _SIZES = (0.1, 50.0)  # m
@@ -237,7 +238,7 @@ class FrameCheck:
             self._say(WARNING, "label files without an end", "label_2", message, len(text.splitlines()))
         scored = [line for line, label in zip(self.lines, self.labels, strict=True) if label.score is not None]
         if scored:
-            message = f"{len(scored)} labels have a score: is this a result file?"
+            message = f"{count_of(len(scored), 'label')} with a score: is this a result file?"
             self._say(WARNING, "results in place of labels", "label_2", message, scored[0])
 
     def _say(self, severity: str, kind: str, folder: str, message: str, line: int | None = None) -> None:

@@ -123,7 +123,7 @@ def _ignored_notes(
     if count and not explained:
         fits = [each.name for each in difficulties if (label_states(labels, name, each) == VALID).any()]
         if not fits:
-            yield (f"none of {count} {name} labels is within the limits of any difficulty, so all figures of it are 0")
+            yield (f"no {name} label (of {count}) is within the limits of any difficulty, so all figures of it are 0")
 
 
 def label_states(labels: Objects, class_name: str, difficulty: Difficulty) -> np.ndarray:

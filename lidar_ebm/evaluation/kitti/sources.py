@@ -25,6 +25,7 @@ from lidar_ebm.evaluation.options import PathLike, ScoringOptions
 from lidar_ebm.evaluation.protocol import Loaded
 from lidar_ebm.formats.kitti.label import KITTI_TYPES, Label
 from lidar_ebm.formats.text_lists import hint_at_ending, read_names
+from lidar_ebm.system.words import count_of
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 LIDAR_METRICS = ("bev", "3d")
@@ -110,9 +111,11 @@ def _load_folders(
         images = _beside(labels, "image_2", None)
         detections, projected = project_missing_boxes(detections, frames, calib_folder, images)
         label_objects, of_labels = project_missing_boxes(label_objects, frames, calib_folder, images)
-        notes += (f"--project: {projected.count} results without a 2-D box have that of their 3-D box",)
+        notes += (f"--project: {count_of(projected.count, 'result')} without a 2-D box: that of the 3-D box is taken",)
         if of_labels.count:
-            notes += (f"--project: {of_labels.count} labels without a 2-D box have that of their 3-D box",)
+            notes += (
+                f"--project: {count_of(of_labels.count, 'label')} without a 2-D box: that of the 3-D box is taken",
+            )
         notes += tuple(dict.fromkeys(each.size_note for each in (projected, of_labels) if each.size_note))
     clouds = _beside(labels, "velodyne", options.point_folder)
     if options.lidar_only and clouds is not None:
@@ -185,9 +188,14 @@ def _choose_frames(
             "Give the results of these frames."
         )
     if split is not None:
-        return frames, found, (f"--split: {missing} frames without a result file count as frames without detections",)
+        return (
+            frames,
+            found,
+            (f"--split: {count_of(missing, 'frame')} without a result file: taken as without detections",),
+        )
     if missing:
-        note = f"{missing} label files without a result file are not scored (KITTI's way; --split counts them as empty)"
+        files = count_of(missing, "label file")
+        note = f"{files} without a result file: not scored (KITTI's way; --split counts them as empty)"
         return frames, found, (note,)
     return frames, found, ()
 

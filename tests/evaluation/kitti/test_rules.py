@@ -57,7 +57,7 @@ def test_any_object_without_a_rectangle_is_told() -> None:
     assert not any("no 2-D box" in note for note in evaluate([[CAR]], [[found]], classes=("Car",)).notes)
     hidden = replace(CAR, occluded=3)  # the other reason is told too
     notes = evaluate([[hidden, flat]], [[found]], classes=("Car",)).notes
-    assert sum(note.startswith(("1 of 2 Car labels", "none of 2 Car labels")) for note in notes) == 2
+    assert sum(note.startswith(("1 of 2 Car labels", "no Car label (of 2)")) for note in notes) == 2
 
 
 def test_bands_share_out_labels_and_false_positives() -> None:
