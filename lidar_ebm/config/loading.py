@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from lidar_ebm.config.config import Config
 from lidar_ebm.config.migration import migrated
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write
+
+_CLASSES = "[{name: forklift, anchor_size: [3.9, 1.6, 1.56]}]"  # length, width, height in m
 
 
 def configuration_folder() -> Path:
@@ -68,7 +71,19 @@ def load_config(source: str | Path | None = None, overrides: list[str] | None = 
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise InputError("\n".join(_explain(name, problem) for problem in error.errors())) from error
+        raise InputError("\n".join(_explain_all(name, error.errors()))) from error
+
+
+def _explain_all(name: str, problems: Sequence[Any]) -> Iterable[str]:
+    """One line for each problem, but none for what holds a wrong part, nor twice the same."""
+    places = [problem["loc"] for problem in problems]
+    return dict.fromkeys(
+        _explain(name, problem)
+        for problem in problems
+        if not any(
+            len(place) > len(problem["loc"]) and place[: len(problem["loc"])] == problem["loc"] for place in places
+        )
+    )
 
 
 def _explain(name: str, problem: Any) -> str:
@@ -87,6 +102,8 @@ def _explain(name: str, problem: Any) -> str:
         close = difflib.get_close_matches(str(problem["loc"][-1]), setting_names, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known there: {', '.join(setting_names)}."
         return f"{name}: unknown setting {key!r}; {hint}"
+    if problem["loc"][:1] == ("classes",) and len(problem["loc"]) <= 2:
+        return f"{name}: classes is a list such as {_CLASSES}; got {problem.get('input')!r}."
     return f"{name}: {key or 'settings'} = {problem.get('input')!r}: {problem['msg']}."
 
 

@@ -21,7 +21,7 @@ from lidar_ebm.datasets.preparation.findings import ERROR, WARNING, Finding, pla
 from lidar_ebm.datasets.stamps import Stamps
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.reading import read_frames, write_boxes
-from lidar_ebm.formats.text_lists import read_names
+from lidar_ebm.formats.text_lists import hint_at_ending, read_names
 from lidar_ebm.geometry.counting import count_points_in_boxes
 from lidar_ebm.system.files import read_bytes
 
@@ -108,6 +108,7 @@ class BaseDataSet:
         if not missing:
             return []
         message = f"{len(missing)} of the frames of {split} have no point cloud: {', '.join(missing[:5])}."
+        message += hint_at_ending(missing[0], there.__contains__)
         return [Finding(ERROR, "frames without point clouds", place_of(self.split_path(split), self.root), message)]
 
     def labels(self, name: str) -> Boxes:

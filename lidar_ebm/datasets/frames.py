@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from lidar_ebm.datasets.preparation.prepared_frame import (
 )
 from lidar_ebm.datasets.stamps import Stamps, is_file, stamps
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.text_lists import decode_text, hint_at_ending
 from lidar_ebm.geometry.camera import Camera
 
 _SHOWN = 5
@@ -131,12 +133,17 @@ class Frames:
             if missing:
                 first = ", ".join(str(paths[i][column]) for i in missing[:_SHOWN])
                 more = ", …" if len(missing) > _SHOWN else ""
+                name = self._names[missing[0]]
+                hint = hint_at_ending(name, partial(self._is_there, column))
                 raise InputError(
-                    f"{self.split_path}{self._line_of(self._names[missing[0]])}: files of {len(missing)} of the "
+                    f"{self.split_path}{self._line_of(name)}: files of {len(missing)} of the "
                     f"{len(self)} frames are missing: {first}{more}. Copy them there or take the frames out of the "
-                    "split" + (" (a frame without objects has an empty label file)." if column else ".")
+                    "split" + (" (a frame without objects has an empty label file)." if column else ".") + hint
                 )
         return inputs
+
+    def _is_there(self, column: int, name: str) -> bool:
+        return self.data_set.input_paths(name)[column].is_file()
 
     def _list_prepared(self) -> list[bool]:
         """Mark the frames that can be read from the prepared folder, warning once of the others if there is one."""
@@ -185,7 +192,7 @@ class Frames:
         """The line of the split file that names a frame, as a message has it; nothing where there is no such file."""
         path = Path(self.split_path)
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError):
+            lines = decode_text(path.read_bytes(), path).splitlines()
+        except (OSError, InputError):
             return ""
         return next((f":{number}" for number, line in enumerate(lines, start=1) if line.strip() == name), "")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.options import PathLike, ScoringOptions
+from lidar_ebm.system.words import count_of
 
 if TYPE_CHECKING:
     from typing import TypeGuard
@@ -97,7 +98,7 @@ def _align_named(labels: Mapping[str, Boxes], results: Mapping[str, Boxes], opti
         )
     others = [name for name in results if name not in labels]
     if others:
-        notes.append(f"{len(others)} frames of the results have no labels ({_some(others)}) and are not scored")
+        notes.append(f"{count_of(len(others), 'frame')} of the results without labels ({_some(others)}): not scored")
     return AlignedFrames(
         tuple(labels[name] for name in names),
         tuple(results.get(name, Boxes.empty(scores=True)) for name in names),

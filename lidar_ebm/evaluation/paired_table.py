@@ -21,6 +21,7 @@ from lidar_ebm.evaluation.table import (
     write_csv_records,
     write_json_records,
 )
+from lidar_ebm.system.words import count_of
 
 MARK = "*"  # beside a difference whose interval excludes 0
 
@@ -52,7 +53,7 @@ def paired_table(comparison: PairedComparison, recall: str = "R40", difficulty: 
     """
     level = f"{100.0 * comparison.confidence:g} %"
     table = plain_table(
-        f"Average precision in percent, {recall}, of A and B on the same {comparison.frame_count} frames",
+        f"Average precision in percent, {recall}, of A and B on the same {count_of(comparison.frame_count, 'frame')}",
         ("Class", "Metric", "IoU", "Difficulty"),
         ("A", "B", "B − A", f"{level} interval", ""),
         (

@@ -18,6 +18,7 @@ from rich.text import Text
 from lidar_ebm.evaluation.kitti.matching import RECALL_STEPS
 from lidar_ebm.evaluation.result import RECALLS, Curve, Evaluation, OperatingPoint
 from lidar_ebm.system.files import atomic_write
+from lidar_ebm.system.words import count_of
 
 NOTHING = "–"  # in place of a figure that is not there
 FEW_LABELS = RECALL_STEPS + 1  # of fewer not even perfect results have an AP of 100
@@ -77,7 +78,7 @@ def score_table(evaluation: Evaluation, recall: str = "R40") -> Table:
     """
     difficulties = list(dict.fromkeys(curve.difficulty for curve in evaluation.curves))
     table = plain_table(
-        f"Average precision in percent, {recall}, {evaluation.frame_count} frames",
+        f"Average precision in percent, {recall}, {count_of(evaluation.frame_count, 'frame')}",
         ("Class", "Metric", "IoU"),
         # A name that the user has given stays as it is.
         [name.capitalize() if name in evaluation.protocol.difficulties else name for name in difficulties],

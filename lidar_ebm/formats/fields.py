@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.text_lists import decode_text, lacks_mark, marked_encoding
 from lidar_ebm.system.files import atomic_write
 
 PathLike = str | os.PathLike[str]
@@ -123,7 +124,7 @@ class Node:
 
 
 def read_text(path: PathLike) -> str:
-    """Text of a file in UTF-8, or in UTF-16 with its mark.
+    """Text of a file in UTF-8, or in UTF-16 or UTF-32 with a mark.
 
     Raises:
         InputError: it cannot be read or is no text.
@@ -133,10 +134,7 @@ def read_text(path: PathLike) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read ({reason}). Check the name and the permissions.") from error
-    try:
-        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: this is no text file (byte {error.start}). Copy it again.") from error
+    return decode_text(content, path)
 
 
 def read_json(path: PathLike) -> Node:
@@ -188,9 +186,12 @@ def glimpse(path: Path) -> str:
                 content += file.read(_TAIL)
     except (OSError, ValueError):
         return ""
-    if b"\x00" in content[:1024] and content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+    encoding = marked_encoding(content)
+    if lacks_mark(content):
+        content = content.replace(b"\x00", b"")  # recognised, so that reading it tells of the mark
+    elif encoding is None and b"\x00" in content[:1024]:
         return ""
-    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace")
+    return content.decode(encoding or "utf-8", errors="replace")
 
 
 def has_keys(text: str, *keys: str) -> bool:

@@ -45,7 +45,9 @@ def _header_size(file: IO[bytes], path: PathLike) -> tuple[int, int]:
         *(ValueError, TypeError, KeyError, IndexError, AttributeError, SyntaxError, OverflowError, MemoryError),
         *(struct.error, ArithmeticError, RuntimeError),
     ) as error:
-        raise InputError(f"{path}: this is no image, or it is damaged ({str(error)[:100]}). {_ADVICE}") from error
+        # Pillow's own words for it show the open file, not its name.
+        reason = "" if isinstance(error, UnidentifiedImageError) or not str(error) else f" ({str(error)[:100]})"
+        raise InputError(f"{path}: this is no image, or it is damaged{reason}. {_ADVICE}") from error
 
 
 def find_image(folder: PathLike, name: str) -> Path | None:

@@ -1,15 +1,20 @@
-"""Lists of frame names, one a line, in any encoding that an editor or a shell writes."""
+"""Text in any encoding that an editor or a shell writes, and lists of frame names, one a line."""
 
 from __future__ import annotations
 
 import codecs
 import os
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import read_bytes
 
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_MARKS = (  # UTF-32 first, as its mark begins with that of UTF-16
+    *((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig")),
+    *((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")),
+)
 
 
 def read_names(path: str | os.PathLike[str]) -> list[str]:
@@ -33,18 +38,43 @@ def read_names(path: str | os.PathLike[str]) -> list[str]:
 
 
 def decode_text(content: bytes, path: str | os.PathLike[str]) -> str:
-    """Text in UTF-8, with a mark or without, or in UTF-16 with one, as PowerShell's `>` writes it.
+    """Text in UTF-8, with a byte order mark or without, or in UTF-16 or UTF-32 with one, as PowerShell's `>` writes it.
 
     Raises:
         InputError: it is in another encoding, or no text.
     """
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    encoding = marked_encoding(content) or "utf-8"
+    if lacks_mark(content):
+        raise InputError(
+            f"{path}: holds NUL bytes, so it looks like UTF-16 or UTF-32 without a mark: save it as UTF-8. Copy it "
+            "again if it is damaged."
+        )
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: this is no text in UTF-8 (byte {error.start}). Save it as UTF-8.") from error
+        kind = encoding.removesuffix("-sig").upper()
+        raise InputError(
+            f"{path}: this is no text file in {kind} (byte {error.start}). Save it as UTF-8, or copy it again."
+        ) from error
+
+
+def marked_encoding(content: bytes) -> str | None:
+    """The encoding that a text's byte order mark tells; None where it has none."""
+    return next((name for mark, name in _MARKS if content.startswith(mark)), None)
+
+
+def lacks_mark(content: bytes) -> bool:
+    """Tell if a text looks like UTF-16 or UTF-32 whose byte order mark is missing: half of every other byte is NUL."""
+    halves = (content[start:1024:2] for start in (0, 1))
+    return marked_encoding(content) is None and any(half and 2 * half.count(0) >= len(half) for half in halves)
 
 
 def is_name(text: str) -> bool:
     """Tell if a text can be the name of a frame: one word that leaves no folder."""
     return re.fullmatch(r"\w[\w.+-]*", text) is not None
+
+
+def hint_at_ending(name: str, is_there: Callable[[str], bool]) -> str:
+    """A sentence, after a space, for a name that would be there without its ending; else empty."""
+    stem = Path(name).stem
+    return f" Names stand without ending: write {stem}." if stem != name and is_there(stem) else ""

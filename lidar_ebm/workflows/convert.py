@@ -11,6 +11,7 @@ from pathlib import Path
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import check_source, columns_left_out, find_format, format_name, recognise_format
 from lidar_ebm.formats.reading import make_context
+from lidar_ebm.system.words import count_of
 
 PathLike = str | os.PathLike[str]
 
@@ -31,11 +32,11 @@ class Conversion:
     def lines(self) -> list[str]:
         """Lines for people, one a kind."""
         boxes = ", ".join(f"{count} {name}" for name, count in self.names.items()) or "no boxes"
-        said = [f"read {_count(self.frames, 'frame')} from {self.source} as {self.source_format}: {boxes}"]
+        said = [f"read {count_of(self.frames, 'frame')} from {self.source} as {self.source_format}: {boxes}"]
         place = self.written[0] if len(self.written) == 1 else self.target
-        said.append(f"wrote {_count(len(self.written), 'file')} to {place} as {self.target_format}")
+        said.append(f"wrote {count_of(len(self.written), 'file')} to {place} as {self.target_format}")
         if self.left_out:
-            columns = ", ".join(f"{name} ({_count(count, 'box')})" for name, count in self.left_out.items())
+            columns = ", ".join(f"{name} ({count_of(count, 'box')})" for name, count in self.left_out.items())
             said.append(f"not held by {self.target_format}: {columns}")
         return said
 
@@ -103,8 +104,3 @@ def _check_apart(source: Path, target: Path) -> None:
         raise InputError(f"{str(target)[:200]!r}: cannot be a place to write to ({error}).") from error
     if end == start or start in end.parents or (start.is_file() and end == start.parent):
         raise InputError(f"{target}: the source {source} is there and could be overwritten. Choose another place.")
-
-
-def _count(number: int, word: str) -> str:
-    plural = f"{word}es" if word.endswith("x") else f"{word}s"
-    return f"{number} {word if number == 1 else plural}"

@@ -107,15 +107,16 @@ def detect_files(
 
 def _decide_scale(paths: Sequence[str | Path], columns: str | None, dtype: str | None) -> ReflectanceScale:
     """One full scale of the reflectance for all files, by some of them taken evenly."""
-    clouds = []
+    clouds, read = [], []
     for path in paths[:: max(len(paths) // SAMPLED_FILES, 1)][:SAMPLED_FILES]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # said where the file is read
                 clouds.append(read_point_cloud(path, columns=columns, dtype=dtype))
+                read.append(path)
         except InputError:
             continue  # likewise
-    return choose_reflectance_scale(clouds)
+    return choose_reflectance_scale(clouds, read)
 
 
 def _describe(frame: FrameFile, detector: LoadedDetector, scale: ReflectanceScale) -> PointsReport:

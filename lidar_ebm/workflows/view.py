@@ -10,11 +10,19 @@ import numpy as np
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.kitti.frame_file import check_names
 from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.scene import AFTER, BEFORE, LABEL, BoxSet, SceneFrame
-from lidar_ebm.workflows.sources import image_of, open_files, open_frame_source, points_in_view, read_results
+from lidar_ebm.workflows.sources import (
+    FileSource,
+    image_of,
+    open_files,
+    open_frame_source,
+    points_in_view,
+    read_results,
+)
 
 KEPT = 8  # frames in memory
 
@@ -86,9 +94,8 @@ class SceneFrames(Sequence[SceneFrame]):
         Raises:
             InputError: two of them have one name.
         """
-        twice = sorted({name for name in self.names if self.names.count(name) > 1})
-        if twice:
-            raise InputError(f"{twice[0]}: two of the given files have this name and would write one file. Rename one.")
+        if isinstance(self.source, FileSource):  # names of a data set are told apart by it
+            check_names([self.source.paths[place] for place in self.places])
 
     @cached_property
     def _detector(self):  # type: ignore[no-untyped-def]  # the type would load torch's part of the program

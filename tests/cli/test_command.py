@@ -120,7 +120,10 @@ def test_an_interruption_says_how_to_go_on(
         (["evaluate", "NOWHERE", "--data", "DATA"], ["NOWHERE", "holds no run"]),
         (["calibrate", "NOWHERE", "--data", "DATA"], ["NOWHERE", "holds no run"]),
         (["detect", "NOWHERE", "a.bin", "--out", "OUT"], ["NOWHERE", "holds no run"]),
-        (["detect", "NOWHERE", "a/x.bin", "b/x.bin", "--out", "OUT"], ["x", "two of the given files"]),
+        (
+            ["detect", "NOWHERE", "a/x.bin", "b/x.bin", "--out", "OUT"],
+            ["a/x.bin and b/x.bin", "two of the given files"],
+        ),
         (["score", "NOWHERE", "NOWHERE"], ["NOWHERE"]),
         (["score", "DATA", "DATA", "--iou", "high"], ["--iou", "numbers"]),
         (["score", "DATA", "DATA", "--recall", "12"], ["--recall", "41"]),

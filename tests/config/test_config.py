@@ -160,3 +160,21 @@ def test_the_recommended_energy_s_frames_keep_objects_on_the_ground() -> None:
     config = load_config("recommended_car")
     assert config.stage_augmentation("detector").object_noise.enabled
     assert not config.stage_augmentation("energy").object_noise.enabled
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [("[forklift]", "'forklift'"), ("forklift", "'forklift'"), ("[]", "[]"), ("[{name: Car}, 3]", "3")],
+)
+def test_classes_that_are_none_are_shown_how_to_write(given: str, wrong: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_config(None, [f"classes={given}"])
+    entry = "{name: forklift, anchor_size: [3.9, 1.6, 1.56]}"
+    assert str(caught.value) == f"defaults: classes is a list such as [{entry}]; got {wrong}."
+    load_config(None, [f"classes=[{entry}]"])
+
+
+def test_what_holds_a_wrong_part_is_not_told_too() -> None:
+    with pytest.raises(InputError) as caught:
+        load_config(None, ["classes=[{name: Car, anchor_size: 3}]"])
+    assert str(caught.value) == "defaults: classes.0.anchor_size = 3: Input should be a valid tuple."

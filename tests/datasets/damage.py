@@ -288,7 +288,7 @@ DAMAGES: dict[str, Damage] = {
     "label cut in the last number": _text("label_2", lambda text: text.rstrip()[:-1]),
     "label noise": _bytes("label_2", _noise),
     "label zeros": _bytes("label_2", lambda content, rng: bytes(len(content))),
-    "label UTF-16": _bytes("label_2", lambda content, rng: content.decode().encode("utf-16")),
+    "label UTF-16 without a mark": _bytes("label_2", lambda content, rng: content.decode().encode("utf-16-le")),
     "label without a class": _field(0, "0.95"),
     "label field lost": _field(9, ""),
     "label fields too many": _field(14, "1.0 0.9 7 8"),
@@ -347,6 +347,7 @@ HARMLESS: dict[str, Damage] = {
     "a calibration in UTF-16, as PowerShell writes it": _bytes(
         "calib", lambda content, rng: content.decode().encode("utf-16")
     ),
+    "labels in UTF-16": _bytes("label_2", lambda content, rng: content.decode().encode("utf-16")),
     "a split in UTF-16": _split("val", lambda text: text, encoding="utf-16"),
     "the keys of KITTI's tracking benchmark": _text(
         "calib", lambda text: text.replace("Tr_velo_to_cam:", "Tr_velo_cam").replace("R0_rect:", "R_rect")

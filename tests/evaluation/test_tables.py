@@ -84,6 +84,7 @@ def test_table_shows_every_class_metric_and_difficulty() -> None:
     evaluation = evaluate(*random_frames(10, 21))
     text = text_of(score_table(evaluation, "R11"))
     assert "R11, 10 frames" in text
+    assert "R40, 1 frame " in text_of(score_table(evaluate(*random_frames(1, 21))))
     for word in (
         "Car",
         "Pedestrian",

@@ -98,6 +98,17 @@ def test_result_sets_are_told_apart() -> None:
         assert len(set(result_titles(paths))) == len(paths)
 
 
+def test_files_of_one_name_are_both_named(tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "x.bin" for folder in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        path.touch()
+    open_frames(paths[:1]).check_names()
+    with pytest.raises(InputError) as caught:
+        open_frames(paths).check_names()
+    assert str(caught.value).startswith(f"{paths[0]} and {paths[1]}: two of the given files")
+
+
 class Yard:
     """Frames of own classes, points with a ring and a time lag, and no camera."""
 

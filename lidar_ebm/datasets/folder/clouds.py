@@ -81,15 +81,16 @@ class CloudFiles:
         given = self._settings.sensor.reflectance
         if given is not None:
             return ReflectanceScale(given, FILE)
-        clouds = []
+        clouds, paths = [], []
         for name in self.names[:: max(len(self.names) // SAMPLED_FRAMES, 1)][:SAMPLED_FRAMES]:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # said where the frame is read
                     clouds.append(self.read_raw(name))
+                    paths.append(self.path(name))
             except InputError:
                 continue  # said where the frame is checked
-        return choose_reflectance_scale(clouds)
+        return choose_reflectance_scale(clouds, paths)
 
     def _list(self) -> dict[str, Path]:
         folder, wanted = self.folder, self._settings.points.format

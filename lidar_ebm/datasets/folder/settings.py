@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.box_format import closest
+from lidar_ebm.formats.text_lists import decode_text
 from lidar_ebm.system.files import read_bytes
 
 FILE = "dataset.yaml"
@@ -94,8 +95,8 @@ def read_settings(path: Path) -> FolderSettings:
         InputError: it cannot be read, is no YAML, or a setting is unknown or makes no sense; the message names it.
     """
     try:
-        values = yaml.safe_load(read_bytes(path).decode("utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        values = yaml.safe_load(decode_text(read_bytes(path), path))
+    except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path}: is no YAML ({' '.join(str(error).split())}). docs/data_sets.md shows it.") from error
     if values is None:
         values = {}

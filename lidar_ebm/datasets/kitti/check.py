@@ -6,6 +6,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from lidar_ebm.formats.kitti.difficulty import has_image_box
 from lidar_ebm.formats.kitti.files import parse_labels, read_bytes, read_points
 from lidar_ebm.formats.kitti.label import Label
 from lidar_ebm.formats.point_clouds.reflectance import ReflectanceScale
+from lidar_ebm.formats.text_lists import decode_text, hint_at_ending
 from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import clip_to_image, project_boxes
+from lidar_ebm.system.words import count_of
 
 # What objects and clouds are within, with room to spare. What is beyond is said, and used all the same.
 _SIZES = (0.1, 50.0)  # m
@@ -63,7 +66,8 @@ class FrameCheck:
             stamp = self.inputs[INPUTS.index(folder)]
             if stamp is None:
                 if folder in needed_inputs(self.lidar_only, with_labels=True):
-                    self._say(ERROR, f"missing files in {folder}", folder, _MISSING[folder])
+                    hint = hint_at_ending(self.name, partial(self._is_there, folder))
+                    self._say(ERROR, f"missing files in {folder}", folder, _MISSING[folder] + hint)
             elif not is_file(stamp):
                 self._say(ERROR, "no files", folder, "this is no file. Remove it and copy the file here.")
             else:
@@ -81,6 +85,9 @@ class FrameCheck:
                 self.camera = self.calibration.camera(self._image_size)
             except InputError as error:
                 self._say(ERROR, "unusable calibrations", "calib", str(error))
+
+    def _is_there(self, folder: str, name: str) -> bool:
+        return input_path(self.root, folder, name).is_file()
 
     def check_kept(self, kept: np.ndarray) -> None:
         """Say where no point [N, 4] is left of a file that has some: nothing could be found or learnt there."""
@@ -209,13 +216,9 @@ class FrameCheck:
     def _read_labels(self) -> None:
         path = input_path(self.root, "label_2", self.name)
         try:
-            text = read_bytes(path).decode("utf-8-sig")
+            text = decode_text(read_bytes(path), path)
         except InputError as error:
             self._say(ERROR, "unreadable labels", "label_2", _without_place(error, path))
-            return
-        except UnicodeDecodeError as error:
-            message = f"this is no text file (byte {error.start}). Copy it again."
-            self._say(ERROR, "unreadable labels", "label_2", message)
             return
         seen: dict[str, int] = {}
         for number, line in enumerate(text.splitlines(), start=1):
@@ -239,7 +242,7 @@ class FrameCheck:
             self._say(WARNING, "label files without an end", "label_2", message, len(text.splitlines()))
         scored = [line for line, label in zip(self.lines, self.labels, strict=True) if label.score is not None]
         if scored:
-            message = f"{len(scored)} labels have a score: is this a result file?"
+            message = f"{count_of(len(scored), 'label')} with a score: is this a result file?"
             self._say(WARNING, "results in place of labels", "label_2", message, scored[0])
 
     def _say(self, severity: str, kind: str, folder: str, message: str, line: int | None = None) -> None:

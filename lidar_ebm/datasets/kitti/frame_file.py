@@ -119,10 +119,14 @@ def check_names(paths: Sequence[str | Path]) -> None:
     Raises:
         InputError: two of them differ in their folders or endings alone.
     """
-    names = [Path(path).stem for path in paths]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{twice[0]}: two of the given files have this name and would write one file. Rename one.")
+    first: dict[str, str | Path] = {}
+    for path in paths:
+        name = Path(path).stem
+        if name in first:
+            raise InputError(
+                f"{first[name]} and {path}: two of the given files have one name and would write one file. Rename one."
+            )
+        first[name] = path
 
 
 def _existing(path: Path) -> Path | None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lidar_ebm.datasets.preparation.findings import Finding
+from lidar_ebm.system.words import count_of
 
 SHOWN = 5  # findings of a kind in a terminal; the file has all of them
 
@@ -74,7 +75,9 @@ def report_table(report: PrepareReport, shown: int = SHOWN) -> Group:
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for title, value in _facts(report):
         facts.add_row(title, escape(value))
-    facts.add_row("this run", f"{report.made} frames prepared, {report.kept} were, in {report.seconds:.1f} s")
+    facts.add_row(
+        "this run", f"{count_of(report.made, 'frame')} prepared, {report.kept} already, in {report.seconds:.1f} s"
+    )
     parts: list[RenderableType] = [facts, Text()]
     for kind, findings in report.groups().items():
         parts.append(Text(f"{kind} ({len(findings)})", style="red" if findings[0].is_error else "yellow"))
@@ -104,5 +107,6 @@ def _facts(report: PrepareReport) -> Iterator[tuple[str, str]]:
 
 def _verdict(report: PrepareReport) -> str:
     if report.errors:
-        return f"{len(report.errors)} errors, {len(report.warnings)} warnings. Frames with errors cannot be used."
-    return f"No errors, {len(report.warnings)} warnings." if report.warnings else "Nothing wrong was found."
+        errors, found = count_of(len(report.errors), "error"), count_of(len(report.warnings), "warning")
+        return f"{errors}, {found}. Frames with errors cannot be used."
+    return f"No errors, {count_of(len(report.warnings), 'warning')}." if report.warnings else "Nothing wrong was found."

@@ -171,7 +171,7 @@ class DistanceProtocol:
             states = [_states(loaded.labels, loaded.detections, name, each)[0] for each in loaded.difficulties]
             if counts.get(name.lower()) and not any((state == VALID).any() for state in states):
                 notes.append(
-                    f"none of {counts[name.lower()]} {name} labels is within the limits of any difficulty, so all "
+                    f"no {name} label (of {counts[name.lower()]}) is within the limits of any difficulty, so all "
                     "figures of it are 0"
                 )
         return tuple(notes)

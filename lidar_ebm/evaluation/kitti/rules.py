@@ -107,23 +107,23 @@ def lacks_rectangle(objects: Objects) -> np.ndarray:
 def _ignored_notes(
     name: str, labels: Objects, detections: Objects, difficulties: Sequence[Difficulty]
 ) -> Iterator[str]:
-    """Reasons why labels or results of a class count for nothing, where that is so of most of them."""
+    """Reasons why labels or results of a class count for nothing."""
     by_height = any(each.min_height > 0 for each in difficulties)
     explained = False
     for objects, side in ((labels, "labels"), (detections, "results")):
         of_class = objects.is_type(name)
         flat = of_class & lacks_rectangle(objects)
-        if 2 * flat.sum() > of_class.sum() and by_height:
-            explained = explained or side == "labels"
+        if flat.any() and by_height:
+            explained = explained or (side == "labels" and flat.sum() == of_class.sum())
             yield (
-                f"{flat.sum()} of {of_class.sum()} {name} {side} have no 2-D box, and KITTI ignores what is not "
-                "25 pixels high: see --project and --lidar-only"
+                f"{flat.sum()} of {of_class.sum()} {name} {side} have no 2-D box, which KITTI asks to be 25 pixels "
+                "high, so they are ignored: see --project and --lidar-only"
             )
     count = int(labels.is_type(name).sum())
     if count and not explained:
         fits = [each.name for each in difficulties if (label_states(labels, name, each) == VALID).any()]
         if not fits:
-            yield (f"none of {count} {name} labels is within the limits of any difficulty, so all figures of it are 0")
+            yield (f"no {name} label (of {count}) is within the limits of any difficulty, so all figures of it are 0")
 
 
 def label_states(labels: Objects, class_name: str, difficulty: Difficulty) -> np.ndarray:

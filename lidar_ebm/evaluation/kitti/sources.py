@@ -24,7 +24,8 @@ from lidar_ebm.evaluation.limits import Difficulty
 from lidar_ebm.evaluation.options import PathLike, ScoringOptions
 from lidar_ebm.evaluation.protocol import Loaded
 from lidar_ebm.formats.kitti.label import KITTI_TYPES, Label
-from lidar_ebm.formats.text_lists import read_names
+from lidar_ebm.formats.text_lists import hint_at_ending, read_names
+from lidar_ebm.system.words import count_of
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 LIDAR_METRICS = ("bev", "3d")
@@ -113,9 +114,11 @@ def _load_folders(
         images = _beside(labels, "image_2", None)
         detections, projected = project_missing_boxes(detections, frames, calib_folder, images)
         label_objects, of_labels = project_missing_boxes(label_objects, frames, calib_folder, images)
-        notes += (f"--project: {projected.count} results without a 2-D box have that of their 3-D box",)
+        notes += (f"--project: {count_of(projected.count, 'result')} without a 2-D box: that of the 3-D box is taken",)
         if of_labels.count:
-            notes += (f"--project: {of_labels.count} labels without a 2-D box have that of their 3-D box",)
+            notes += (
+                f"--project: {count_of(of_labels.count, 'label')} without a 2-D box: that of the 3-D box is taken",
+            )
         notes += tuple(dict.fromkeys(each.size_note for each in (projected, of_labels) if each.size_note))
     clouds = _beside(labels, "velodyne", options.point_folder)
     if options.lidar_only and clouds is not None:
@@ -178,7 +181,7 @@ def _choose_frames(
         if frame not in labelled:
             raise InputError(
                 f"{labels / frame}.txt: no such label file, though frame {frame} is to be scored. Give the folder with "
-                "the labels of these frames (KITTI's training/label_2)."
+                "the labels of these frames (KITTI's training/label_2)." + hint_at_ending(frame, labelled.__contains__)
             )
     missing = len(labelled - set(result_paths)) if split is None else sum(frame not in result_paths for frame in frames)
     if split is not None and missing == len(frames):
@@ -191,10 +194,11 @@ def _choose_frames(
         return (
             frames,
             result_paths,
-            (f"--split: {missing} frames without a result file count as frames without detections",),
+            (f"--split: {count_of(missing, 'frame')} without a result file: taken as without detections",),
         )
     if missing:
-        note = f"{missing} label files without a result file are not scored (KITTI's way; --split counts them as empty)"
+        files = count_of(missing, "label file")
+        note = f"{files} without a result file: not scored (KITTI's way; --split counts them as empty)"
         return frames, result_paths, (note,)
     return frames, result_paths, ()
 

@@ -24,6 +24,7 @@ PathLike = str | os.PathLike[str]
 
 _VELO_TO_CAM, _CAM_TO_CAM = "calib_velo_to_cam.txt", "calib_cam_to_cam.txt"
 _RECTIFICATIONS = ("R0_rect", "R_rect", "R_rect_00", "R_rect_0")
+_SHOWN_KEYS, _SHOWN_LETTERS = 12, 20
 _ADVICE = (
     "Write the lines 'P2:' (12 numbers), 'R0_rect:' (9) and 'Tr_velo_to_cam:' (12), or give the original file of "
     "KITTI's object, tracking, odometry or raw data."
@@ -58,12 +59,12 @@ def _one_file(file: Path, lines: Mapping[str, str]) -> Calibration:
         transform = next((key for key in ("Tr_velo_to_cam", "Tr_velo_cam", "Tr") if key in lines), "")
         projection = next((key for key in ("P2", "P_rect_02") if key in lines), "P2")
     if not transform:
-        raise InputError(f"{file}: Tr_velo_to_cam is missing ({', '.join(lines) or 'no keys'} are there). {_ADVICE}")
+        raise InputError(f"{file}: Tr_velo_to_cam is missing ({_shown(lines)} are there). {_ADVICE}")
     rectification = next((key for key in _RECTIFICATIONS if key in lines), "")
     if not rectification and transform != "Tr":
-        raise InputError(f"{file}: R0_rect is missing ({', '.join(lines)} are there). {_ADVICE}")
+        raise InputError(f"{file}: R0_rect is missing ({_shown(lines)} are there). {_ADVICE}")
     if projection not in lines:
-        raise InputError(f"{file}: {projection} is missing ({', '.join(lines)} are there). {_ADVICE}")
+        raise InputError(f"{file}: {projection} is missing ({_shown(lines)} are there). {_ADVICE}")
     return Calibration(
         p2=_matrix(file, lines, projection, (3, 4)),
         r0_rect=_matrix(file, lines, rectification, (3, 3)) if rectification else np.eye(3),
@@ -101,6 +102,12 @@ def _lines(file: Path) -> dict[str, str]:
         if key.strip():
             lines[key.strip()] = rest
     return lines
+
+
+def _shown(lines: Mapping[str, str]) -> str:
+    """The keys of a file for a message, which may be those of any text."""
+    keys = [key if len(key) <= _SHOWN_LETTERS else f"{key[:_SHOWN_LETTERS]}…" for key in list(lines)[:_SHOWN_KEYS]]
+    return ", ".join(keys + ["…"] * (len(lines) > _SHOWN_KEYS)) or "no keys"
 
 
 def _matrix(file: Path, lines: Mapping[str, str], key: str, shape: tuple[int, int]) -> np.ndarray:

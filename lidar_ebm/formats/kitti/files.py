@@ -19,6 +19,7 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.label import KITTI_TYPES, Label
 from lidar_ebm.formats.point_clouds.bin import read_kitti_columns
+from lidar_ebm.formats.text_lists import decode_text
 from lidar_ebm.system.files import atomic_write, read_bytes
 
 __all__ = [
@@ -106,7 +107,7 @@ def read_labels(
         InputError: the file is missing or no text, a line has too few or too many fields, one that is no number, or an
             unknown class, or (with `require_score`) no score. The message names file and line.
     """
-    return parse_labels(_read_text(path), path, require_score=require_score, types=types)
+    return parse_labels(decode_text(read_bytes(path), path), path, require_score=require_score, types=types)
 
 
 def parse_labels(
@@ -147,7 +148,7 @@ def read_calibration(path: PathLike, *, need_headings: bool = False) -> Calibrat
             number, or is singular; or `need_headings` is set and the camera is tilted so far that `rotation_y` says
             nothing about yaw. The message names the file, and the key where it is one.
     """
-    lines = dict(line.split(":", 1) for line in _read_text(path).splitlines() if ":" in line)
+    lines = dict(line.split(":", 1) for line in decode_text(read_bytes(path), path).splitlines() if ":" in line)
     matrices = {}
     for key, shape in _CALIBRATION_SHAPES.items():
         if key not in lines:
@@ -286,10 +287,3 @@ def _format_number(value: float, decimals: int, *, unknown: int | None = None) -
         return str(unknown)
     whole, _, rest = f"{value:.{decimals}f}".partition(".")
     return f"{whole}.{rest.rstrip('0').ljust(MIN_DECIMALS, '0')}"
-
-
-def _read_text(path: PathLike) -> str:
-    try:
-        return read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: this is no text file (byte {error.start}). Copy it again.") from error

@@ -3,13 +3,15 @@
 Files have reflectance of 0..1, 0..255 or 0..65,535, and seldom say so. Where the field's type is a small integer, its
 largest value is the full scale. Otherwise that goes by the 99 % quantile of the values that are not 0 in a file, and by
 the median of these over the files of a sample: single retroreflectors, damaged values or a file of another scale decide
-nothing, and two frames of a drive never differ.
+nothing, and two frames of a drive never differ. Values below 0, as of decibel, have no full scale: they become 0, with
+a warning.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,7 @@ QUANTILE = 0.99
 _UNIT_LIMIT = 1.5  # of the quantile; a sensor of 8 bit that sees nothing brighter than 1 of 255 does not exist
 _BYTE_LIMIT = 256.0
 _SCALES = (1.0, 255.0, 65535.0)
+_NARROW_SCALES = (1023.0, 4095.0)  # of 10 and 12 bit, which stand in fields of 16
 
 
 @dataclass(frozen=True)
@@ -72,41 +75,48 @@ class ReflectanceScale:
         return f"{self.full_scale:g} ({self.source})"
 
 
-def choose_reflectance_scale(clouds: Iterable[PointCloud]) -> ReflectanceScale:
+def choose_reflectance_scale(clouds: Iterable[PointCloud], names: Sequence[object] = ()) -> ReflectanceScale:
     """Decide the full scale for files of one sensor by a sample of them, or by one.
+
+    Args:
+        clouds: the sample.
+        names: files of the clouds, for messages; clouds without one go by their number.
 
     Raises:
         InputError: the files' own types say different full scales.
     """
-    by_type: set[float] = set()
+    by_type: dict[float, str] = {}  # and the first file of each
     values: list[np.ndarray] = []
-    for cloud in clouds:
+    for number, cloud in enumerate(clouds):
         reflectance = cloud.reflectance
         if reflectance is None:
             continue
         if cloud.full_scale is not None:
-            by_type.add(cloud.full_scale)
-        values.append(reflectance[np.isfinite(reflectance) & (reflectance != 0)])
+            by_type.setdefault(cloud.full_scale, str(names[number]) if number < len(names) else f"cloud {number}")
+        values.append(reflectance[np.isfinite(reflectance)])
     if len(by_type) > 1:
         raise InputError(
-            "reflectance: some files have it in 8 bit and some in 16 bit. Give full_scale, or read them apart."
+            f"reflectance: some files have it in 8 bit and some in 16 bit ({by_type[min(by_type)]} and "
+            f"{by_type[max(by_type)]}). Take the files of each kind by themselves."
         )
     if by_type:
-        present = np.concatenate(values)
-        full_scale = by_type.pop()
-        return ReflectanceScale(full_scale, "the field's type" + _describe_doubt(present, full_scale))
+        (full_scale,) = by_type
+        return ReflectanceScale(full_scale, "the field's type" + _describe_doubt(values, full_scale))
     return scale_of_values(*values)
 
 
 def scale_of_values(*files: np.ndarray) -> ReflectanceScale:
     """Decide the full scale by the reflectances [N] of files, of no type; zeros and what is not finite say nothing."""
-    said = [each[np.isfinite(each) & (each > 0)] for each in map(np.asarray, files)]
+    finite = [each[np.isfinite(each)] for each in map(np.asarray, files)]
+    _warn_of_negative([each for each in finite if len(each)])
+    said = [each[each > 0] for each in finite]
     quantiles = [float(np.quantile(each, QUANTILE)) for each in said if len(each)]
     if not quantiles:
         return ReflectanceScale(1.0, "no value above 0")
     quantile = float(np.median(quantiles))
     full_scale = _SCALES[0] if quantile <= _UNIT_LIMIT else _SCALES[1] if quantile < _BYTE_LIMIT else _SCALES[2]
-    return ReflectanceScale(full_scale, f"99 % of the values are at most {quantile:.4g}")
+    doubt = _describe_doubt(said, full_scale)
+    return ReflectanceScale(full_scale, f"99 % of the values are at most {quantile:.4g}{doubt}")
 
 
 def scale_reflectance(cloud: PointCloud, scale: ReflectanceScale | None = None) -> tuple[PointCloud, str]:
@@ -131,8 +141,25 @@ def scale_reflectance(cloud: PointCloud, scale: ReflectanceScale | None = None) 
     return cloud.with_reflectance(scaled), told
 
 
-def _describe_doubt(values: np.ndarray, full_scale: float) -> str:
-    """A clause where 16 bit are used like 8."""
-    if full_scale > _SCALES[1] and len(values) and float(np.quantile(values, QUANTILE)) <= _BYTE_LIMIT:
-        return f"; its values reach {float(values.max()):g} alone: if 8 bit are meant, give full_scale 255"
-    return ""
+def _warn_of_negative(files: Sequence[np.ndarray]) -> None:
+    """Warn of finite values [N] of files that go below 0 in more than single points; no file is empty."""
+    if files and float(np.median([np.quantile(each, 1 - QUANTILE) for each in files])) < 0:
+        low, high = min(float(each.min()) for each in files), max(float(each.max()) for each in files)
+        warnings.warn(
+            f"reflectance: values from {low:g} to {high:g}: those below 0 become 0. Bring them to 0…1, 0…255 or "
+            "0…65535 (from decibel: 10 ** (value / 10)).",
+            stacklevel=3,
+        )
+
+
+def _describe_doubt(files: Sequence[np.ndarray], full_scale: float) -> str:
+    """A clause where 16 bit are used like 8, 10 or 12."""
+    values = np.concatenate([*files, np.zeros(0)])
+    values = values[values != 0]
+    if full_scale <= _SCALES[1] or not len(values):
+        return ""
+    highest = float(values.max())
+    if float(np.quantile(values, QUANTILE)) <= _BYTE_LIMIT:
+        return f"; its values reach {highest:g} alone: if 8 bit are meant, its full scale is 255"
+    narrow = next((scale for scale in _NARROW_SCALES if highest <= scale), None)
+    return "" if narrow is None else f"; values reach {highest:g} alone; is it {narrow:g}?"

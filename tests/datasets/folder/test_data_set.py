@@ -381,6 +381,12 @@ def test_a_split_names_frames_that_are_not_there(tmp_path: Path) -> None:
         Frames(open_data_set(tmp_path), "train")
     report = prepare(open_data_set(tmp_path), workers=1)
     assert any(finding.is_error and "000009" in str(finding) for finding in report.findings)
+    (tmp_path / "train.txt").write_text("000000.bin\n")
+    report = prepare(open_data_set(tmp_path), workers=1)
+    hint = "Names stand without ending: write 000000."
+    assert any(hint in str(finding) for finding in report.findings)
+    with pytest.raises(InputError, match=rf"train\.txt:1: files of 1 of the 1 frames are missing.* {hint}"):
+        Frames(open_data_set(tmp_path), "train")
     with pytest.raises(InputError, match=r"splits has no 'trian'.*did you mean 'train'"):
         open_data_set(tmp_path).frame_names("trian")
 

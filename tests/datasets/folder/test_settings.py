@@ -32,7 +32,7 @@ def test_folders_may_be_given_alone_and_a_class_without_brackets(tmp_path: Path)
     assert read_settings(written(tmp_path, "labels: null\n")).labels is None
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 def test_names_may_be_of_any_script(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "dataset.yaml"
     path.write_text("classes: [フォークリフト, Fußgänger]\n", encoding=encoding)
@@ -64,7 +64,7 @@ def test_what_makes_no_sense_is_named(tmp_path: Path, text: str, said: str) -> N
 
 def test_what_is_no_text_or_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "dataset.yaml").write_bytes(b"classes: [\xff]")
-    with pytest.raises(InputError, match=r"dataset\.yaml: is no YAML"):
+    with pytest.raises(InputError, match=r"dataset\.yaml: this is no text file in UTF-8 \(byte 10\)"):
         read_settings(tmp_path / "dataset.yaml")
     with pytest.raises(InputError, match=r"nowhere\.yaml"):
         read_settings(tmp_path / "nowhere.yaml")

@@ -12,7 +12,8 @@ from lidar_ebm.config.config import Config
 from lidar_ebm.config.detector import ClassConfig
 from lidar_ebm.datasets.collate import collate
 from lidar_ebm.datasets.frames import Frames
-from lidar_ebm.datasets.opening import open_samples
+from lidar_ebm.datasets.opening import open_data_set, open_samples
+from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.datasets.samples import crop_to_range
 from lidar_ebm.errors import InputError
@@ -95,6 +96,16 @@ def test_without_labels_no_label_file_is_needed(tmp_path: Path) -> None:
     assert open_samples(tmp_path, "train", CONFIG, with_labels=False)[0].boxes.shape == (0, 7)
     with pytest.raises(InputError, match=r"train\.txt:1: .*label_2/000000\.txt.*empty label file"):
         open_samples(tmp_path, "train", CONFIG)
+
+
+def test_a_split_that_names_files_is_told(tmp_path: Path) -> None:
+    make_data(tmp_path)
+    (tmp_path / "ImageSets" / "train.txt").write_text("000000.bin\n")
+    hint = "Names stand without ending: write 000000."
+    with pytest.raises(InputError, match=rf"train\.txt:1: files of 1 of the 1 frames are missing.* {hint}"):
+        open_samples(tmp_path, "train", CONFIG)
+    report = prepare(open_data_set(tmp_path), workers=1)
+    assert any(hint in str(finding) for finding in report.errors)
 
 
 def test_labels_without_a_box_in_space_are_left_out(tmp_path: Path) -> None:

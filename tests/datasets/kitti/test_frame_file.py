@@ -88,8 +88,10 @@ def test_an_image_without_pixels_is_damaged(training: Path) -> None:
 
 def test_files_that_would_write_one_file_are_refused() -> None:
     check_names(["a/x.bin", "a/y.bin"])
-    with pytest.raises(InputError, match=r"x: two of the given files"):
+    with pytest.raises(InputError, match=r"^a/x\.bin and b/x\.npy: two of the given files"):
         check_names(["a/x.bin", "a/y.bin", "b/x.npy"])
+    with pytest.raises(InputError, match=r"^a/x\.bin and a/x\.bin: "):
+        check_names(["a/x.bin", "a/x.bin"])
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".bmp", ".webp", ".png"])

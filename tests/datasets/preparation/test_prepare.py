@@ -295,6 +295,24 @@ def test_all_that_is_wrong_is_in_one_report(data: Path) -> None:
     assert (report.failed, report.made) == (4, 2)
 
 
+def test_one_error_is_one(data: Path) -> None:
+    def shown() -> str:
+        console = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+        console.print(report_table(prepare(open_data_set(data), workers=1)))
+        return console.export_text()
+
+    labels = data / "training" / "label_2" / "000003.txt"
+    kept = labels.read_text()
+    labels.write_text("Car\n")
+    assert "1 error, 0 warnings." in shown()
+    labels.write_text(kept)
+    text = shown()
+    assert "1 frame prepared, 5 already" in text
+    assert "Nothing wrong was found." in text
+    labels.write_text(kept.rstrip("\n"))  # no end of the last line
+    assert "No errors, 1 warning." in shown()
+
+
 def test_frames_in_two_splits_and_in_none_are_said(data: Path) -> None:
     (data / "ImageSets" / "trainval.txt").unlink()
     (data / "ImageSets" / "train.txt").write_text("000000\n000001\n")

@@ -145,7 +145,7 @@ def test_what_counts_for_nothing_is_said() -> None:
     box = np.array([[10.0, 0, -1, 4, 2, 1.5, 0]])
     labels, results = [Boxes(box, ["Forklift"], points=[3])], [Boxes(box, ["forklift"], [0.5])]
     none = evaluate(labels, results)
-    assert any(note.startswith("none of 1 Forklift labels is within the limits") for note in none.notes)
+    assert any(note.startswith("no Forklift label (of 1) is within the limits") for note in none.notes)
     without = evaluate([labels[0].with_columns(points=None)], results)
     assert any("distance alone" in note for note in without.notes)
     assert without.curve("forklift", "bev", "near").label_count == 1  # type: ignore[union-attr]
@@ -173,7 +173,7 @@ def test_frames_by_name_are_aligned_and_what_is_missing_is_said() -> None:
     found = evaluate({"a": label, "b": label}, {"b": result, "c": result})
     assert found.frame_count == 2
     assert any("1 of 2 labelled frames have no results (a)" in note for note in found.notes)
-    assert any("1 frames of the results have no labels (c)" in note for note in found.notes)
+    assert any("1 frame of the results without labels (c)" in note for note in found.notes)
     assert found.curve("rider", "3d", "near").label_count == 2  # type: ignore[union-attr]
     assert evaluate({"a": label, "b": label}, {"b": result}, split=["b"]).frame_count == 1
     with pytest.raises(InputError, match="results: none is of a frame to score"):

@@ -44,6 +44,22 @@ def test_notes_say_what_departs_from_the_official_rules() -> None:
     assert str(Difficulty("all")) == "all: no limits"
 
 
+def test_any_object_without_a_rectangle_is_told() -> None:
+    flat = replace(CAR, bbox=(0.0, 0.0, 0.0, 0.0), location=(5.0, 1.6, 30.0))
+    found = replace(CAR, score=0.9)
+    notes = evaluate([[CAR, flat]], [[found]], classes=("Car",)).notes
+    assert [note for note in notes if "no 2-D box" in note] == [
+        "1 of 2 Car labels have no 2-D box, which KITTI asks to be 25 pixels high, so they are ignored: see --project "
+        "and --lidar-only"
+    ]
+    notes = evaluate([[CAR]], [[found, replace(flat, score=0.5)]], classes=("Car",)).notes
+    assert any(note.startswith("1 of 2 Car results have no 2-D box") for note in notes)
+    assert not any("no 2-D box" in note for note in evaluate([[CAR]], [[found]], classes=("Car",)).notes)
+    hidden = replace(CAR, occluded=3)  # the other reason is told too
+    notes = evaluate([[hidden, flat]], [[found]], classes=("Car",)).notes
+    assert sum(note.startswith(("1 of 2 Car labels", "no Car label (of 2)")) for note in notes) == 2
+
+
 def test_bands_share_out_labels_and_false_positives() -> None:
     labels, results = random_frames(60, 61)
     whole = evaluate(labels, results, distances=(0, 25, 50, 2000))

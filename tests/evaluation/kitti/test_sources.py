@@ -67,7 +67,7 @@ def test_results_without_2d_boxes_are_projected_where_asked(layout: Path) -> Non
     assert "Car is not scored in 2d, aos: the results have no box for it" in plain.notes
     assert any(note.startswith("16 of 16 Car results have no 2-D box") for note in plain.notes)
     projected = evaluate(*arguments, classes=("Car",), project=True)
-    assert "--project: 16 results without a 2-D box have that of their 3-D box" in projected.notes
+    assert "--project: 16 results without a 2-D box: that of the 3-D box is taken" in projected.notes
     for metric in ("2d", "aos", "bev", "3d"):
         best = projected.curve("Car", metric, "moderate").best  # type: ignore[union-attr]
         assert best is not None
@@ -98,11 +98,11 @@ def test_label_files_without_results_are_mentioned(layout: Path) -> None:
     arguments = (layout / "training" / "label_2", layout / "results")
     evaluation = evaluate(*arguments, lidar_only=True)
     assert evaluation.frame_count == 7
-    assert evaluation.notes[0].startswith("1 label files without a result file are not scored")
+    assert evaluation.notes[0].startswith("1 label file without a result file: not scored")
     write_split(layout / "val.txt", ["000002", "000003"])
     of_split = evaluate(*arguments, lidar_only=True, split=layout / "val.txt")
     assert of_split.frame_count == 2
-    assert of_split.notes[0].startswith("--split: 1 frames without a result file")
+    assert of_split.notes[0].startswith("--split: 1 frame without a result file")
 
 
 def test_classes_of_ones_own_are_scored(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_labels_without_2d_boxes_are_said_and_projected(layout: Path) -> None:
     plain = evaluate(*arguments, classes=("Car",))
     assert any(note.startswith("16 of 16 Car labels have no 2-D box") for note in plain.notes)
     projected = evaluate(*arguments, classes=("Car",), project=True)
-    assert "--project: 16 labels without a 2-D box have that of their 3-D box" in projected.notes
+    assert "--project: 16 labels without a 2-D box: that of the 3-D box is taken" in projected.notes
     best = projected.curve("Car", "3d", "moderate").best  # type: ignore[union-attr]
     assert best is not None
     assert (best.true_positives, best.false_positives, best.false_negatives) == (16, 0, 0)
@@ -158,7 +158,7 @@ def test_nothing_within_the_limits_is_said(layout: Path) -> None:
     for path in (layout / "training" / "label_2").glob("*.txt"):
         write_labels(path, [replace(item, occluded=3) for item in read_labels(path)])
     notes = evaluate(layout / "training" / "label_2", layout / "results", classes=("Car",)).notes
-    assert "none of 16 Car labels is within the limits of any difficulty, so all figures of it are 0" in notes
+    assert "no Car label (of 16) is within the limits of any difficulty, so all figures of it are 0" in notes
 
 
 def test_results_of_other_frames_are_refused(layout: Path) -> None:

@@ -85,3 +85,11 @@ def test_public_samples_agree(tmp_path: Path) -> None:
     cameras = f"R_rect_00: {numbers(tracking.r0_rect)}\nP_rect_02: {numbers(tracking.p2)}\n"
     (tmp_path / "calib_cam_to_cam.txt").write_text(cameras)
     np.testing.assert_allclose(read_calibration_dialect(tmp_path).lidar_to_rect, tracking.lidar_to_rect)
+
+
+def test_of_another_text_only_some_keys_are_repeated(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("".join(f"{number}{'x' * 500} 1\n" for number in range(10, 500)))
+    with pytest.raises(InputError) as caught:
+        read_calibration_dialect(tmp_path / "a.txt")
+    keys = ", ".join(f"{number}{'x' * 18}…" for number in range(10, 22))
+    assert f"Tr_velo_to_cam is missing ({keys}, … are there)" in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_a_scale_survives_outliers(factor: float, expected: float, seed: int) ->
     assert ((scaled >= 0) & (scaled <= 1)).all()
 
 
-@pytest.mark.parametrize("values", [[], [0, 0], [np.nan], [-1, 0]])
+@pytest.mark.parametrize("values", [[], [0, 0], [np.nan]])
 def test_nothing_to_go_by_is_a_scale_of_one(values: list[float]) -> None:
     assert scale_of_values(np.array(values, np.float32)).full_scale == 1
 
@@ -52,8 +53,32 @@ def test_the_fields_type_decides_where_there_is_one() -> None:
     for highest in (255, 256, 60000):
         assert choose_reflectance_scale([cloud_of(dark * highest, 65535)]).full_scale == 65535
     assert "if 8 bit are meant" in choose_reflectance_scale([cloud_of(dark * 256, 65535)]).source
-    with pytest.raises(InputError, match="some files have it in 8 bit and some in 16 bit"):
-        choose_reflectance_scale([cloud_of(dark, 255), cloud_of(dark, 65535)])
+    clouds = [cloud_of(dark, 255), cloud_of(dark, 255), cloud_of(dark, 65535)]
+    told = r"some files have it in 8 bit and some in 16 bit \({}\)\. Take the files of each kind by themselves"
+    with pytest.raises(InputError, match=told.format("cloud 0 and cloud 2")):
+        choose_reflectance_scale(clouds)
+    with pytest.raises(InputError, match=told.format("b/1.pcd and a/3.pcd")):
+        choose_reflectance_scale(clouds, [Path("b/1.pcd"), Path("a/2.pcd"), Path("a/3.pcd")])
+
+
+@pytest.mark.parametrize(("low", "high"), [(-60, 0), (-0.5, 0.5), (-1, 0)])
+def test_values_below_zero_are_told(low: float, high: float) -> None:
+    values = np.linspace(low, high, 1001)
+    for choose in (scale_of_values, lambda values: choose_reflectance_scale([cloud_of(values)])):
+        with pytest.warns(UserWarning, match=rf"reflectance: values from {low} to {high}: those below 0 become 0"):
+            assert choose(values).full_scale == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scale_of_values(np.concatenate((values[:9], np.linspace(0, 1, 1000))))  # single damaged ones
+
+
+@pytest.mark.parametrize("full_scale", [None, 65535])
+def test_fewer_than_16_bit_are_asked_about(full_scale: float | None) -> None:
+    for highest, meant in ((2539, 4095), (4095, 4095), (900, 1023)):
+        scale = choose_reflectance_scale([cloud_of(np.linspace(1, highest, 500), full_scale)])
+        assert scale.full_scale == 65535
+        assert scale.source.endswith(f"; values reach {highest} alone; is it {meant}?")
+    assert "is it" not in choose_reflectance_scale([cloud_of(np.linspace(1, 4096, 500), full_scale)]).source
 
 
 def test_frames_of_a_drive_have_one_scale() -> None:
