@@ -45,7 +45,7 @@ def overfitted(two_frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     run = tmp_path_factory.mktemp("runs") / "overfitted"
     settings = ["augmentation.flip=false", "augmentation.rotation=0", "augmentation.scaling=[1.0,1.0]"]
     settings += ["training.detector.epochs=70", "training.detector.batch_size=2", "training.energy.epochs=500"]
-    settings += ["training.norm_momentum=0.1"]
+    settings += ["training.norm_momentum=0.1", "bev.channels=48"]
     train(load_config("demo", settings), two_frames, run)
     return run
 
