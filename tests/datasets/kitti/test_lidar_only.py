@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.collate import collate
 from lidar_ebm.datasets.frames import Frames
@@ -16,15 +17,15 @@ from lidar_ebm.datasets.opening import open_data_set, open_samples
 from lidar_ebm.datasets.preparation.label_database import load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats.kitti.calibration import FIXED_AXES
-from lidar_ebm.formats.kitti.conversion import labels_to_boxes
-from lidar_ebm.formats.kitti.files import parse_labels
+from lidar_ebm.formats import write_boxes
+from lidar_ebm.formats.kitti.files import write_points, write_split
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.inference.detection import detect_batch
 from lidar_ebm.runs.run import load_run
 from lidar_ebm.workflows.evaluate import evaluate_run
 from lidar_ebm.workflows.simulate import simulate
 from lidar_ebm.workflows.train import train
+from tests.cli.test_command import run as run_command
 from tests.datasets.damage import write_png
 
 CONFIG = Config()
@@ -97,19 +98,18 @@ def test_images_without_calibrations_are_refused(all_round: Path, tmp_path: Path
             refused()
 
 
-def test_the_documented_example_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = GUIDE.read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
-    (line,) = re.findall(r"^(Car .*)$", guide, flags=re.MULTILINE)
+def test_the_documented_conversion_makes_such_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = re.findall(r"^lidar-ebm (convert labels.json data/mine/training/label_2 .*)$", GUIDE.read_text(), re.M)
     monkeypatch.chdir(tmp_path)
+    box = np.array([[12.0, 3.0, -0.9, 3.9, 1.6, 1.5, 0.4]])
     center = np.array([12.0, 3.0, -0.9, 0.5])
-    np.save("scan.npy", (np.random.default_rng(0).uniform(-0.4, 0.4, (100, 4)) + center).astype(np.float32))
-    exec(code, {})
+    points = np.random.default_rng(0).uniform(-0.4, 0.4, (100, 4)) + center
+    write_points(tmp_path / "data" / "mine" / "training" / "velodyne" / "000000.bin", points.astype(np.float32))
+    write_boxes("labels.json", {"000000": Boxes(box, ["Car"])}, "boxes_json")
+    assert run_command(*line.split()) == 0
+    write_split(tmp_path / "data" / "mine" / "ImageSets" / "train.txt", ["000000"])
     report = prepare(open_data_set("data/mine"), workers=1)
     assert not report.errors
-    assert {finding.place for finding in report.warnings} == {"ImageSets/val.txt"}
     (frame,) = open_samples("data/mine", "train", CONFIG)
-    box = [12.0, 3.0, -0.9, 3.9, 1.6, 1.5, 0.4]
-    np.testing.assert_allclose(frame.boxes, [box], atol=0.01)
-    np.testing.assert_allclose(labels_to_boxes(parse_labels(line, "guide"), FIXED_AXES), [box], atol=0.01)
+    np.testing.assert_allclose(frame.boxes, box, atol=0.01)
     assert report.database == {"Car": (1, 0, 0, 0)}
