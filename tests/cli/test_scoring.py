@@ -61,11 +61,11 @@ def test_options_that_depart_from_the_rules_are_named_in_the_output(
     limits = ("--difficulty", "near=distance:30,occluded:1", "--difficulty", "all=height:0")
     assert run("score", *folders, "--iou", "loose", "--split", tmp_path / "split.txt", *limits) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    for words in ("split: 1 frames", "iou: ", "near: occluded ≤ 1, distance < 30 m", "all: no limits", "0.25", "near"):
+    for words in ("split: 1 frame", "iou: ", "near: occluded ≤ 1, distance < 30 m", "all: no limits", "0.25", "near"):
         assert words in shown
     assert run("score", *folders, "--lidar-only", "--classes", "car") == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "--lidar-only: difficulty by distance alone" in shown
+    assert "lidar_only: difficulty by distance alone" in shown
     assert "not scored" in shown  # the label file without results
     assert "2-D" not in shown
 

@@ -108,7 +108,7 @@ def test_departures_from_the_rules_are_noted(labels: Frames) -> None:
     a = found(labels, 0.1, 1)
     limits = (Difficulty("tall", min_height=40),)
     notes = compare_results(labels, a, a, classes=("Car",), iou=0.5, difficulties=limits, resamples=10).notes
-    assert notes == ("--iou: overlaps other than KITTI's own, as the column says", "--difficulty: tall: height ≥ 40 px")
+    assert notes == ("iou: overlaps other than KITTI's own, as the column says", "difficulties: tall: height ≥ 40 px")
 
 
 def test_folders_must_hold_the_same_frames(labels: Frames, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_folders_must_hold_the_same_frames(labels: Frames, tmp_path: Path) -> No
     comparison = compare_results(tmp_path / "label_2", tmp_path / "a", tmp_path / "b", split=names, resamples=10)
     assert comparison.frame_count == 6
     assert comparison.names == (str(tmp_path / "a"), str(tmp_path / "b"))
-    assert any(note.startswith("B: --split: 1 frame ") for note in comparison.notes)
+    assert any(note.startswith("B: split: 1 frame ") for note in comparison.notes)
 
 
 def test_what_cannot_be_resampled_is_refused(labels: Frames) -> None:

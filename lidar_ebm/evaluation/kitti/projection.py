@@ -114,6 +114,6 @@ def _size_note(sizes: dict[tuple[int, int], int]) -> str:
         return ""
     shown = ", ".join(f"{width} x {height}" for width, height in list(sizes)[:_SHOWN_SIZES])
     return (
-        f"--project: {sum(sizes.values())} frames have no image, whose size is taken from P2, twice its centre: {shown}"
+        f"project: {sum(sizes.values())} frames have no image, whose size is taken from P2, twice its centre: {shown}"
         f"{', …' if len(sizes) > _SHOWN_SIZES else ''}"
     )

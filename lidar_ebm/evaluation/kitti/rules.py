@@ -83,9 +83,9 @@ def list_rule_notes(loaded: Loaded) -> tuple[str, ...]:
     labels, detections, metrics, iou = loaded.labels, loaded.detections, loaded.metrics, loaded.options.iou
     notes = []
     if departs_from_official(iou, [(name, metric) for name in loaded.classes for metric in metrics]):
-        notes.append("--iou: overlaps other than KITTI's own, as the column says")
+        notes.append("iou: overlaps other than KITTI's own, as the column says")
     if loaded.difficulties != DIFFICULTIES:
-        notes.append(f"--difficulty: {'; '.join(map(str, loaded.difficulties))}")
+        notes.append(f"difficulties: {'; '.join(map(str, loaded.difficulties))}")
     if not np.isnan(labels.scores).all():
         notes.append("some label lines end with a score: are the labels in their place, and not results?")
     for name in loaded.classes:
@@ -117,7 +117,7 @@ def _ignored_notes(
             explained = explained or (side == "labels" and flat.sum() == of_class.sum())
             yield (
                 f"{flat.sum()} of {of_class.sum()} {name} {side} have no 2-D box, which KITTI asks to be 25 pixels "
-                "high, so they are ignored: see --project and --lidar-only"
+                "high, so they are ignored: see project and lidar_only"
             )
     count = int(labels.is_type(name).sum())
     if count and not explained:

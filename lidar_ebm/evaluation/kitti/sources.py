@@ -65,7 +65,7 @@ def load(labels: Any, results: Any, options: ScoringOptions) -> Loaded:
     if options.lidar_only:
         metrics = LIDAR_METRICS
         difficulties, how = _lidar_difficulties(label_objects)
-        notes += (f"--lidar-only: difficulty by {how}",)
+        notes += (f"lidar_only: difficulty by {how}",)
     return Loaded(
         label_objects,
         detections,
@@ -90,11 +90,11 @@ def _load_folders(
 ) -> tuple[Objects, Objects, tuple[str, ...], tuple[str, ...]]:
     if options.calib is not None and not (options.project or options.lidar_only):
         raise InputError(
-            f"{options.calib}: --calib is read with --project or --lidar-only. Give one of them too, or leave it out."
+            f"{options.calib}: calib is read with project or lidar_only. Give one of them too, or leave it out."
         )
     if options.point_folder is not None and not options.lidar_only:
         raise InputError(
-            f"{options.point_folder}: --velodyne is read with --lidar-only. Give that too, or leave it out."
+            f"{options.point_folder}: point_folder is read with lidar_only. Give that too, or leave it out."
         )
     frames, result_paths, notes = _choose_frames(labels, results, options.split)
     # Whatever other names stand there, they are passed over, as KITTI's program does.
@@ -108,23 +108,19 @@ def _load_folders(
     calib_folder = _beside(labels, "calib", options.calib)
     if options.project:
         if calib_folder is None:
-            raise InputError(
-                f"{labels.parent / 'calib'}: no such folder; boxes cannot be projected. Give it with --calib."
-            )
+            raise InputError(f"{labels.parent / 'calib'}: no such folder; boxes cannot be projected. Give it as calib.")
         images = _beside(labels, "image_2", None)
         detections, projected = project_missing_boxes(detections, frames, calib_folder, images)
         label_objects, of_labels = project_missing_boxes(label_objects, frames, calib_folder, images)
-        notes += (f"--project: {count_of(projected.count, 'result')} without a 2-D box: that of the 3-D box is taken",)
+        notes += (f"project: {count_of(projected.count, 'result')} without a 2-D box: that of the 3-D box is taken",)
         if of_labels.count:
-            notes += (
-                f"--project: {count_of(of_labels.count, 'label')} without a 2-D box: that of the 3-D box is taken",
-            )
+            notes += (f"project: {count_of(of_labels.count, 'label')} without a 2-D box: that of the 3-D box is taken",)
         notes += tuple(dict.fromkeys(each.size_note for each in (projected, of_labels) if each.size_note))
     clouds = _beside(labels, "velodyne", options.point_folder)
     if options.lidar_only and clouds is not None:
         label_objects = replace(label_objects, points=count_label_points(label_objects, frames, clouds, calib_folder))
         if calib_folder is None:
-            notes += ("--calib: none, so the point clouds are taken to have KITTI's nominal one",)
+            notes += ("calib: none, so the point clouds are taken to have KITTI's nominal one",)
     return label_objects, detections, notes, tuple(frames)
 
 
@@ -194,11 +190,11 @@ def _choose_frames(
         return (
             frames,
             result_paths,
-            (f"--split: {count_of(missing, 'frame')} without a result file: taken as without detections",),
+            (f"split: {count_of(missing, 'frame')} without a result file: taken as without detections",),
         )
     if missing:
         files = count_of(missing, "label file")
-        note = f"{files} without a result file: not scored (KITTI's way; --split counts them as empty)"
+        note = f"{files} without a result file: not scored (KITTI's way; split counts them as empty)"
         return frames, result_paths, (note,)
     return frames, result_paths, ()
 

@@ -75,7 +75,7 @@ def test_from_the_files_to_a_run(all_round: Path, tiny_config: Config, tmp_path:
     run = tmp_path / "run"
     train(tiny_config, data, run)
     found = evaluate_run(run, data, split="val", steps=1)
-    assert "--lidar-only: difficulty by distance and points in the box" in found.after.notes
+    assert "lidar_only: difficulty by distance and points in the box" in found.after.notes
     assert list((run / "evaluation" / "val" / "results_after" / "data").glob("*.txt"))
     assert len(detect_batch(load_run(run), collate([open_samples(data, "val", tiny_config)[0]])).after()) == 1
 

@@ -82,7 +82,7 @@ def test_own_difficulties_are_noted() -> None:
     labels, results = random_frames(10, 15)
     evaluation = evaluate(labels, results, difficulties=(Difficulty("any", 3, 1.0, 0.0),), metrics=("3d",))
     assert {curve.difficulty for curve in evaluation.curves} == {"any"}
-    assert evaluation.notes[0].startswith("--difficulty: ")
+    assert evaluation.notes[0].startswith("difficulties: ")
 
 
 def test_nothing_to_score() -> None:
@@ -161,7 +161,7 @@ def test_folders_score_the_frames_with_result_files(tmp_path: Path, nested: bool
 
     whole = evaluate(label_folder, result_folder, split=[f"{index:06d}" for index in range(12)])
     assert whole.frame_count == 12
-    assert whole.notes[0].startswith("--split: ")
+    assert whole.notes[0].startswith("split: ")
     assert_same_curves(whole.curves, evaluate(labels, results).curves)
 
 

@@ -36,11 +36,11 @@ def test_notes_say_what_departs_from_the_official_rules() -> None:
     assert departs_from_official(LOOSE_OVERLAPS, wanted)
     assert not departs_from_official(LOOSE_OVERLAPS, [("Car", "2d")])
     frames = random_frames(4, 60)
-    assert not any(note.startswith(("--iou", "--difficulty")) for note in evaluate(*frames).notes)
-    assert any(note.startswith("--iou") for note in evaluate(*frames, iou=LOOSE_OVERLAPS).notes)
+    assert not any(note.startswith(("iou", "difficulties")) for note in evaluate(*frames).notes)
+    assert any(note.startswith("iou") for note in evaluate(*frames, iou=LOOSE_OVERLAPS).notes)
     limits = (Difficulty("near", max_distance=30.0, max_occluded=1),)
     notes = evaluate(*frames, difficulties=limits).notes
-    assert "--difficulty: near: occluded ≤ 1, distance < 30 m" in notes
+    assert "difficulties: near: occluded ≤ 1, distance < 30 m" in notes
     assert str(Difficulty("all")) == "all: no limits"
 
 
@@ -49,8 +49,8 @@ def test_any_object_without_a_rectangle_is_told() -> None:
     found = replace(CAR, score=0.9)
     notes = evaluate([[CAR, flat]], [[found]], classes=("Car",)).notes
     assert [note for note in notes if "no 2-D box" in note] == [
-        "1 of 2 Car labels have no 2-D box, which KITTI asks to be 25 pixels high, so they are ignored: see --project "
-        "and --lidar-only"
+        "1 of 2 Car labels have no 2-D box, which KITTI asks to be 25 pixels high, so they are ignored: see project "
+        "and lidar_only"
     ]
     notes = evaluate([[CAR]], [[found, replace(flat, score=0.5)]], classes=("Car",)).notes
     assert any(note.startswith("1 of 2 Car results have no 2-D box") for note in notes)

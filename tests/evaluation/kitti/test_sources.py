@@ -67,7 +67,7 @@ def test_results_without_2d_boxes_are_projected_where_asked(layout: Path) -> Non
     assert "Car is not scored in 2d, aos: the results have no box for it" in plain.notes
     assert any(note.startswith("16 of 16 Car results have no 2-D box") for note in plain.notes)
     projected = evaluate(*arguments, classes=("Car",), project=True)
-    assert "--project: 16 results without a 2-D box: that of the 3-D box is taken" in projected.notes
+    assert "project: 16 results without a 2-D box: that of the 3-D box is taken" in projected.notes
     for metric in ("2d", "aos", "bev", "3d"):
         best = projected.curve("Car", metric, "moderate").best  # type: ignore[union-attr]
         assert best is not None
@@ -83,7 +83,7 @@ def test_lidar_only_counts_points(layout: Path) -> None:
     arguments = (layout / "training" / "label_2", layout / "results")
     evaluation = evaluate(*arguments, classes=("Car",), lidar_only=True)
     assert {curve.metric for curve in evaluation.curves} == {"bev", "3d"}
-    assert any(note == "--lidar-only: difficulty by distance and points in the box" for note in evaluation.notes)
+    assert any(note == "lidar_only: difficulty by distance and points in the box" for note in evaluation.notes)
     easy, moderate, _ = evaluation.curves[:3]
     assert (easy.label_count, moderate.label_count) == (16, 16)  # at least 53 points in each, within 30 m
     (layout / "training" / "velodyne").rename(layout / "clouds")
@@ -102,7 +102,7 @@ def test_label_files_without_results_are_mentioned(layout: Path) -> None:
     write_split(layout / "val.txt", ["000002", "000003"])
     of_split = evaluate(*arguments, lidar_only=True, split=layout / "val.txt")
     assert of_split.frame_count == 2
-    assert of_split.notes[0].startswith("--split: 1 frame without a result file")
+    assert of_split.notes[0].startswith("split: 1 frame without a result file")
 
 
 def test_classes_of_ones_own_are_scored(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_labels_without_2d_boxes_are_said_and_projected(layout: Path) -> None:
     plain = evaluate(*arguments, classes=("Car",))
     assert any(note.startswith("16 of 16 Car labels have no 2-D box") for note in plain.notes)
     projected = evaluate(*arguments, classes=("Car",), project=True)
-    assert "--project: 16 labels without a 2-D box: that of the 3-D box is taken" in projected.notes
+    assert "project: 16 labels without a 2-D box: that of the 3-D box is taken" in projected.notes
     best = projected.curve("Car", "3d", "moderate").best  # type: ignore[union-attr]
     assert best is not None
     assert (best.true_positives, best.false_positives, best.false_negatives) == (16, 0, 0)
@@ -173,9 +173,9 @@ def test_mixtures_are_refused(layout: Path) -> None:
         evaluate(labels, results)
     with pytest.raises(InputError, match="are for folders"):
         evaluate(results, results, split=["000000"])
-    with pytest.raises(InputError, match="--calib is read with"):
+    with pytest.raises(InputError, match="calib is read with"):
         evaluate(labels, layout / "results", calib=layout)
-    with pytest.raises(InputError, match="--velodyne is read with"):
+    with pytest.raises(InputError, match="point_folder is read with"):
         evaluate(labels, layout / "results", point_folder=layout)
     with pytest.raises(InputError, match="names no frame"):
         evaluate(labels, layout / "results", split=[])
