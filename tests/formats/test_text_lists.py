@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.kitti.object_files import read_objects
+from lidar_ebm.evaluation.kitti.object_files import read_object_files
 from lidar_ebm.formats import read_frames, write_boxes
 from lidar_ebm.formats.kitti.calibration import SIMULATED
 from lidar_ebm.formats.kitti.files import read_calibration, read_labels, write_calibration
@@ -36,7 +36,7 @@ def test_a_mark_is_honoured(encoding: str, tmp_path: Path) -> None:
     assert read_names(save("train.txt", "000001\r\n000002\r\n")) == ["000001", "000002"]
     label = save("000001.txt", f"{CAR}\r\n")
     assert [each.type for each in read_labels(label)] == ["Car"]
-    assert read_objects([label], need_scores=False).bbox.tolist() == [[614.24, 181.78, 727.31, 284.77]]
+    assert read_object_files([label], need_scores=False).bbox.tolist() == [[614.24, 181.78, 727.31, 284.77]]
     write_calibration(tmp_path / "calib.txt", SIMULATED)
     assert (read_calibration(save("c.txt", (tmp_path / "calib.txt").read_text())).p2 == SIMULATED.p2).all()
     for name, form in (("a.json", "boxes_json"), ("a.csv", "boxes_csv"), ("b.json", "openlabel")):
@@ -50,7 +50,7 @@ def test_a_mark_is_honoured(encoding: str, tmp_path: Path) -> None:
 def test_no_mark_is_told(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "000001.txt"
     path.write_bytes(f"{CAR}\n".encode(encoding))
-    for read in (read_names, read_labels, read_calibration, lambda path: read_objects([path], need_scores=False)):
+    for read in (read_names, read_labels, read_calibration, lambda path: read_object_files([path], need_scores=False)):
         with pytest.raises(InputError, match=rf"000001\.txt: .*{NO_MARK}"):
             read(path)
     for name, form in (("a.json", "boxes_json"), ("a.csv", "boxes_csv")):
