@@ -30,6 +30,6 @@ cmake --build "$build" --parallel
 export LIDAR_EBM_NATIVE_DIR=$PWD/$build
 
 failed=0
-"$python" -m pytest tests/cuda_ops tests/model tests/ebm 2>&1 | tee "$results/gpu_tests.log" || failed=1
+"$python" -m pytest tests/cuda_ops tests/detector tests/energy tests/ebm 2>&1 | tee "$results/gpu_tests.log" || failed=1
 "$python" tools/benchmarks/kernels.py --device cuda --out "$results/kernels_gpu.md"
 exit $failed
