@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = ("tests/cuda_ops", "tests/model", "tests/ebm")
+TESTS = ("tests/cuda_ops", "tests/detector", "tests/energy", "tests/ebm")
 
 
 def build_wheel(folder: Path) -> Path:
