@@ -1,4 +1,4 @@
-"""Does one build of the kernels work with several versions of torch? (`python tools/check_torch.py 2.4.1 2.13.0`)
+"""Trial of one build of the kernels with several versions of torch. (`python tools/check_torch.py 2.4.1 2.13.0`)
 
 The wheel is built once; each version gets a virtual environment of its own with that wheel, and the operations' tests
 run in it. Downloads torch, with CUDA where the index has it so: gigabytes for each version. Each version has wheels for
