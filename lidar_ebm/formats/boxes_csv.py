@@ -15,6 +15,7 @@ from lidar_ebm.formats.box_format import Context, closest
 from lidar_ebm.formats.fields import glimpse, read_text
 from lidar_ebm.formats.frame_files import all_recognised, files_of_frames
 from lidar_ebm.formats.rows import BoxRows, check_boxes, value_or_none
+from lidar_ebm.formats.text_lists import parse_or_nan
 from lidar_ebm.system.files import atomic_write
 
 TITLE = "boxes as CSV in the LiDAR frame (this program's own)"
@@ -149,10 +150,7 @@ def _read_row(row: Mapping[str, str], where: str, rows: BoxRows) -> None:
 
 
 def _number(text: str, key: str, where: str) -> float:
-    try:
-        number = float(text) if text.isascii() and "_" not in text else math.nan
-    except ValueError:
-        number = math.nan
+    number = parse_or_nan(text)
     if not math.isfinite(number):
         raise InputError(f"{where}: field {key!r} is {text!r}, which is no finite number.")
     return number

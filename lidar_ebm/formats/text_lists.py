@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import os
 import re
 from collections.abc import Callable
@@ -67,6 +68,15 @@ def lacks_mark(content: bytes) -> bool:
     """Tell if a text looks like UTF-16 or UTF-32 whose byte order mark is missing: half of every other byte is NUL."""
     halves = (content[start:1024:2] for start in (0, 1))
     return marked_encoding(content) is None and any(half and 2 * half.count(0) >= len(half) for half in halves)
+
+
+def parse_or_nan(text: str) -> float:
+    """A number as files write it; NaN where the text is none."""
+    try:
+        # 1_0 and digits of other scripts are numbers to Python alone.
+        return float(text) if text.isascii() and "_" not in text else math.nan
+    except ValueError:
+        return math.nan
 
 
 def is_name(text: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lidar_ebm.config.detector import ClassConfig
+from lidar_ebm.datasets.samples import index_by_name
 from lidar_ebm.errors import InputError
 
 AXES = "xyz"
@@ -107,8 +108,7 @@ def take_census(
         classes: what is trained; a label counts for a class by the class's name or one that it merges, in any case.
         bounds: low x y z, high x y z of the range, m.
     """
-    mapping = {merged.lower(): index for index, item in enumerate(classes) for merged in item.merge}
-    mapping |= {item.name.lower(): index for index, item in enumerate(classes)}
+    mapping = index_by_name(classes)
     centers: list[list[np.ndarray]] = [[] for _ in classes]
     others: Counter[str] = Counter()
     for boxes, names in frames:

@@ -13,6 +13,7 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.frames import Frames
+from lidar_ebm.datasets.samples import index_by_name
 from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.curves import REFINEMENT_OVERLAPS, Comparison
@@ -183,8 +184,7 @@ def labels_in_range(frame: Frame, config: Config) -> Boxes:
     """Labels that a run is to detect: of its classes or those merged into them, under its names, in its range."""
     if frame.boxes is None:
         return Boxes.empty()
-    names = {merged.lower(): item.name for item in config.classes for merged in item.merge}
-    names |= {item.name.lower(): item.name for item in config.classes}
+    names = {name: config.class_names[index] for name, index in index_by_name(config.classes).items()}
     called = np.array([names.get(name.lower(), "") for name in frame.boxes.names.tolist()], dtype=np.str_)
     rows = np.flatnonzero((called != "") & _inside(frame.boxes.boxes[:, :3].astype(np.float32), config))
     return frame.boxes.select(rows).with_columns(names=called[rows])

@@ -19,7 +19,7 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.label import KITTI_TYPES, Label
 from lidar_ebm.formats.point_clouds.bin import read_kitti_columns
-from lidar_ebm.formats.text_lists import decode_text
+from lidar_ebm.formats.text_lists import decode_text, parse_or_nan
 from lidar_ebm.system.files import atomic_write, read_bytes
 
 __all__ = [
@@ -233,11 +233,7 @@ def _parse_label(line: str, where: str, require_score: bool, spellings: Mapping[
         name = spellings[name.lower()]
     numbers = []
     for field, text in zip(_LABEL_FIELDS[1:], fields[1:], strict=False):  # the score may be missing
-        try:
-            # 1_0 and digits of other scripts are numbers to Python alone.
-            number = float(text) if text.isascii() and "_" not in text else math.nan
-        except ValueError:
-            number = math.nan
+        number = parse_or_nan(text)
         # Of a result KITTI's program does not look at the occlusion.
         whole = field == "occluded" and not require_score
         if not math.isfinite(number) or (whole and not number.is_integer()):

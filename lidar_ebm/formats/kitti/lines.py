@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lidar_ebm.errors import InputError
+from lidar_ebm.formats.text_lists import parse_or_nan
 
 FIELDS = (
     "type",
@@ -99,11 +100,7 @@ def parse_number(text: str, field: str, where: str) -> float:
     Raises:
         InputError: it is none.
     """
-    try:
-        # 1_0 and digits of other scripts are numbers to Python alone.
-        number = float(text) if text.isascii() and "_" not in text else math.nan
-    except ValueError:
-        number = math.nan
+    number = parse_or_nan(text)
     if not math.isfinite(number):
         raise InputError(f"{where}: field {field!r} is {text[:60]!r}, which is not a finite number.")
     return number

@@ -24,6 +24,7 @@ from lidar_ebm.formats.fields import glimpse, read_text
 from lidar_ebm.formats.frame_files import numbers_of_frames
 from lidar_ebm.formats.rotations import Tilts, heading_of_euler
 from lidar_ebm.formats.rows import BoxRows, check_boxes, value_or_none
+from lidar_ebm.formats.text_lists import parse_or_nan
 from lidar_ebm.formats.xml_tree import read_xml
 from lidar_ebm.system.files import atomic_write
 
@@ -169,10 +170,7 @@ def _number(file: Path, element: Element, tag: str, where: str, *, missing: floa
     text = element.findtext(tag)
     if text is None and missing is not None:
         return missing
-    try:
-        number = float(text) if text is not None and text.isascii() and "_" not in text else math.nan
-    except ValueError:
-        number = math.nan
+    number = math.nan if text is None else parse_or_nan(text)
     if not math.isfinite(number):
         given = "missing" if text is None else f"{text.strip()[:60]!r}, which is no finite number"
         raise InputError(f"{file}: {where}: <{tag}> is {given}.")

@@ -24,7 +24,7 @@ from lidar_ebm.formats.point_clouds.header import (
     split_header,
 )
 from lidar_ebm.formats.point_clouds.lzf import LARGEST_RATIO, compress_lzf, decompress_lzf
-from lidar_ebm.formats.point_clouds.point_cloud import AXES, PathLike, PointCloud, cloud_from_fields
+from lidar_ebm.formats.point_clouds.point_cloud import PathLike, PointCloud, cloud_from_fields
 from lidar_ebm.system.files import atomic_write, read_bytes
 
 ENCODINGS = ("ascii", "binary", "binary_compressed")
@@ -59,7 +59,7 @@ def write_pcd(path: PathLike, cloud: PointCloud, *, encoding: str = "binary") ->
     """
     if encoding not in ENCODINGS:
         raise InputError(f"encoding: {encoding!r} is unknown; known are {', '.join(ENCODINGS)}.")
-    names = [*AXES, *("intensity" if name == "reflectance" else name for name in cloud.channels)]
+    names = cloud.field_names
     header = (
         "# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\n"
         f"FIELDS {' '.join(names)}\nSIZE{' 4' * len(names)}\nTYPE{' F' * len(names)}\nCOUNT{' 1' * len(names)}\n"

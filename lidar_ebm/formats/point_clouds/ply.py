@@ -26,7 +26,7 @@ from lidar_ebm.formats.point_clouds.header import (
     parse_records,
     split_header,
 )
-from lidar_ebm.formats.point_clouds.point_cloud import AXES, PathLike, PointCloud, cloud_from_fields
+from lidar_ebm.formats.point_clouds.point_cloud import PathLike, PointCloud, cloud_from_fields
 from lidar_ebm.system.files import atomic_write, read_bytes
 
 ENCODINGS = ("ascii", "binary_little_endian", "binary_big_endian")
@@ -88,7 +88,7 @@ def write_ply(path: PathLike, cloud: PointCloud, *, encoding: str = "binary_litt
     """
     if encoding not in ENCODINGS:
         raise InputError(f"encoding: {encoding!r} is unknown; known are {', '.join(ENCODINGS)}.")
-    names = [*AXES, *("intensity" if name == "reflectance" else name for name in cloud.channels)]
+    names = cloud.field_names
     properties = "".join(f"property float {name}\n" for name in names)
     header = f"ply\nformat {encoding} 1.0\nelement vertex {len(cloud)}\n{properties}end_header\n".encode()
     if encoding == "ascii":

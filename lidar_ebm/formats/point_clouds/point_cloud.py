@@ -51,6 +51,11 @@ class PointCloud:
         return len(self.points)
 
     @property
+    def field_names(self) -> list[str]:
+        """Names of all columns as files of PCD and PLY have them: PCL calls reflectance intensity."""
+        return [*AXES, *("intensity" if name == REFLECTANCE else name for name in self.channels)]
+
+    @property
     def places(self) -> np.ndarray:
         """[N, 3] float32 x, y, z."""
         return self.points[:, :3]
