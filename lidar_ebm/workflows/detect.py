@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,15 @@ from lidar_ebm.formats.kitti.files import write_labels
 from lidar_ebm.formats.point_clouds import (
     PointsReport,
     ReflectanceScale,
-    choose_reflectance_scale,
     describe_points,
     read_point_cloud,
+    sample_reflectance_scale,
 )
 from lidar_ebm.inference.detection import LoadedDetector, load_detector
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar
 from lidar_ebm.visualization.bev_plot import after_layer, before_layer, plot_bev
 from lidar_ebm.visualization.uncertainty_plot import plot_uncertainty
-
-SAMPLED_FILES = 8  # that the full scale of the reflectance is decided by
 
 Told = Callable[[str], None]
 """Called with a line to be shown."""
@@ -83,7 +82,11 @@ def detect_files(
     """
     check_names(paths)
     detector = load_detector(run, device)
-    scale = _decide_scale(paths, columns, dtype) if full_scale is None else ReflectanceScale(full_scale)
+    scale = (
+        sample_reflectance_scale(paths, partial(read_point_cloud, columns=columns, dtype=dtype))
+        if full_scale is None
+        else ReflectanceScale(full_scale)
+    )
     written, failed = [], []
     with progress_bar("Detecting", len(paths)) as bar:
         for path in paths:
@@ -103,20 +106,6 @@ def detect_files(
     if failed and not written:
         raise InputError("\n".join(failed))
     return DetectedFiles(tuple(written), tuple(failed))
-
-
-def _decide_scale(paths: Sequence[str | Path], columns: str | None, dtype: str | None) -> ReflectanceScale:
-    """One full scale of the reflectance for all files, by some of them taken evenly."""
-    clouds, read = [], []
-    for path in paths[:: max(len(paths) // SAMPLED_FILES, 1)][:SAMPLED_FILES]:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # said where the file is read
-                clouds.append(read_point_cloud(path, columns=columns, dtype=dtype))
-                read.append(path)
-        except InputError:
-            continue  # likewise
-    return choose_reflectance_scale(clouds, read)
 
 
 def _describe(frame: FrameFile, detector: LoadedDetector, scale: ReflectanceScale) -> PointsReport:

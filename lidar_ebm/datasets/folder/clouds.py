@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import cached_property
 from pathlib import Path
 
@@ -16,12 +15,11 @@ from lidar_ebm.formats.point_clouds import (
     POINT_SUFFIXES,
     PointCloud,
     ReflectanceScale,
-    choose_reflectance_scale,
     read_point_cloud,
+    sample_reflectance_scale,
     scale_reflectance,
 )
 
-SAMPLED_FRAMES = 8  # that the full scale of the reflectance is decided by
 _SPECIAL_SUFFIXES = (".pkl.gz", ".pkl", ".feather")  # of data sets whose point clouds a box format reads
 
 
@@ -81,16 +79,7 @@ class CloudFiles:
         given = self._settings.sensor.reflectance
         if given is not None:
             return ReflectanceScale(given, FILE)
-        clouds, paths = [], []
-        for name in self.names[:: max(len(self.names) // SAMPLED_FRAMES, 1)][:SAMPLED_FRAMES]:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # said where the frame is read
-                    clouds.append(self.read_raw(name))
-                    paths.append(self.path(name))
-            except InputError:
-                continue  # said where the frame is checked
-        return choose_reflectance_scale(clouds, paths)
+        return sample_reflectance_scale(self.names, self.read_raw, self.path)
 
     def _list(self) -> dict[str, Path]:
         folder, wanted = self.folder, self._settings.points.format

@@ -11,7 +11,6 @@ view.
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -28,19 +27,16 @@ from lidar_ebm.datasets.kitti.raw_frame import boxes_in_space, crop_to_view, fra
 from lidar_ebm.datasets.kitti.splits import check_splits
 from lidar_ebm.datasets.preparation.findings import WARNING, Finding
 from lidar_ebm.datasets.stamps import Stamps
-from lidar_ebm.errors import InputError
 from lidar_ebm.formats.image_size import IMAGE_SUFFIXES
 from lidar_ebm.formats.kitti.calibration import Calibration
 from lidar_ebm.formats.kitti.conversion import boxes_to_labels
 from lidar_ebm.formats.kitti.difficulty import DIFFICULTY_NAMES, difficulties
 from lidar_ebm.formats.kitti.files import read_labels, read_points, write_labels
 from lidar_ebm.formats.kitti.label import Label
-from lidar_ebm.formats.point_clouds.reflectance import ReflectanceScale, scale_of_values
+from lidar_ebm.formats.point_clouds import PointCloud, ReflectanceScale, sample_reflectance_scale
 from lidar_ebm.formats.text_lists import read_names
 from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.counting import count_points_in_boxes
-
-SAMPLED_FRAMES = 8  # that the full scale of the reflectance is decided by
 
 
 def recognise(root: Path) -> bool:
@@ -82,17 +78,8 @@ class KittiDataSet:
     @cached_property
     def scale(self) -> ReflectanceScale:
         """Full scale of the reflectance, by frames taken evenly."""
-        names = self.all_names()
-        step = max(len(names) // SAMPLED_FRAMES, 1)
-        values = []
-        for name in names[::step][:SAMPLED_FRAMES]:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # said where the frame is read
-                    values.append(read_points(input_path(self.root, "velodyne", name))[:, 3])
-            except InputError:
-                continue  # said where the frame is checked
-        return scale_of_values(*values)
+        paths = [input_path(self.root, "velodyne", name) for name in self.all_names()]
+        return sample_reflectance_scale(paths, lambda path: PointCloud(read_points(path), (REFLECTANCE,)))
 
     def split_path(self, split: str) -> Path:
         """ImageSets/SPLIT.txt."""

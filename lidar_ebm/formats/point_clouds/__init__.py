@@ -16,6 +16,7 @@ from lidar_ebm.formats.point_clouds.reading import (
 from lidar_ebm.formats.point_clouds.reflectance import (
     ReflectanceScale,
     choose_reflectance_scale,
+    sample_reflectance_scale,
     scale_of_values,
     scale_reflectance,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "read_bin",
     "read_point_cloud",
     "read_point_file",
+    "sample_reflectance_scale",
     "scale_of_values",
     "scale_reflectance",
     "write_bin",

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.point_clouds.point_cloud import PointCloud
 
+T = TypeVar("T")
+
 QUANTILE = 0.99
+SAMPLED_FILES = 8  # of a sample
 _UNIT_LIMIT = 1.5  # of the quantile; a sensor of 8 bit that sees nothing brighter than 1 of 255 does not exist
 _BYTE_LIMIT = 256.0
 _SCALES = (1.0, 255.0, 65535.0)
@@ -103,6 +106,31 @@ def choose_reflectance_scale(clouds: Iterable[PointCloud], names: Sequence[objec
         (full_scale,) = by_type
         return ReflectanceScale(full_scale, "the field's type" + _describe_doubt(values, full_scale))
     return scale_of_values(*values)
+
+
+def sample_reflectance_scale(
+    files: Sequence[T], read: Callable[[T], PointCloud], path_of: Callable[[T], object] = str
+) -> ReflectanceScale:
+    """Decide the full scale for files of one sensor by some of them, taken evenly; damaged ones say nothing.
+
+    Args:
+        files: what `read` makes a cloud of.
+        read: its warnings are passed over here, for they are said where the file is used.
+        path_of: what a message calls a file.
+
+    Raises:
+        InputError: the files' own types say different full scales.
+    """
+    clouds, paths = [], []
+    for file in files[:: max(len(files) // SAMPLED_FILES, 1)][:SAMPLED_FILES]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                clouds.append(read(file))
+            paths.append(path_of(file))
+        except InputError:
+            continue  # said where the file is used
+    return choose_reflectance_scale(clouds, paths)
 
 
 def scale_of_values(*files: np.ndarray) -> ReflectanceScale:
