@@ -14,7 +14,6 @@ from lidar_ebm.geometry.camera import Camera
 REFLECTANCE = "reflectance"  # 0..1
 # m, where the presets' anchors expect the ground; a data set that knows its sensor's height brings it there.
 GROUND = -1.73
-TIME_LAG = "time_lag"  # s before the frame's own sweep
 
 
 @dataclass(frozen=True, eq=False)

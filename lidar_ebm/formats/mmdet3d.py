@@ -24,7 +24,6 @@ from lidar_ebm.geometry.upright import wrap_angle
 
 TITLE = "mmdetection3d's predictions (outputs/preds/NAME.json, or a folder of them)"
 COLUMNS = frozenset({"scores", "velocity"})
-NAMES_CLASSES = False
 
 _PREDICTIONS = "preds"  # subfolder of the inferencer's output folder
 

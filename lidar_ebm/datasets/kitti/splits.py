@@ -23,10 +23,6 @@ class Splits:
     frames: Mapping[str, tuple[str, ...]]  # names by split
     findings: tuple[Finding, ...]
 
-    def all_frames(self) -> list[str]:
-        """Every frame once, in the order of the splits."""
-        return list(dict.fromkeys(name for names in self.frames.values() for name in names))
-
 
 def check_splits(root: Path, wanted: Sequence[str] | None = None) -> Splits:
     """Read splits as far as they can be read.
