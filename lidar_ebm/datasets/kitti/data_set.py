@@ -137,7 +137,10 @@ class KittiDataSet:
         Raises:
             InputError: the calibration or the image is damaged.
         """
-        return frame_camera(self.root, name, lidar_only=self.lidar_only)
+        return self._camera(name, self.calibration(name))
+
+    def _camera(self, name: str, calibration: Calibration) -> Camera | None:
+        return None if self.lidar_only else frame_camera(self.root, name, calibration)
 
     def read(self, name: str, *, with_labels: bool = True) -> Frame:
         """A frame from its own files: points in the camera's view, boxes in space of every class.
@@ -145,14 +148,15 @@ class KittiDataSet:
         Raises:
             InputError: a file is missing or damaged.
         """
-        camera = self.camera(name)
+        calibration = self.calibration(name)
+        camera = self._camera(name, calibration)
         points = read_points(input_path(self.root, "velodyne", name))
         points[:, 3], _ = self.scale.apply(points[:, 3])
         points = crop_to_view(points, camera)
         if not with_labels:
             return Frame(name, points, (REFLECTANCE,), None, camera)
         path = input_path(self.root, "label_2", name)
-        labels, boxes = boxes_in_space(read_labels(path, types=None), self.calibration(name), path)
+        labels, boxes = boxes_in_space(read_labels(path, types=None), calibration, path)
         counts = count_points_in_boxes(points, boxes)
         return Frame(name, points, (REFLECTANCE,), self._boxes(labels, boxes, counts), camera)
 
@@ -228,10 +232,11 @@ class KittiDataSet:
         Raises:
             InputError: the frame's calibration cannot be used.
         """
-        camera = self.camera(name)
+        calibration = self.calibration(name)
+        camera = self._camera(name, calibration)
         return boxes_to_labels(
             boxes.boxes,
-            self.calibration(name),
+            calibration,
             types=boxes.names.tolist(),
             scores=boxes.scores,
             image_size=None if camera is None else camera.image_size,
@@ -243,10 +248,8 @@ class KittiDataSet:
         Raises:
             InputError: the file is damaged.
         """
-        for path in (folder / f"{name}.txt", folder / "data" / f"{name}.txt"):
-            if path.is_file():
-                return read_labels(path, require_score=True, types=None)
-        return []
+        path = _result_path(folder, name)
+        return [] if path is None else read_labels(path, require_score=True, types=None)
 
     def read_results(self, folder: Path, name: str) -> Boxes | None:
         """The detections in FOLDER/NAME.txt or FOLDER/data/NAME.txt; None where there is no such file.
@@ -254,13 +257,11 @@ class KittiDataSet:
         Raises:
             InputError: the file is damaged.
         """
-        for path in (folder / f"{name}.txt", folder / "data" / f"{name}.txt"):
-            if path.is_file():
-                labels, boxes = boxes_in_space(
-                    read_labels(path, require_score=True, types=None), self.calibration(name), path
-                )
-                return labels_as_boxes(labels, self.calibration(name)).with_columns(boxes=boxes)
-        return None
+        path = _result_path(folder, name)
+        if path is None:
+            return None
+        lines = read_labels(path, require_score=True, types=None)
+        return _with_columns(*boxes_in_space(lines, self.calibration(name), path))
 
     def _boxes(self, labels: Sequence[Label], boxes: np.ndarray, counts: np.ndarray) -> Boxes:
         """Labels with a box in space, their boxes [M, 7], and the points in them [M]."""
@@ -275,6 +276,16 @@ def labels_as_boxes(labels: Sequence[Label], calibration: Calibration) -> Boxes:
     boxes = np.full((len(labels), 7), np.nan)
     chosen = [label for label, is_there in zip(labels, spatial, strict=True) if is_there]
     boxes[spatial] = boxes_in_space(chosen, calibration, "labels")[1]
+    return _with_columns(labels, boxes)
+
+
+def _result_path(folder: Path, name: str) -> Path | None:
+    """A frame's result file, beside the others or in `data`; None where there is none."""
+    return next((path for path in (folder / f"{name}.txt", folder / "data" / f"{name}.txt") if path.is_file()), None)
+
+
+def _with_columns(labels: Sequence[Label], boxes: np.ndarray) -> Boxes:
+    """Boxes [M, 7] of M labels or results with all that these say beside."""
     scored = bool(labels) and all(label.score is not None for label in labels)
     return Boxes(
         boxes,

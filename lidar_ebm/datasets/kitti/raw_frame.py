@@ -39,15 +39,12 @@ def frame_calibration(root: Path, name: str, *, lidar_only: bool) -> Calibration
     return calibration
 
 
-def frame_camera(root: Path, name: str, *, lidar_only: bool) -> Camera | None:
-    """The frame's camera, with the size of its image file, or that which P2 tells; None in data without calibrations.
+def frame_camera(root: Path, name: str, calibration: Calibration) -> Camera:
+    """The camera of a frame's calibration, with the size of its image file, or that which P2 tells.
 
     Raises:
-        InputError: the calibration or the image is damaged, or P2 is of no camera or of another image.
+        InputError: the image is damaged, or P2 is of no camera or of another image.
     """
-    if lidar_only:
-        return None
-    calibration = frame_calibration(root, name, lidar_only=False)
     try:
         return calibration.camera(frame_image_size(root, name))
     except InputError as error:
