@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.data_set import DataSet
-from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.frame import Frame, four_columns
 from lidar_ebm.datasets.kitti.layout import BESIDE
 from lidar_ebm.datasets.opening import open_data_set, open_source
 from lidar_ebm.datasets.source import FrameSource
@@ -177,7 +177,7 @@ def points_in_view(frame: Frame) -> np.ndarray:
 
     Where a frame has a camera they are those in its image, as labels are of them alone.
     """
-    points = np.column_stack((frame.points[:, :3], frame.channel("reflectance")))
+    points = four_columns(frame.points, frame.channels)
     return points if frame.camera is None else points[crop_to_camera_view(points, frame.camera)]
 
 

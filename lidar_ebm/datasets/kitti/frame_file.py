@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lidar_ebm.datasets.kitti.raw_frame import read_upright_calibration
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.image_size import find_image, read_image_size
 from lidar_ebm.formats.kitti.calibration import Calibration, image_size_of
-from lidar_ebm.formats.kitti.dialects import read_calibration_dialect
 from lidar_ebm.formats.point_clouds import ReflectanceScale, read_point_file
 from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import crop_to_camera_view
@@ -104,10 +104,9 @@ def read_frame_file(
 
 
 def _read_calibration(path: Path) -> Calibration:
-    calibration = read_calibration_dialect(path)
+    calibration = read_upright_calibration(path)
     try:
-        _ = calibration.heading_to_lidar  # raises where headings say nothing
-        _ = image_size_of(calibration.p2)  # likewise where P2 is of no camera
+        _ = image_size_of(calibration.p2)  # raises where P2 is of no camera
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return calibration

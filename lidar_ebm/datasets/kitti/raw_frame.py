@@ -28,9 +28,15 @@ def frame_calibration(root: Path, name: str, *, lidar_only: bool) -> Calibration
     Raises:
         InputError: as `read_calibration_dialect`; or the camera lies on its side, so that headings say nothing.
     """
-    if lidar_only:
-        return FIXED_AXES
-    path = input_path(root, "calib", name)
+    return FIXED_AXES if lidar_only else read_upright_calibration(input_path(root, "calib", name))
+
+
+def read_upright_calibration(path: Path) -> Calibration:
+    """The calibration in a file.
+
+    Raises:
+        InputError: as `read_calibration_dialect`; or the camera lies on its side, so that headings say nothing.
+    """
     calibration = read_calibration_dialect(path)
     try:
         _ = calibration.heading_to_lidar  # raises where there is none
