@@ -25,7 +25,7 @@ def augment(
 
     In this order: objects of other frames are put in (`add_objects`), each object is moved by itself (`move_objects`),
     and the whole frame is mirrored in half of the cases, turned and scaled (`move_frame`). Points and boxes may leave
-    the voxel range: `lidar_ebm.datasets.kitti.dataset.crop_to_range` takes those out.
+    the voxel range: `lidar_ebm.datasets.samples.crop_to_range` takes those out.
 
     Args:
         frame: LiDAR frame.

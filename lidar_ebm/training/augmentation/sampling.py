@@ -99,11 +99,9 @@ def describe_sampling(
     Raises:
         InputError: as `add_objects`.
     """
-    allowed = _allowed(settings, database)
-    types = np.char.lower(database.types)
     lines = []
-    for item in classes:
-        objects, count = int(np.count_nonzero(allowed & (types == item.name.lower()))), settings.count_of(item.name)
+    for item, candidates in zip(classes, _candidates(settings, database, classes), strict=True):
+        objects, count = len(candidates), settings.count_of(item.name)
         if not count:
             lines.append(f"{item.name}: no objects are put into frames (augmentation.sampling.counts)")
         elif not objects:
@@ -113,8 +111,8 @@ def describe_sampling(
     return tuple(lines)
 
 
-def _allowed(settings: SamplingConfig, database: ObjectDatabase) -> np.ndarray:
-    """The objects that the settings allow, [K] bool."""
+def _candidates(settings: SamplingConfig, database: ObjectDatabase, classes: Sequence[ClassConfig]) -> list[np.ndarray]:
+    """Rows of the database that the settings allow for each class, whose name counts whatever the case."""
     unknown = [word for word in settings.difficulties if word not in database.difficulties]
     if unknown:
         raise InputError(
@@ -123,7 +121,16 @@ def _allowed(settings: SamplingConfig, database: ObjectDatabase) -> np.ndarray:
         )
     wanted = settings.difficulties or database.difficulties[:-1]
     allowed: np.ndarray = np.isin(database.difficulty, wanted) & (database.point_counts >= settings.min_points)
-    return allowed
+    # Of few spellings, as this is done for every frame: lowering each object's name would take most of the time.
+    spellings = set(database.types.tolist())
+    rows = []
+    for item in classes:
+        of_class = np.zeros(len(allowed), bool)
+        for name in spellings:
+            if name.lower() == item.name.lower():
+                of_class |= database.types == name
+        rows.append(np.flatnonzero(allowed & of_class))
+    return rows
 
 
 def _draw(
@@ -134,11 +141,8 @@ def _draw(
     classes: Sequence[ClassConfig],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the database to try, in order, and the classes' indices: [K] int64 each."""
-    allowed = _allowed(settings, database)
-    types = np.char.lower(database.types)  # a class's name counts whatever the case
     rows, class_index = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for index, item in enumerate(classes):
-        candidates = np.flatnonzero(allowed & (types == item.name.lower()))
+    for index, (item, candidates) in enumerate(zip(classes, _candidates(settings, database, classes), strict=True)):
         lacking = settings.count_of(item.name) - int(np.count_nonzero(frame.class_index == index))
         count = min(max(lacking, 0), len(candidates))
         rows.append(rng.choice(candidates, size=count, replace=False))
