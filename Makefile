@@ -9,7 +9,7 @@ RUN    ?= runs/demo$(if $(filter-out 0,$(SEED)),_seed$(SEED))
 export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 
-# See lidar_ebm/cli.py: spinning threads are slow where anything else runs.
+# See lidar_ebm/cli/command.py: spinning threads are slow where anything else runs.
 export GOMP_SPINCOUNT ?= 1000
 
 # With viz, browser and docs too, tests of pictures, of the window, of the report's page and of the site are run, not
