@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.fields import read_text
 from lidar_ebm.formats.kitti.calibration import Calibration
+from lidar_ebm.formats.kitti.files import parse_matrix
 
 PathLike = str | os.PathLike[str]
 
@@ -66,9 +66,9 @@ def _one_file(file: Path, lines: Mapping[str, str]) -> Calibration:
     if projection not in lines:
         raise InputError(f"{file}: {projection} is missing ({_shown(lines)} are there). {_ADVICE}")
     return Calibration(
-        p2=_matrix(file, lines, projection, (3, 4)),
-        r0_rect=_matrix(file, lines, rectification, (3, 3)) if rectification else np.eye(3),
-        tr_velo_to_cam=_matrix(file, lines, transform, (3, 4)),
+        p2=parse_matrix(file, lines, projection, (3, 4)),
+        r0_rect=parse_matrix(file, lines, rectification, (3, 3)) if rectification else np.eye(3),
+        tr_velo_to_cam=parse_matrix(file, lines, transform, (3, 4)),
     )
 
 
@@ -83,11 +83,11 @@ def _raw(file: Path, lines: Mapping[str, str]) -> Calibration:
     for key in ("R_rect_00", "P_rect_02"):
         if key not in others:
             raise InputError(f"{cameras}: {key} is missing. Restore the original file.")
-    rotation = _matrix(file, lines, "R", (3, 3))
-    translation = _matrix(file, lines, "T", (3, 1))
+    rotation = parse_matrix(file, lines, "R", (3, 3))
+    translation = parse_matrix(file, lines, "T", (3, 1))
     return Calibration(
-        p2=_matrix(cameras, others, "P_rect_02", (3, 4)),
-        r0_rect=_matrix(cameras, others, "R_rect_00", (3, 3)),
+        p2=parse_matrix(cameras, others, "P_rect_02", (3, 4)),
+        r0_rect=parse_matrix(cameras, others, "R_rect_00", (3, 3)),
         tr_velo_to_cam=np.hstack((rotation, translation)),
     )
 
@@ -108,13 +108,3 @@ def _shown(lines: Mapping[str, str]) -> str:
     """The keys of a file for a message, which may be those of any text."""
     keys = [key if len(key) <= _SHOWN_LETTERS else f"{key[:_SHOWN_LETTERS]}…" for key in list(lines)[:_SHOWN_KEYS]]
     return ", ".join(keys + ["…"] * (len(lines) > _SHOWN_KEYS)) or "no keys"
-
-
-def _matrix(file: Path, lines: Mapping[str, str], key: str, shape: tuple[int, int]) -> np.ndarray:
-    try:
-        values = [float(value) for value in lines[key].split()]
-    except ValueError as error:
-        raise InputError(f"{file}: {key} holds something that is no number ({error}).") from error
-    if len(values) != math.prod(shape):
-        raise InputError(f"{file}: {key} has {len(values)} values, it needs {math.prod(shape)}.")
-    return np.array(values).reshape(shape)

@@ -26,6 +26,7 @@ __all__ = [
     "KITTI_TYPES",
     "Label",
     "parse_labels",
+    "parse_matrix",
     "read_bytes",
     "read_calibration",
     "read_labels",
@@ -140,6 +141,25 @@ def write_labels(path: PathLike, labels: Sequence[Label]) -> None:
         file.write(text)
 
 
+def parse_matrix(path: PathLike, lines: Mapping[str, str], key: str, shape: tuple[int, int]) -> np.ndarray:
+    """The matrix of a key in a calibration file, row by row.
+
+    Args:
+        path: for messages.
+        lines: what stands behind each key.
+
+    Raises:
+        InputError: a value is no number, or there are more or fewer than the shape has.
+    """
+    try:
+        values = [float(value) for value in lines[key].split()]
+    except ValueError as error:
+        raise InputError(f"{path}: {key} holds something that is no number ({error}).") from error
+    if len(values) != math.prod(shape):
+        raise InputError(f"{path}: {key} has {len(values)} values, it needs {math.prod(shape)}.")
+    return np.array(values).reshape(shape)
+
+
 def read_calibration(path: PathLike, *, need_headings: bool = False) -> Calibration:
     """Read P2, R0_rect and Tr_velo_to_cam of a calib file; its other lines are not used.
 
@@ -153,13 +173,7 @@ def read_calibration(path: PathLike, *, need_headings: bool = False) -> Calibrat
     for key, shape in _CALIBRATION_SHAPES.items():
         if key not in lines:
             raise InputError(f"{path}: {key} is missing. Restore the frame's original calib file.")
-        try:
-            values = [float(value) for value in lines[key].split()]
-        except ValueError as error:
-            raise InputError(f"{path}: {key} holds something that is no number ({error}).") from error
-        if len(values) != math.prod(shape):
-            raise InputError(f"{path}: {key} has {len(values)} values, it needs {math.prod(shape)}.")
-        matrices[key.lower()] = np.array(values).reshape(shape)
+        matrices[key.lower()] = parse_matrix(path, lines, key, shape)
     try:
         calibration = Calibration(**matrices)
         if need_headings:
