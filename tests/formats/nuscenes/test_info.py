@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats import Context, nuscenes_info
+from lidar_ebm.formats import Context
 from lidar_ebm.formats.box_format import recognise_format
+from lidar_ebm.formats.nuscenes import info
 from tests.formats.material import contents_with_odd_values
 from tests.formats.samples import count_points, shared
 
@@ -29,7 +30,7 @@ def _content(**changes: Any) -> dict[str, Any]:
 def _read(tmp_path: Path, content: Any) -> Any:
     path = tmp_path / "infos.pkl"
     path.write_bytes(pickle.dumps(content, 4))
-    return nuscenes_info.read(path, Context())
+    return info.read(path, Context())
 
 
 def test_right_and_ahead_become_forward_and_left(tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ def test_a_published_key_frame_holds_the_points_that_it_counts() -> None:
     folder = shared("formats", "nuscenes_keyframe")
     (path,) = folder.glob("*.pkl")
     assert recognise_format(path) == "nuscenes_info"
-    (boxes,) = nuscenes_info.read(path, Context()).values()
+    (boxes,) = info.read(path, Context()).values()
     (sweep,) = folder.glob("*.bin")
     x, y, *rest = np.fromfile(sweep, np.float32).reshape(-1, 5).T
     counts = count_points(np.stack((y, -x, *rest), axis=1).astype(np.float64), boxes.boxes)

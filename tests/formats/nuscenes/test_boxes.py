@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.formats import Context, nuscenes
+from lidar_ebm.formats import Context
 from lidar_ebm.formats.box_format import recognise_format
+from lidar_ebm.formats.nuscenes import boxes as nuscenes
 from lidar_ebm.geometry.poses import FROM_RIGHT_AHEAD, inverse_pose, make_pose
 from tests.formats.material import assert_same, contents_with_odd_values, drawn_boxes
 from tests.formats.samples import shared

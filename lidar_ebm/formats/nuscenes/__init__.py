@@ -1,0 +1,1 @@
+"""Formats of nuScenes: tables, results, and the info files of other toolboxes."""
