@@ -31,14 +31,16 @@ See = Callable[[float], tuple[Solid, NDArray[np.int64], NDArray[np.float64]]]
 and the LiDAR's pose in the ground's frame."""
 
 
-def check_rolling_shutter(value: str) -> None:
-    """Refuse what is no kind of rolling shutter.
+def check_rolling_shutter(value: str) -> RollingShutter:
+    """The kind of rolling shutter that a text names.
 
     Raises:
         InputError: it is none.
     """
-    if value not in ROLLING_SHUTTERS:
-        raise InputError(f"rolling_shutter {value!r}: choose one of {', '.join(ROLLING_SHUTTERS)}.")
+    for kind in ROLLING_SHUTTERS:
+        if value == kind:
+            return kind
+    raise InputError(f"rolling_shutter {value!r}: choose one of {', '.join(ROLLING_SHUTTERS)}.")
 
 
 def cast_turning(

@@ -1,0 +1,1 @@
+"""nuScenes: sweeps of a turning LiDAR, labels of ten classes with velocities, official splits, submissions."""
