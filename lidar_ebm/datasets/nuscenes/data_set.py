@@ -86,7 +86,7 @@ class NuScenesDataSet(BaseDataSet):
     @property
     def database(self) -> Database:
         """The tables, as frames need them."""
-        # Not kept in `self`: every process that this data set is sent to reads the tables once, whatever is sent how often.
+        # Not kept in `self`: a process that this data set is sent to, however often, reads the tables once.
         return open_database(self.root, self.version, self.sweeps, self._made_of)
 
     @property
@@ -151,7 +151,7 @@ class NuScenesDataSet(BaseDataSet):
             if not any(finding.is_error for finding in findings):
                 findings.append(Finding(ERROR, "unreadable tables", self.version, str(error)))
             # Without tables there are no frames: what is wrong with them is all there is to say.
-            return {name: () for name in wanted or official_splits_of(self.version) or ("all",)}, tuple(findings)
+            return dict.fromkeys(wanted or official_splits_of(self.version) or ("all",), ()), tuple(findings)
         frames: dict[str, tuple[str, ...]] = {}
         for split in splits:
             place = self.split_path(split).relative_to(self.root).as_posix()
@@ -248,9 +248,7 @@ class NuScenesDataSet(BaseDataSet):
 
     def _rows(self, split: str) -> list[int]:
         tables = self.database.tables
-        rows: list[int] = tables.samples_in_time(
-            tables.samples_of_split(official_name(self.version, split))
-        ).tolist()
+        rows: list[int] = tables.samples_in_time(tables.samples_of_split(official_name(self.version, split))).tolist()
         return rows
 
     def _tokens(self, rows: Sequence[int]) -> list[str]:
