@@ -24,18 +24,17 @@ from lidar_ebm.datasets.data_set import DataSet
 from lidar_ebm.datasets.preparation.findings import WARNING, Finding, place_of
 from lidar_ebm.datasets.preparation.index import fingerprint, read_index, write_if_changed, write_index
 from lidar_ebm.datasets.preparation.label_database import FILE, SPLIT, LabelDatabase, write_label_database
+from lidar_ebm.datasets.preparation.objects import cut_out_objects
 from lidar_ebm.datasets.preparation.prepared_frame import (
     FrameRecord,
     PreparedFrame,
     prepared_path,
-    read_objects,
     read_record,
     write_prepared,
 )
 from lidar_ebm.datasets.preparation.report import PrepareReport, report_text
 from lidar_ebm.datasets.stamps import stamps
 from lidar_ebm.errors import InputError
-from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.system.worker_pool import in_processes
 
 Progress = Callable[[int, int], None]
@@ -139,17 +138,11 @@ def prepare_frame(data: DataSet, name: str) -> FrameRecord:
     if record.failed:
         prepared_path(data.prepared, name).unlink(missing_ok=True)
     elif frame is not None and frame.boxes is not None:
-        inside = points_in_boxes(frame.points, frame.boxes.boxes)  # [N, M]
-        words = frame.boxes.difficulty
-        prepared = PreparedFrame(
-            points=frame.points,
-            channels=frame.channels,
-            boxes=frame.boxes.boxes,
-            names=frame.boxes.names,
-            difficulty=np.full(len(frame.boxes), data.difficulties[0]) if words is None else words,
-            object_counts=inside.sum(axis=0).astype(np.int64),
-            object_points=frame.points[np.nonzero(inside.T)[1]],
-        )
+        boxes = frame.boxes
+        if boxes.difficulty is None:
+            boxes = boxes.with_columns(difficulty=np.full(len(boxes), data.difficulties[0]))
+        counts, points = cut_out_objects(frame.points, frame.channels, boxes)
+        prepared = PreparedFrame(frame.points, frame.channels, boxes, counts, points)
         write_prepared(data.prepared, prepared, record)
     return record
 
@@ -217,8 +210,7 @@ def _update_database(data: DataSet, train: Sequence[str], records: Mapping[str, 
     except InputError:
         pass  # missing or damaged: made now
     names = [name for name in train if not records[name].failed]
-    frames = [read_objects(data.prepared, name) for name in names]
-    return write_label_database(data.prepared, names, frames, made_of, data.difficulties)
+    return write_label_database(data.prepared, names, made_of, data.difficulties)
 
 
 def _count_objects(database: LabelDatabase) -> dict[str, tuple[int, ...]]:
