@@ -17,6 +17,7 @@ from pydantic import (
 from lidar_ebm.config.augmentation import AugmentationConfig
 from lidar_ebm.config.base import (
     Settings,
+    box_dimensions,
 )
 from lidar_ebm.config.detector import (
     AnchorHeadConfig,
@@ -31,12 +32,13 @@ from lidar_ebm.config.detector import (
     PartScoreConfig,
     PillarConfig,
     PointHeadConfig,
+    PointsConfig,
     VoxelConfig,
 )
 from lidar_ebm.config.detector_checks import check_detector
 from lidar_ebm.config.energy import EnergyConfig, EnergySettings, RefinementConfig, UncertaintyConfig
 from lidar_ebm.config.training import TrainingConfig
-from lidar_ebm.types import BevGrid
+from lidar_ebm.types import TIME_LAG, BevGrid
 
 # Training fixes the neighbourhood at a proposal-like box: the label with noise of these stds on
 # (x, y, z) in m, on the logarithms of (l, w, h), and on yaw in rad. Around the label itself the choice of
@@ -55,6 +57,8 @@ class Config(Settings):
     encoder: EncoderKind = "voxels"
     # anchor: classified anchors with residuals. center: peaks of heatmaps with regressions, velocity among them.
     head: HeadKind = "anchor"
+    points: PointsConfig = PointsConfig()
+    velocity: bool = False  # boxes have one, vx and vy over ground: y has nine numbers
     voxels: VoxelConfig = VoxelConfig()
     backbone: BackboneConfig = BackboneConfig()
     pillars: PillarConfig = PillarConfig()
@@ -79,6 +83,14 @@ class Config(Settings):
                     f"label type {claimed[name.lower()]!r} belongs to two classes; let one of them name or merge it"
                 )
             claimed[name.lower()] = name
+        return self
+
+    @model_validator(mode="after")
+    def _lag_for_velocity(self) -> Config:
+        if self.velocity and self.points.channels[-1] != TIME_LAG:
+            raise ValueError(
+                f"velocity: true needs the points' lag: set points.channels=[reflectance, {TIME_LAG}], the lag last"
+            )
         return self
 
     @model_validator(mode="after")
@@ -111,6 +123,11 @@ class Config(Settings):
     def energy_settings(self) -> EnergySettings:
         """The part of the configuration that the energy has to know."""
         return EnergySettings(**{name: getattr(self, name) for name in EnergySettings.model_fields})
+
+    @property
+    def box_dimensions(self) -> int:
+        """Numbers of a box: 7, or 9 with a velocity."""
+        return box_dimensions(self.velocity)
 
     @property
     def bev_grid(self) -> BevGrid:

@@ -56,9 +56,7 @@ def _check_center_head(settings: DetectorSettings) -> None:
         counts = Counter(name for group in head.groups for name in group)
         unknown = [name for name in counts if name not in names]
         if unknown:
-            raise ValueError(
-                f"center_head.groups: {unknown[0]!r} is no class here; there are {', '.join(names)}"
-            )
+            raise ValueError(f"center_head.groups: {unknown[0]!r} is no class here; there are {', '.join(names)}")
         wrong = [name for name in names if counts[name] != 1]
         if wrong:
             times = "twice" if counts[wrong[0]] else "in none"

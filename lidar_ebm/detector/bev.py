@@ -1,4 +1,4 @@
-"""The bird's-eye-view network: dense convolutions on the encoder's output seen from above, at one scale or at several."""
+"""The bird's-eye-view network: dense convolutions on the encoder's output, at one scale or at several."""
 
 from __future__ import annotations
 

@@ -72,9 +72,7 @@ class PillarEncoder(nn.Module):
         return BackboneOutput(dense, occupied, ())
 
 
-def _decorate(
-    pillars: Pillars, size: tuple[float, float, float], origin: tuple[float, float, float]
-) -> Tensor:
+def _decorate(pillars: Pillars, size: tuple[float, float, float], origin: tuple[float, float, float]) -> Tensor:
     """Points [N, 3 + C], then offsets from their pillar's mean (x, y, z) and from its centre (x, y)."""
     points, voxels = pillars.points, pillars.voxels
     centers = (voxels.indices[:, [3, 2]].to(points.dtype) + 0.5) * points.new_tensor(size[:2])

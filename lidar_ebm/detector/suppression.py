@@ -33,9 +33,7 @@ def suppress(proposals: Proposals, settings: DetectorSettings) -> Proposals:
     return proposals.select(proposals.rank_in_class() < detection.max_detections)
 
 
-def nms_circle(
-    centers: Tensor, scores: Tensor, radii: Tensor, group_index: Tensor, batch_index: Tensor
-) -> Tensor:
+def nms_circle(centers: Tensor, scores: Tensor, radii: Tensor, group_index: Tensor, batch_index: Tensor) -> Tensor:
     """Greedy suppression by distance: a kept box removes those whose radius holds its centre.
 
     Args:
@@ -54,7 +52,9 @@ def nms_circle(
     for key in torch.unique(keys, dim=0):
         rows = torch.nonzero((keys == key).all(1))[:, 0]
         own = order[rows]
-        distance = torch.cdist(centers[own].double(), centers[own].double(), compute_mode="donot_use_mm_for_euclid_dist")
+        distance = torch.cdist(
+            centers[own].double(), centers[own].double(), compute_mode="donot_use_mm_for_euclid_dist"
+        )
         removes = (distance <= radii[own]).triu(1)  # row: a higher box; column: a lower one
         kept[rows] = _keep_greedily(removes)
     return order[kept]

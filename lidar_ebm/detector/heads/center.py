@@ -139,7 +139,7 @@ class CenterHead(Head):
         A peak is a cell that no neighbour exceeds. With the IoU score it is score^(1 - a) · iou^a that counts.
         """
         heat = predictions.heat.float().sigmoid()  # [B, K, H, W]
-        batch_size, classes, height, width = heat.shape
+        batch_size, width = len(heat), heat.shape[3]
         is_peak = heat == F.max_pool2d(heat, 3, stride=1, padding=1)
         if predictions.iou is not None:
             power = self.rectification[:, None, None]

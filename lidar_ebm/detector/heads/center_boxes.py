@@ -18,7 +18,7 @@ MAX_LOG_SIZE = 4.0  # bounds the sizes that an untrained head can propose
 
 
 def number_count(box_dimensions: int) -> int:
-    """How many numbers stand for a box of D numbers: yaw is two."""
+    """Number of values that stand for a box of D numbers: yaw is two."""
     return box_dimensions + 1
 
 
@@ -28,7 +28,7 @@ def class_references(classes: Sequence[ClassConfig]) -> Tensor:
 
 
 def center_cells(boxes: Tensor, grid: BevGrid) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows [M] and columns [M] of the cells that the centres of boxes [M, D] lie in, and if they are of the grid [M]."""
+    """Rows [M] and columns [M] of the cells under the centres of boxes [M, D], and which [M] are cells of the grid."""
     (height, width), place = grid.shape, _places(boxes, grid)
     column, row = torch.floor(place + 0.5).long().unbind(1)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
