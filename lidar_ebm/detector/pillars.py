@@ -62,9 +62,8 @@ class PillarEncoder(nn.Module):
         features = _decorate(pillars, self.size, self.origin)  # [N, 3 + C + 5]
         for layer, norm in zip(self.layers, self.norms, strict=True):
             features = F.relu(norm(layer(features)))
-        owner = torch.repeat_interleave(pillars.counts, output_size=len(features))
-        highest = features.new_zeros(len(pillars.counts), features.shape[1])  # below which no feature is
-        highest = highest.index_reduce(0, owner, features, "amax")
+        # No feature is below the zero that the maximum begins with.
+        highest = torch.segment_reduce(features, "max", lengths=pillars.counts, axis=0, initial=0.0, unsafe=True)
         volume = SparseFeatures(
             highest, voxels.indices, voxels.spatial_shape, voxels.batch_size, self.size, self.origin
         )
