@@ -92,10 +92,11 @@ def learn(detector: Detector, batch: Batch, steps: int) -> dict[str, Tensor]:
             module.momentum = 0.2
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = 5e-3 * (1 - step / steps)
+            group["lr"] = 3e-3 * (1 - step / steps)
         losses = detector.losses(batch, detector.encode(batch))
         optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(detector.parameters(), 10.0)
         optimizer.step()
     detector.eval()
     return losses
@@ -107,7 +108,7 @@ def test_a_scene_is_learnt_by_heart(head: str, encoder: str) -> None:
     config = make_config(head, encoder)
     batch = scene(config.box_dimensions)
     detector = Detector(config.detector_settings)
-    losses = learn(detector, batch, 120)
+    losses = learn(detector, batch, 200)
     assert all(loss.isfinite() for loss in losses.values())
     with torch.no_grad():
         found = detector.propose(detector.encode(batch))
