@@ -23,14 +23,19 @@ from lidar_ebm.config.detector import (
     AnchorHeadConfig,
     BackboneConfig,
     BevConfig,
+    CenterHeadConfig,
     ClassConfig,
     DetectionConfig,
     DetectorSettings,
+    EncoderKind,
+    HeadKind,
     PartScoreConfig,
+    PillarConfig,
     PointHeadConfig,
     PointsConfig,
     VoxelConfig,
 )
+from lidar_ebm.config.detector_checks import check_detector
 from lidar_ebm.config.energy import EnergyConfig, EnergySettings, RefinementConfig, UncertaintyConfig
 from lidar_ebm.config.training import TrainingConfig
 from lidar_ebm.types import TIME_LAG, BevGrid
@@ -48,13 +53,19 @@ class Config(Settings):
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     classes: Annotated[tuple[ClassConfig, ...], Field(min_length=1)] = (ClassConfig(merge=("Van",)),)
+    # voxels: sparse 3-D convolutions. pillars: voxels as tall as the range, and no convolution before the map's.
+    encoder: EncoderKind = "voxels"
+    # anchor: classified anchors with residuals. center: peaks of heatmaps with regressions, velocity among them.
+    head: HeadKind = "anchor"
     points: PointsConfig = PointsConfig()
     velocity: bool = False  # boxes have one, vx and vy over ground: y has nine numbers
     voxels: VoxelConfig = VoxelConfig()
     backbone: BackboneConfig = BackboneConfig()
+    pillars: PillarConfig = PillarConfig()
     bev: BevConfig = BevConfig()
     point_head: PointHeadConfig = PointHeadConfig()
     anchor_head: AnchorHeadConfig = AnchorHeadConfig()
+    center_head: CenterHeadConfig = CenterHeadConfig()
     part_score: PartScoreConfig = PartScoreConfig()
     energy: EnergyConfig = EnergyConfig()
     refinement: RefinementConfig = RefinementConfig()
@@ -91,6 +102,11 @@ class Config(Settings):
                 f"augmentation.sampling.counts: {unknown[0]!r} is no class here; there are "
                 f"{', '.join(self.class_names)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_of_the_detector_fit(self) -> Config:
+        check_detector(self.detector_settings)
         return self
 
     def stage_augmentation(self, stage: str) -> AugmentationConfig:

@@ -71,7 +71,7 @@ def detect_batch(model: Model, batch: Batch, steps: int | None = None, *, record
         record: keep the boxes as they would be after every number of steps.
     """
     features = model.detector.encode(batch)
-    proposals = model.detector.propose(features)
+    proposals = model.detector.propose(features, model.detector.encode_mirrored(batch))
     refiner = Refiner.around(
         model.energy, batch, features.bev, proposals.boxes, proposals.batch_index, seed=model.config.seed
     )

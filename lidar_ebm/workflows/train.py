@@ -34,7 +34,7 @@ from lidar_ebm.training.stages import DetectorStage, EnergyStage
 from lidar_ebm.training.state import Position, TrainingState
 from lidar_ebm.workflows.validate import Validation
 
-DETECTOR_PARTS = ("backbone", "bev", "point_head", "anchor_head", "part_score")
+DETECTOR_PARTS = ("backbone", "pillars", "bev", "point_head", "anchor_head", "center_head", "part_score")
 INSPECTED_FRAMES = 10  # for points in the range
 # Settings that a resumed run may have otherwise: they change nothing that is learnt.
 FREE_SETTINGS = ("training.workers", "training.checkpoints.", "training.log_every")
