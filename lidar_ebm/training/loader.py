@@ -176,7 +176,9 @@ class _AugmentedFrames(Dataset[Sample | InputError]):
         epoch, index = key
         rng = np.random.default_rng((*self.seed, epoch, index))
         try:
-            frame = augment(self.frames[index], rng, self.settings, self.database, self.config.classes)
+            config = self.config
+            frame = self.frames[index]
+            frame = augment(frame, rng, self.settings, self.database, config.classes, config.points.channels)
         except InputError as error:
             return error
         return crop_to_range(frame, self.config.voxels.range)
