@@ -12,11 +12,12 @@ from cuda_ops import _native
 from cuda_ops._checks import check_boxes, check_column, check_one_device
 from cuda_ops.point_nearest.op import interpolate, three_nearest
 from cuda_ops.point_ops import reference
-from cuda_ops.point_ops.reference import FRAME_FEATURES, SIGNED_DISTANCES
+from cuda_ops.point_ops.reference import FRAME_FEATURES, LAG_COLUMN, SIGNED_DISTANCES
 from cuda_ops.point_ops.registered import features_op, gather_near_boxes_op, points_in_boxes_op
 
 __all__ = [
     "FRAME_FEATURES",
+    "LAG_COLUMN",
     "SIGNED_DISTANCES",
     "box_frame_features",
     "box_frame_features_ragged",
