@@ -109,6 +109,22 @@ class Config(Settings):
         check_detector(self.detector_settings)
         return self
 
+    @model_validator(mode="after")
+    def _dimensions_there_are(self) -> Config:
+        energy = self.energy
+        settings = {
+            "energy.noise.stds": energy.noise.stds,
+            "energy.objective.label_stds": (energy.objective.label_stds,),
+            "energy.objective.langevin_step_length": (energy.objective.langevin_step_length,),
+            "refinement.step_length": (self.refinement.step_length,),
+            "refinement.start_stds": (self.refinement.start_stds,),
+            "uncertainty.stds": self.uncertainty.stds,
+        }
+        for name, rows in settings.items():
+            if not self.velocity and any(isinstance(row, tuple) and len(row) == 9 for row in rows):
+                raise ValueError(f"{name}: nine numbers, but boxes have seven here; leave out vx and vy, or set velocity: true")
+        return self
+
     def stage_augmentation(self, stage: str) -> AugmentationConfig:
         """Augmentation in a stage of training, "detector" or "energy": the common one with the stage's changes."""
         settings = self.training.detector if stage == "detector" else self.training.energy
@@ -128,6 +144,11 @@ class Config(Settings):
     def box_dimensions(self) -> int:
         """Numbers of a box: 7, or 9 with a velocity."""
         return box_dimensions(self.velocity)
+
+    @property
+    def energy_dimensions(self) -> int:
+        """Numbers of a box that f is over: 7, or 9 with a velocity."""
+        return self.energy_settings.energy_dimensions
 
     @property
     def bev_grid(self) -> BevGrid:
