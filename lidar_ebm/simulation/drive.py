@@ -160,9 +160,7 @@ def make_drive(settings: DriveSettings, index: int) -> Drive:
     world[:3, 3] = [*rng.uniform(0.3 * _TOWN, 1.7 * _TOWN, 2), -ground]
     mount = _rotation(*rng.normal((0.0, 0.012, 0.0), (0.006, 0.006, 0.008)))
     mount[:3, 3] = np.array(_MOUNT) + rng.normal(0.0, 0.004, 3)
-    swing = np.column_stack(
-        [rng.uniform(0.001, 0.008, 2), rng.uniform(1.5, 6.0, 2), rng.uniform(-math.pi, math.pi, 2)]
-    )
+    swing = np.column_stack([rng.uniform(0.001, 0.008, 2), rng.uniform(1.5, 6.0, 2), rng.uniform(-math.pi, math.pi, 2)])
     return Drive(settings, index, street, mount, world, swing)
 
 
@@ -185,7 +183,7 @@ class _Stage:
         pieces = [len(part.opacity) for part in parts]
         owners = np.repeat(np.array([*still, SURROUNDINGS], np.int64), pieces)
         moving = tuple(sorted(set(range(len(movers))) - set(still)))
-        roof = SolidBuilder().add(block((-1.1, 0.95), (-0.72, 0.72), (-0.7, -0.55)), 0.5).build()
+        roof = SolidBuilder().add(block((-0.95, 0.95), (-0.72, 0.72), (-0.7, -0.55)), 0.5).build()
         return cls(drive, merge(parts), owners, moving, roof)
 
     def turn(self, t: float, rng: np.random.Generator) -> tuple[Returns, Echoes]:
