@@ -104,13 +104,14 @@ class Drive:
 
     def sweeps(self) -> Iterator[DriveSweep]:
         """All sweeps in the order of time; the first and every tenth (at 20 a second) is a key frame."""
-        rng = np.random.default_rng([self.settings.seed, self.index, 1])
+        # Times and labels come from numbers of their own: they do not hang on the rays.
+        rng, plan = (np.random.default_rng([self.settings.seed, self.index, number]) for number in (1, 2))
         stage = _Stage.of(self)
         per_key = self.settings.sweep_rate // KEY_RATE
-        always = rng.random(len(self.street.movers)) < _ALWAYS
+        always = plan.random(len(self.street.movers)) < _ALWAYS
         unseen = np.where(always, 0, REMEMBERED + 1)  # key frames since a thing had a point
         for k in range(self.settings.sweeps):
-            jitter = int(rng.integers(-_STAMP_JITTER, _STAMP_JITTER + 1))
+            jitter = int(plan.integers(-_STAMP_JITTER, _STAMP_JITTER + 1))
             stamp = max(round(1e6 * k / self.settings.sweep_rate) + jitter, 0)
             returns, echoes = stage.turn(1e-6 * stamp, rng)
             boxes = None

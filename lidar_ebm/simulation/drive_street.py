@@ -1,4 +1,4 @@
-"""A street to drive along: its plan, the way of the sensor's car, and all that stands or moves there for some seconds."""
+"""A street to drive along: its plan, the way of the sensor's car, and all that stands or moves there for a while."""
 
 from __future__ import annotations
 
