@@ -15,9 +15,8 @@ def simulate(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     frames: Annotated[int, typer.Option(help="Number of frames; of nuscenes: key frames, in whole scenes.")] = 750,
     seed: Annotated[int, typer.Option(help="Frame i of a seed is always the same bytes.")] = 0,
-    val_fraction: Annotated[
-        float, typer.Option(help="Share of the frames, or scenes, that go to the val split.")
-    ] = 1 / 3,
+    val_fraction: Annotated[float, typer.Option(help="Share of the frames, or scenes, that go to the val split.")] = 1
+    / 3,
     full: Annotated[bool, typer.Option("--full", help="All 360°, not the camera's view alone.")] = False,
     layout: Annotated[
         str,

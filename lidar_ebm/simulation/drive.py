@@ -104,13 +104,14 @@ class Drive:
 
     def sweeps(self) -> Iterator[DriveSweep]:
         """All sweeps in the order of time; the first and every tenth (at 20 a second) is a key frame."""
-        rng = np.random.default_rng([self.settings.seed, self.index, 1])
+        # Times and labels come from numbers of their own: they do not hang on the rays.
+        rng, plan = (np.random.default_rng([self.settings.seed, self.index, number]) for number in (1, 2))
         stage = _Stage.of(self)
         per_key = self.settings.sweep_rate // KEY_RATE
-        always = rng.random(len(self.street.movers)) < _ALWAYS
+        always = plan.random(len(self.street.movers)) < _ALWAYS
         unseen = np.where(always, 0, REMEMBERED + 1)  # key frames since a thing had a point
         for k in range(self.settings.sweeps):
-            jitter = int(rng.integers(-_STAMP_JITTER, _STAMP_JITTER + 1))
+            jitter = int(plan.integers(-_STAMP_JITTER, _STAMP_JITTER + 1))
             stamp = max(round(1e6 * k / self.settings.sweep_rate) + jitter, 0)
             returns, echoes = stage.turn(1e-6 * stamp, rng)
             boxes = None
@@ -160,9 +161,7 @@ def make_drive(settings: DriveSettings, index: int) -> Drive:
     world[:3, 3] = [*rng.uniform(0.3 * _TOWN, 1.7 * _TOWN, 2), -ground]
     mount = _rotation(*rng.normal((0.0, 0.012, 0.0), (0.006, 0.006, 0.008)))
     mount[:3, 3] = np.array(_MOUNT) + rng.normal(0.0, 0.004, 3)
-    swing = np.column_stack(
-        [rng.uniform(0.001, 0.008, 2), rng.uniform(1.5, 6.0, 2), rng.uniform(-math.pi, math.pi, 2)]
-    )
+    swing = np.column_stack([rng.uniform(0.001, 0.008, 2), rng.uniform(1.5, 6.0, 2), rng.uniform(-math.pi, math.pi, 2)])
     return Drive(settings, index, street, mount, world, swing)
 
 
@@ -185,7 +184,7 @@ class _Stage:
         pieces = [len(part.opacity) for part in parts]
         owners = np.repeat(np.array([*still, SURROUNDINGS], np.int64), pieces)
         moving = tuple(sorted(set(range(len(movers))) - set(still)))
-        roof = SolidBuilder().add(block((-1.1, 0.95), (-0.72, 0.72), (-0.7, -0.55)), 0.5).build()
+        roof = SolidBuilder().add(block((-0.95, 0.95), (-0.72, 0.72), (-0.7, -0.55)), 0.5).build()
         return cls(drive, merge(parts), owners, moving, roof)
 
     def turn(self, t: float, rng: np.random.Generator) -> tuple[Returns, Echoes]:

@@ -1,4 +1,4 @@
-"""A street to drive along: its plan, the way of the sensor's car, and all that stands or moves there for some seconds."""
+"""A street to drive along: its plan, the way of the sensor's car, and all that stands or moves there for a while."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _choose(rng: np.random.Generator, shares: dict[str, float]) -> str:
     return list(shares)[int(rng.choice(len(shares), p=weights / weights.sum()))]
 
 
-_TRAFFIC = {"car": 0.58, "van": 0.08, "truck": 0.13, "bus": 0.07, "trailer": 0.04, "construction": 0.02}
+_TRAFFIC = {"car": 0.55, "van": 0.07, "truck": 0.13, "bus": 0.08, "trailer": 0.06, "construction": 0.04}
 _TRAFFIC |= {"motorcyclist": 0.07, "police": 0.01}
 
 
@@ -219,7 +219,7 @@ def _place_parked(stage: _Stage) -> None:
 def _place_works(stage: _Stage) -> None:
     """Road works beside the lanes: a row of barriers, cones, a machine, workers."""
     plan, rng = stage.plan, stage.rng
-    for s0 in stage.anywhere(0.009):
+    for s0 in stage.anywhere(0.014):
         side = int(rng.choice([1, -1]))
         edge = plan.lanes * plan.lane_width
         barriers = int(rng.integers(2, 11))
@@ -242,7 +242,7 @@ def _place_works(stage: _Stage) -> None:
 def _place_racks(stage: _Stage) -> None:
     """Racks on the pavement with bicycles in them, side by side across the rack."""
     plan, rng = stage.plan, stage.rng
-    for s0 in stage.anywhere(0.006):
+    for s0 in stage.anywhere(0.008):
         side = int(rng.choice([1, -1]))
         d = plan.kerb(side) + side * 1.3
         if not stage.stand("rack", s0, d, 0.0):
@@ -302,7 +302,7 @@ def _place_small_things(stage: _Stage) -> None:
     """Cones and barriers by themselves, and categories that are not scored."""
     plan, rng = stage.plan, stage.rng
     shares = {"cone": 0.4, "barrier": 0.15, "debris": 0.1, "pushable": 0.15, "stroller": 0.1, "animal": 0.1}
-    for s in stage.anywhere(0.04):
+    for s in stage.anywhere(0.05):
         side = int(rng.choice([1, -1]))
         name = _choose(rng, shares)
         d = plan.kerb(side) + side * float(rng.uniform(0.4, plan.pavement))

@@ -62,11 +62,13 @@ ROAD_USERS: Final = MappingProxyType(
         "truck": RoadUser("vehicle.truck", (7.00, 2.52, 2.85), (1.40, 0.20, 0.45), _like("Truck")),
         "bus": RoadUser("vehicle.bus.rigid", (11.00, 2.93, 3.45), (1.20, 0.15, 0.25), bus),
         "trailer": RoadUser("vehicle.trailer", (12.00, 2.90, 3.87), (1.50, 0.20, 0.30), trailer),
-        "construction": RoadUser(
-            "vehicle.construction", (6.40, 2.80, 3.15), (1.00, 0.30, 0.40), construction_vehicle
+        "construction": RoadUser("vehicle.construction", (6.40, 2.80, 3.15), (1.00, 0.30, 0.40), construction_vehicle),
+        "motorcycle": RoadUser(
+            "vehicle.motorcycle", (2.10, 0.78, 1.20), (0.15, 0.10, 0.10), partial(motorcycle, rider=False)
         ),
-        "motorcycle": RoadUser("vehicle.motorcycle", (2.10, 0.78, 1.20), (0.15, 0.10, 0.10), partial(motorcycle, rider=False)),
-        "motorcyclist": RoadUser("vehicle.motorcycle", (2.12, 0.80, 1.65), (0.15, 0.10, 0.10), partial(motorcycle, rider=True)),
+        "motorcyclist": RoadUser(
+            "vehicle.motorcycle", (2.12, 0.80, 1.65), (0.15, 0.10, 0.10), partial(motorcycle, rider=True)
+        ),
         "bicycle": RoadUser("vehicle.bicycle", (1.70, 0.60, 1.10), (0.12, 0.06, 0.08), partial(bicycle, rider=False)),
         "cyclist": RoadUser("vehicle.bicycle", (1.75, 0.65, 1.70), (0.12, 0.08, 0.10), partial(bicycle, rider=True)),
         "adult": RoadUser("human.pedestrian.adult", (0.73, 0.67, 1.77), (0.12, 0.09, 0.10), _like("Pedestrian")),

@@ -142,9 +142,7 @@ class _Stage:
         self.actors.append(Actor(type_, np.array([*center, *size, yaw]), body, moves))
         return True
 
-    def place_vehicle(
-        self, type_: str, s: float, d: float, turn: float, *, spread: float, moves: bool = False
-    ) -> None:
+    def place_vehicle(self, type_: str, s: float, d: float, turn: float, *, spread: float, moves: bool = False) -> None:
         """Put a vehicle at (s, d) if there is room, and far away only now and then."""
         start, end, min_share = _THINNING
         share = 1.0 - (1.0 - min_share) * min(max((s - start) / (end - start), 0.0), 1.0)

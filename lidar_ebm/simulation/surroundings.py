@@ -28,7 +28,7 @@ def place_surroundings(
     rng: np.random.Generator,
     stretch: tuple[float, float] = (_FROM, _TO),
 ) -> Solid:
-    """Line both sides of a stretch (m along the street), in the LiDAR frame; small things keep clear of what is taken."""
+    """Line both sides of a stretch (m along the street); small things keep clear of what is taken."""
     gardener = _Surroundings(plan, ground, taken, rng, stretch)
     for side in (1, -1):
         gardener.line_buildings(side)

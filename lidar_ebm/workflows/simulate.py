@@ -113,8 +113,8 @@ def simulate(
         full: points all around instead of those that the camera sees.
         layout: "kitti", or "folder" for points and labels all around in the LiDAR frame, without a camera.
         names: other names for classes, {"Car": "forklift"} for one.
-        rolling_shutter: "none" for a sweep at one instant; "raw" for points taken while the sensor turns, its car drives
-            and things move; "compensated" for the same with the car's own motion removed.
+        rolling_shutter: "none" for a sweep at one instant; "raw" for points taken while the sensor turns, its car
+            drives and things move; "compensated" for the same with the car's own motion removed.
         val_fraction: share of the frames in the split val, evenly spread over the frames; the others are in train.
         progress: called now and then with (frames that are there, frames asked for).
 

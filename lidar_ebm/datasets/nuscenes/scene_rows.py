@@ -65,9 +65,7 @@ class SceneRows:
         self._calibration = _pose_fields(pose)
         self._sensor = make_pose(np.array(self._calibration["translation"]), np.array(self._calibration["rotation"]))
         self._add("log", logfile=self._log, vehicle="simulated", date_captured="2020-01-01", location="simulated")
-        self._add(
-            "calibrated_sensor", sensor_token=sensor_token(), **self._calibration, camera_intrinsic=[]
-        )
+        self._add("calibrated_sensor", sensor_token=sensor_token(), **self._calibration, camera_intrinsic=[])
 
     def filename(self, sweep: SceneSweep) -> str:
         """Path of a sweep's file in the data set's folder."""
@@ -111,7 +109,9 @@ class SceneRows:
         """
         samples = self.rows["sample"]
         if not samples or self._waiting:
-            raise InputError(f"scene {self._scene.name}: ends with a sweep that is no key frame; give boxes for its last.")
+            raise InputError(
+                f"scene {self._scene.name}: ends with a sweep that is no key frame; give boxes for its last."
+            )
         self.rows["scene"].append(
             {
                 "token": self._token("scene", 0),
