@@ -51,8 +51,8 @@ def read_detections(path: Path, labels: SplitLabels) -> tuple[Objects, tuple[str
 
 def list_sample_problems(file: ResultFile, labels: SplitLabels) -> list[Problem]:
     """Samples that a result file lacks, or has too many of."""
-    problems = []
-    missing = [token for token in labels.tokens if token not in set(file.tokens)] if labels.tokens else []
+    problems, present = [], set(file.tokens)
+    missing = [token for token in labels.tokens if token not in present]
     if missing:
         finding = f"{len(missing)} of {len(labels.tokens)} samples are missing (the first is {missing[0]})"
         kind = "every sample of the split needs a list, an empty one where nothing was detected"

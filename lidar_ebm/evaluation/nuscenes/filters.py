@@ -40,10 +40,12 @@ def _in_racks(objects: Objects, asked: np.ndarray, racks: Racks) -> np.ndarray:
     inside = np.zeros(len(objects), bool)
     counts = np.diff(racks.offsets)
     cycles = np.isin(objects.class_index, [CLASS_INDEX[name] for name in RACK_CLASSES])
-    for row in np.flatnonzero(asked & cycles & (counts[objects.sample] > 0)):
-        first, last = racks.offsets[objects.sample[row]], racks.offsets[objects.sample[row] + 1]
-        moved = objects.centers[row] - racks.centers[first:last]
-        local = np.einsum("rji,rj->ri", racks.rotations[first:last], moved)
-        half = racks.sizes[first:last][:, [1, 0, 2]] / 2
-        inside[row] = (np.abs(local) <= half).all(axis=1).any()
+    rows = np.flatnonzero(asked & cycles & (counts[objects.sample] > 0))
+    # A pair for every such object and every rack of its sample.
+    repeats = counts[objects.sample[rows]]
+    row = np.repeat(rows, repeats)
+    within = np.arange(len(row)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+    rack = racks.offsets[objects.sample[row]] + within
+    local = np.einsum("pji,pj->pi", racks.rotations[rack], objects.centers[row] - racks.centers[rack])
+    inside[row[(np.abs(local) <= racks.sizes[rack][:, [1, 0, 2]] / 2).all(axis=1)]] = True
     return inside

@@ -6,6 +6,7 @@ should be; a sample that is not is read again value by value, and every reason i
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -187,10 +188,10 @@ def _columns(batch: list[_Box], waiting: list[tuple[int, int]], index: Mapping[s
         sample=samples,
         matched_sample=np.array([index.get(box.sample_token, -1) for box in batch], np.int32),
         class_index=np.array([CLASS_INDEX[box.detection_name] for box in batch], np.int8),
-        centers=np.array([box.translation for box in batch], np.float64),
-        sizes=np.array([box.size for box in batch], np.float64),
-        yaw=heading(np.array([box.rotation for box in batch], np.float64)),
-        velocity=np.array([box.velocity for box in batch], np.float64),
+        centers=_rows([box.translation for box in batch], 3),
+        sizes=_rows([box.size for box in batch], 3),
+        yaw=heading(_rows([box.rotation for box in batch], 4)),
+        velocity=_rows([box.velocity for box in batch], 2),
         attribute=np.array([ATTRIBUTE_INDEX[box.attribute_name] for box in batch], np.int8),
         points=_limited([box.num_pts for box in batch]),
         scores=np.array([box.detection_score for box in batch], np.float64),
@@ -209,10 +210,10 @@ def _checked_columns(checked: CheckedBoxes, row: int, index: Mapping[str, int]) 
         sample=np.full(count, row, np.int32),
         matched_sample=np.array([index.get(box.sample_token, -1) for box in boxes], np.int32),
         class_index=np.array([CLASS_INDEX[box.detection_name] for box in boxes], np.int8),
-        centers=np.array([box.translation for box in boxes], np.float64).reshape(-1, 3),
-        sizes=np.array([box.size for box in boxes], np.float64).reshape(-1, 3),
-        yaw=heading(np.array([box.rotation for box in boxes], np.float64).reshape(-1, 4)),
-        velocity=np.array([box.velocity for box in boxes], np.float64).reshape(-1, 2),
+        centers=_rows([box.translation for box in boxes], 3),
+        sizes=_rows([box.size for box in boxes], 3),
+        yaw=heading(_rows([box.rotation for box in boxes], 4)),
+        velocity=_rows([box.velocity for box in boxes], 2),
         attribute=np.array([ATTRIBUTE_INDEX[box.attribute_name] for box in boxes], np.int8),
         points=_limited([box.num_pts for box in boxes]),
         scores=np.array([box.detection_score for box in boxes], np.float64),
@@ -220,9 +221,14 @@ def _checked_columns(checked: CheckedBoxes, row: int, index: Mapping[str, int]) 
     )
 
 
+def _rows(values: Sequence[Sequence[float]], width: int) -> np.ndarray:
+    flat = itertools.chain.from_iterable(values)
+    return np.fromiter(flat, np.float64, count=width * len(values)).reshape(-1, width)
+
+
 def _limited(counts: Sequence[int]) -> np.ndarray:
-    """Counts of points, of which only 0 means something."""
-    return np.array([1 if abs(count) > 1 else count for count in counts], np.int64)
+    """Counts of points: 0, which means something, or not (-1), whatever the number."""
+    return np.array([0 if count == 0 else -1 for count in counts], np.int64)
 
 
 def _check_meta(meta: Any) -> list[Problem]:
