@@ -39,19 +39,6 @@ _TYPE_INDEX = {name.lower().encode(): index for index, name in enumerate(KITTI_T
 _OTHER_TYPE = -1
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Something that is wrong with results, or worth knowing before they are sent."""
-
-    where: str  # the folder, FILE, or FILE:LINE
-    finding: str  # what stands there
-    kind: str  # why that is wrong, and what to do; problems of one kind are listed together
-    blocks: bool  # whether it has to be corrected; if not, the server takes the results as they are
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.finding}: {self.kind}"
-
-
 class ObjectTable:
     """The objects of many files, and what is wrong with the lines that cannot be read."""
 

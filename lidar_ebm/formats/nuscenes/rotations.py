@@ -56,6 +56,6 @@ def _library() -> Any:
     except ImportError as error:
         raise InputError(
             f"nuScenes' rotations are read with pyquaternion, which cannot be loaded ({error}). pip install "
-            "pyquaternion; or 'lidar-ebm[nuscenes]', with which comes the benchmark's own program, which wants numpy below 2."
+            "pyquaternion; or 'lidar-ebm[nuscenes]', which brings the benchmark's own program and numpy below 2, too."
         ) from error
     return pyquaternion

@@ -23,8 +23,8 @@ from lidar_ebm.datasets.kitti.layout import INPUTS
 from lidar_ebm.datasets.opening import open_data_set, open_samples, open_source
 from lidar_ebm.datasets.preparation.index import read_index
 from lidar_ebm.datasets.preparation.prepare import prepare
-from lidar_ebm.datasets.preparation.tensor_files import FORMAT
 from lidar_ebm.datasets.preparation.report import report_table, report_text
+from lidar_ebm.datasets.preparation.tensor_files import FORMAT
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.datasets.stamps import stamp
 from lidar_ebm.errors import InputError
@@ -165,7 +165,6 @@ def test_processes_make_the_same_and_a_killed_one_is_gone_on_with(tmp_path: Path
     script = f"""
 from lidar_ebm.datasets.opening import open_data_set
 from lidar_ebm.datasets.preparation.prepare import prepare
-from lidar_ebm.datasets.preparation.tensor_files import FORMAT
 if __name__ == "__main__":
     prepare(open_data_set({str(root)!r}), workers=2)
 """
