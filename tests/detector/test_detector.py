@@ -35,7 +35,10 @@ def make_config(head: str, encoder: str, **further: Any) -> Config:
         "head": head,
         "velocity": head == "center",
         "points": {"channels": ("reflectance", "time_lag")},
-        "voxels": {"range": (-9.6, -9.6, -3.0, 9.6, 9.6, 1.0), "size": (0.2, 0.2, 4.0 if encoder == "pillars" else 0.5)},
+        "voxels": {
+            "range": (-9.6, -9.6, -3.0, 9.6, 9.6, 1.0),
+            "size": (0.2, 0.2, 4.0 if encoder == "pillars" else 0.5),
+        },
         "center_head": {"channels": 32},
         "backbone": {
             "stem_channels": 8,

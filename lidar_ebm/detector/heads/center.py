@@ -46,6 +46,7 @@ class CenterPredictions:
 class CenterHead(Head):
     """A convolution for all, and for each group of classes a branch of heatmaps and one of boxes."""
 
+    class_order: Tensor
     references: Tensor
     group_of_class: Tensor
     rectification: Tensor
@@ -57,10 +58,8 @@ class CenterHead(Head):
         self.numbers = number_count(config.box_dimensions)
         outputs = self.numbers + settings.iou_score
         self.shared = convolution(config.bev.channels, settings.channels)
-        self.heat = nn.ModuleList(_branch(settings.channels, len(group)) for group in groups)
+        self.heat = nn.ModuleList(_branch(settings.channels, len(group), PRIOR_BIAS) for group in groups)
         self.box = nn.ModuleList(_branch(settings.channels, outputs) for _ in groups)
-        for branch in self.heat:
-            nn.init.constant_(branch[-1].bias, PRIOR_BIAS)
         order = torch.tensor([index for group in groups for index in group])
         count = len(config.classes)
         group_of_class = torch.tensor([next(g for g, group in enumerate(groups) if k in group) for k in range(count)])
@@ -174,8 +173,10 @@ class CenterHead(Head):
         )
 
 
-def _branch(channels: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(convolution(channels, channels), nn.Conv2d(channels, outputs, 1))
+def _branch(channels: int, outputs: int, bias: float = 0.0) -> nn.Sequential:
+    last = nn.Conv2d(channels, outputs, 1)
+    nn.init.constant_(last.bias, bias)  # type: ignore[arg-type]  # it has one
+    return nn.Sequential(convolution(channels, channels), last)
 
 
 def _mirror(predictions: CenterPredictions, axes: str) -> CenterPredictions:
