@@ -186,8 +186,8 @@ def box_frame_features_ragged(points: Tensor, box_index: Tensor, boxes: Tensor) 
         boxes: `[N, S, 7]`, S candidates for each neighbourhood, m, rad; or `[N, S, 9]` with vx, vy.
 
     Returns:
-        `[V, S, 16]`, of points with a lag `[V, S, 17]`. On CUDA, whose tensors cannot be looked at without waiting for them, a point whose index lies
-        outside 0..N - 1 has NaN for features.
+        `[V, S, 16]`, of points with a lag `[V, S, 17]`. On CUDA, whose tensors cannot be looked at without waiting for
+        them, a point whose index lies outside 0..N - 1 has NaN for features.
 
     Raises:
         ValueError: a shape other than the above, or several devices.

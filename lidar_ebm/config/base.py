@@ -52,9 +52,7 @@ EachPositive = Annotated[tuple[Positive, ...], AfterValidator(_one_each)]
 EachNonNegative = Annotated[tuple[NonNegative, ...], AfterValidator(_one_each)]
 
 
-RowsPositive = Annotated[
-    tuple[tuple[Positive, ...], ...], Field(min_length=1), AfterValidator(_rows_of_one_each)
-]
+RowsPositive = Annotated[tuple[tuple[Positive, ...], ...], Field(min_length=1), AfterValidator(_rows_of_one_each)]
 
 
 OneOrEachPositive = Annotated[
@@ -81,9 +79,11 @@ def one_each(values: tuple[float, ...], dimensions: int, *, power: int = 1) -> t
         power: of the units that the numbers are in: 1 for lengths, 2 for their squares (a step's length times a
             gradient).
     """
-    return (*values, *(value / WATCHED**power for value in values[:2]))[:dimensions] if len(values) == 7 else values[
-        :dimensions
-    ]
+    return (
+        (*values, *(value / WATCHED**power for value in values[:2]))[:dimensions]
+        if len(values) == 7
+        else values[:dimensions]
+    )
 
 
 def box_dimensions(velocity: bool) -> int:

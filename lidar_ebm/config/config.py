@@ -122,7 +122,9 @@ class Config(Settings):
         }
         for name, rows in settings.items():
             if not self.velocity and any(isinstance(row, tuple) and len(row) == 9 for row in rows):
-                raise ValueError(f"{name}: nine numbers, but boxes have seven here; leave out vx and vy, or set velocity: true")
+                raise ValueError(
+                    f"{name}: nine numbers, but boxes have seven here; leave out vx and vy, or set velocity: true"
+                )
         return self
 
     def stage_augmentation(self, stage: str) -> AugmentationConfig:

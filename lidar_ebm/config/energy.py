@@ -11,6 +11,8 @@ from pydantic import (
 
 from lidar_ebm.config.base import (
     Count,
+    EachNonNegative,
+    EachPositive,
     NonNegative,
     OneOrEachNonNegative,
     OneOrEachPositive,
@@ -18,8 +20,6 @@ from lidar_ebm.config.base import (
     RowsPositive,
     Settings,
     Share,
-    EachNonNegative,
-    EachPositive,
     Size,
     box_dimensions,
 )

@@ -68,7 +68,7 @@ class PointView:
         return replace(self, points=torch.cat([self.points[:, :2] + way, self.points[:, 2:]], dim=1))
 
     def features(self, boxes: Tensor) -> Tensor:
-        """Each point as each candidate for its box sees it, `box_frame_features`: boxes [N, S, D] -> [V, S, 16 or 17]."""
+        """Each point as each candidate for its box sees it: boxes [N, S, D] -> [V, S, F] (`box_frame_features`)."""
         return box_frame_features_ragged(self.points, self.box_index, boxes)
 
     def pool(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -72,15 +72,15 @@ class EnergyHead(nn.Module):
         self.lag = 3 + channels.index(TIME_LAG) if TIME_LAG in channels else None  # its column among the points'
         lag = self.lag is not None
         sizes_of_classes = torch.tensor(sizes)
-        self.points = (
-            PointEnergy(settings.points, sizes_of_classes, activation, lag=lag) if "points" in kinds else None
-        )
+        self.points = PointEnergy(settings.points, sizes_of_classes, activation, lag=lag) if "points" in kinds else None
         self.classes = len(sizes)
         self.extra = nn.ModuleList(extra)
         self.space = box_space(settings.min_size, config.energy_dimensions)
         self.noise = make_noise(settings, config.energy_dimensions)
         widths = [energy.width for energy in (self.bev, self.points, *extra) if energy is not None]
-        self.proposal = BoxProposal(sum(widths), settings, self.space.dims) if settings.objective.method in LEARNED else None
+        self.proposal = (
+            BoxProposal(sum(widths), settings, self.space.dims) if settings.objective.method in LEARNED else None
+        )
         ascent = config.refinement
         lengths = None
         if not isinstance(ascent.step_length, float):

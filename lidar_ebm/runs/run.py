@@ -33,6 +33,7 @@ NOT_IN_WEIGHTS = (
     "energy.objective.",
     "energy.noise.",
     "energy.samples",
+    "points.minimum_per_label",
 )
 
 

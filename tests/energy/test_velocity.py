@@ -9,13 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lidar_ebm.config.loading import load_config
-from lidar_ebm.energy.box_features import points_near_boxes
-from lidar_ebm.energy.box_space import relative_scales
+from lidar_ebm.energy.box_features import BoxContext, points_near_boxes
 from lidar_ebm.energy.energy_head import EnergyHead
-from lidar_ebm.energy.noise import RelativeNoise, make_noise, noise_stds
-from lidar_ebm.energy.uncertainty import estimate_uncertainty
-from lidar_ebm.errors import InputError
+from lidar_ebm.runs.model import make_energy
 from lidar_ebm.types import Batch
 from tests.energy.energy_scenes import make_config, make_head
 from tests.energy.moving_scenes import moving_batch, moving_config, moving_labels
@@ -26,7 +22,7 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def context_of(head: EnergyHead, batch: Batch, boxes: Tensor):  # noqa: ANN201
+def context_of(head: EnergyHead, batch: Batch, boxes: Tensor) -> BoxContext:
     return head.context(batch, None, boxes, batch.boxes.batch_index, class_index=batch.boxes.class_index)
 
 
@@ -41,7 +37,6 @@ class TestWhatVelocityChanges:
     def test_with_the_right_velocity_a_moving_car_is_a_still_one(self) -> None:
         head, labels = make_head(moving_config("energy.points.max_points=400")), moving_labels(5)
         batch = moving_batch(labels, 200)
-        batch = replace(batch, points=batch.points[:, :])
         at_rest = torch.cat([labels[:, :7], torch.zeros(5, 2)], dim=1)
         # Points of the ground move against a still world: leave them out.
         of_car = (batch.points[:, 2] - (labels[:, 2] - labels[:, 5] / 2)[batch.point_batch_index]) > 1e-3
@@ -149,8 +144,11 @@ class TestLoss:
     )
     def test_every_method_trains_every_parameter(self, method: str) -> None:
         config = moving_config(
-            f"energy.objective.method={method}", "energy.activation=silu", "energy.samples=8",
-            "energy.points.max_points=16", "energy.points.class_input=true",
+            f"energy.objective.method={method}",
+            "energy.activation=silu",
+            "energy.samples=8",
+            "energy.points.max_points=16",
+            "energy.points.class_input=true",
         )
         head, labels = make_head(config), moving_labels(2)
         loss = head.loss(moving_batch(labels, 60), None)
@@ -163,11 +161,14 @@ class TestLoss:
     def test_training_finds_the_velocity(self) -> None:
         """A tiny energy, some seconds: refinement then brings wrong velocities nearer to the right ones."""
         config = moving_config(
-            "energy.points.channels=[32,32]", "energy.points.hidden=32", "energy.points.max_points=48",
-            "energy.samples=48", "refinement.step_length=0.03", "refinement.rule=adam", "refinement.steps=30",
+            "energy.points.channels=[32,32]",
+            "energy.points.hidden=32",
+            "energy.points.max_points=48",
+            "energy.samples=48",
+            "refinement.step_length=0.03",
+            "refinement.rule=adam",
+            "refinement.steps=30",
         )
-        from lidar_ebm.runs.model import make_energy
-
         head = make_energy(config)
         optimiser = torch.optim.Adam(head.parameters(), lr=4e-3)
         steps = 250
