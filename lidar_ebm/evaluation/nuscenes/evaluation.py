@@ -131,9 +131,7 @@ def figures_of_walks(walks: list[Walk]) -> Figures:
 def _curve(walk: Walk, distance: float, matches: Matches) -> ClassCurve:
     precision, confidence = np.zeros(STEPS + 1), np.zeros(STEPS + 1)
     once = np.ones(len(walk.label_counts), np.int32)
-    count = precision_curve(
-        matches.is_true, walk.scores, walk.samples, once, walk.label_count, precision, confidence
-    )
+    count = precision_curve(matches.is_true, walk.scores, walk.samples, once, walk.label_count, precision, confidence)
     errors = {name: np.ones(STEPS + 1) for name in ERRORS}
     if count:
         if not (confidence[:-1] >= confidence[1:]).all():

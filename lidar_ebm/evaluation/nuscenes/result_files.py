@@ -138,7 +138,9 @@ def _open(path: Path) -> tuple[dict[str, Any], Any]:
     del content
     plain = read_json(path).entries_raw()
     if "results" not in plain:
-        raise InputError(f"{path}: 'results' is missing; a result file is {{'meta': …, 'results': {{token: [box, …]}}}}.")
+        raise InputError(
+            f"{path}: 'results' is missing; a result file is {{'meta': …, 'results': {{token: [box, …]}}}}."
+        )
     if not isinstance(plain["results"], dict):
         raise InputError(f"{path}: 'results' is no set of samples by token; write {{token: [box, …]}}.")
     if "meta" not in plain:

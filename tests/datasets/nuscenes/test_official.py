@@ -81,7 +81,9 @@ def test_merged_sweeps_are_those_of_the_official_reader(official: NuscenesSet, s
         kept = [(a, b) for a, b in zip(theirs["lags"], theirs["counts"], strict=True) if b]
         assert counts.tolist() == [count for _, count in kept]
         assert lag[starts].tolist() == np.array([value for value, _ in kept], np.float32).tolist()
-        own_axes = np.column_stack((-frame.points[:, 1], frame.points[:, 0], frame.points[:, 2], frame.points[:, 3] * 255))
+        own_axes = np.column_stack(
+            (-frame.points[:, 1], frame.points[:, 0], frame.points[:, 2], frame.points[:, 3] * 255)
+        )
         np.testing.assert_allclose(np.abs(own_axes).sum(axis=0), theirs["abs_sum"], rtol=1e-5)
         np.testing.assert_allclose(own_axes.mean(axis=0), theirs["mean"], atol=1e-4)
 
