@@ -97,6 +97,13 @@ class Samples(Dataset[Sample]):
         lines = (f"{self.name(index)} {size}\n" for index, size in enumerate(sizes))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
+    def seen_names(self, index: int) -> list[str]:
+        """Class names of a frame's labels, of any class, without those that are known to have no point."""
+        if not isinstance(self.frames, Frames):
+            return self.labelled_boxes(index)[1]
+        boxes = self.frames.boxes(index)
+        return (boxes.names if boxes.points is None else boxes.names[boxes.points != 0]).tolist()
+
     def labelled_boxes(self, index: int) -> tuple[np.ndarray, list[str]]:
         """Boxes [M, 7] in space of a frame's labels, of any class, and their class names; the points are passed over
         where they are prepared."""

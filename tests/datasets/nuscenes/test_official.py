@@ -12,9 +12,7 @@ from lidar_ebm.datasets.nuscenes import NuScenesSource
 from lidar_ebm.datasets.nuscenes.data_set import NuScenesDataSet
 from lidar_ebm.formats.nuscenes.classes import CLASS_OF_CATEGORY
 from lidar_ebm.geometry.poses import inverse_pose, rotation_matrix, yaw_of
-from tests.nuscenes_material import NuscenesSet, public_a, public_b
-
-__all__ = ["public_a", "public_b"]
+from tests.nuscenes_material import NuscenesSet
 
 
 @pytest.fixture(params=["public_a", "public_b"])
@@ -81,7 +79,9 @@ def test_merged_sweeps_are_those_of_the_official_reader(official: NuscenesSet, s
         kept = [(a, b) for a, b in zip(theirs["lags"], theirs["counts"], strict=True) if b]
         assert counts.tolist() == [count for _, count in kept]
         assert lag[starts].tolist() == np.array([value for value, _ in kept], np.float32).tolist()
-        own_axes = np.column_stack((-frame.points[:, 1], frame.points[:, 0], frame.points[:, 2], frame.points[:, 3] * 255))
+        own_axes = np.column_stack(
+            (-frame.points[:, 1], frame.points[:, 0], frame.points[:, 2], frame.points[:, 3] * 255)
+        )
         np.testing.assert_allclose(np.abs(own_axes).sum(axis=0), theirs["abs_sum"], rtol=1e-5)
         np.testing.assert_allclose(own_axes.mean(axis=0), theirs["mean"], atol=1e-4)
 
