@@ -41,6 +41,7 @@ class BaseDataSet:
     kind = "data set of one's own"
     protocol = "distance"
     result_format = "boxes_json"
+    results_in_one_file = False
     difficulties: tuple[str, ...] = DIFFICULTIES
     class_names: tuple[str, ...] = ()
 

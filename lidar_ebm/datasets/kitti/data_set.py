@@ -67,6 +67,7 @@ class KittiDataSet:
         self.kind = "KITTI's layout, LiDAR alone" if self.lidar_only else "KITTI's layout, LiDAR and camera"
         self.protocol = "kitti"
         self.result_format = "kitti"
+        self.results_in_one_file = False
         self.difficulties: tuple[str, ...] = DIFFICULTY_NAMES
         self.class_names: tuple[str, ...] = ()
 

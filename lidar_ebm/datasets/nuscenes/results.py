@@ -69,7 +69,9 @@ def read_submission(path: Path, token: str, sensor_pose_of: Callable[[str], np.n
     if file is None:
         return None
     boxes = _read_global(file, stamp(file)).get(token)
-    return None if boxes is None else result_format.to_sensor(boxes, sensor_pose_of(token))
+    if boxes is None:
+        return None
+    return result_format.to_sensor(boxes, sensor_pose_of(token)) if len(boxes) else Boxes.empty(scores=True)
 
 
 def _result_file(path: Path) -> Path | None:

@@ -134,6 +134,7 @@ def prepare_frame(data: DataSet, name: str) -> FrameRecord:
         objects=dict(checked.labels),
         boxes=0 if frame is None or frame.boxes is None else len(frame.boxes),
         findings=checked.findings,
+        clouds=checked.clouds,
     )
     if record.failed:
         prepared_path(data.prepared, name).unlink(missing_ok=True)
@@ -229,14 +230,15 @@ def _all_findings(frames: Sequence[FrameRecord]) -> Iterator[Finding]:
 
 def _compare_frames(data: DataSet, frames: Sequence[FrameRecord], *, named: bool) -> Iterator[Finding]:
     """Findings by which a frame differs from the others, and point clouds that belong to no split."""
-    counts = [record.points_read for record in frames if record.points_read]
+    counts = [record.points_read / record.clouds for record in frames if record.points_read]
     median = statistics.median(counts) if counts else 0.0
     first: dict[int, str] = {}
     for record in frames:
         path = data.input_paths(record.name)[0]
         place = place_of(path, data.root)
-        if 0 < record.points_read < _SMALL_SHARE * median:
-            message = f"{record.points_read} points, half of the frames have more than {median:.0f}; cut short?"
+        if 0 < record.points_read / record.clouds < _SMALL_SHARE * median:
+            read = f"{record.points_read / record.clouds:.0f} points{' a sweep' if record.clouds > 1 else ''}"
+            message = f"{read}, half of the frames have more than {median:.0f}; cut short?"
             yield Finding(WARNING, "small point clouds", place, message)
         if record.points_read and record.points_checksum in first:
             message = f"the same bytes as frame {first[record.points_checksum]}'s."

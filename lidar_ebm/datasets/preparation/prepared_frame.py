@@ -43,6 +43,7 @@ class FrameRecord:
     objects: Mapping[str, int]  # labels by class name
     boxes: int  # labels that have a box in space
     findings: tuple[Finding, ...]
+    clouds: int = 1  # point clouds that it is made of
 
     @property
     def failed(self) -> bool:
@@ -66,7 +67,7 @@ class FrameRecord:
         read, kept, checksum, boxes = (
             int(values[key]) for key in ("points_read", "points_kept", "points_checksum", "boxes")
         )
-        return cls(name, inputs, read, kept, checksum, objects, boxes, findings)
+        return cls(name, inputs, read, kept, checksum, objects, boxes, findings, int(values["clouds"]))
 
 
 @dataclass(frozen=True, eq=False)

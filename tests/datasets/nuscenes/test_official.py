@@ -12,9 +12,7 @@ from lidar_ebm.datasets.nuscenes import NuScenesSource
 from lidar_ebm.datasets.nuscenes.data_set import NuScenesDataSet
 from lidar_ebm.formats.nuscenes.classes import CLASS_OF_CATEGORY
 from lidar_ebm.geometry.poses import inverse_pose, rotation_matrix, yaw_of
-from tests.nuscenes_material import NuscenesSet, public_a, public_b
-
-__all__ = ["public_a", "public_b"]
+from tests.nuscenes_material import NuscenesSet
 
 
 @pytest.fixture(params=["public_a", "public_b"])
