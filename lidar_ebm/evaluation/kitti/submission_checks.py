@@ -17,6 +17,7 @@ import numpy as np
 
 from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, UNKNOWN_ANGLE, UNKNOWN_LOCATION
 from lidar_ebm.evaluation.kitti.sources import CLASSES
+from lidar_ebm.evaluation.problems import Problem
 from lidar_ebm.formats.kitti.label import KITTI_TYPES
 
 FIELDS = (

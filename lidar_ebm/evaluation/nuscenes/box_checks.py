@@ -124,7 +124,7 @@ def _read_box(row: Mapping[str, Any]) -> CheckedBox:
 
 
 def _is_number(value: Any) -> bool:
-    return (isinstance(value, int | float) and abs(value) <= 1e308) or isinstance(value, float)
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1e308)
 
 
 def _are_numbers(value: Any, length: int) -> bool:

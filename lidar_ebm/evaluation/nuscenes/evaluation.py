@@ -136,8 +136,8 @@ def _curve(walk: Walk, distance: float, matches: Matches) -> ClassCurve:
     if count:
         if not (confidence[:-1] >= confidence[1:]).all():
             raise InputError(
-                f"results: {walk.class_name}: scores below 0 come before recalls that are not reached, whose score is 0 "
-                "by the rules, so that the curve rises. The benchmark's program stops here; give scores from 0 to 1."
+                f"results: {walk.class_name}: scores below 0 come before recalls that are not reached, whose score "
+                "is 0 by the rules, so that the curve rises. The benchmark's program stops here; give scores of 0 to 1."
             )
         for name, values in matches.errors.items():
             error_curve(
