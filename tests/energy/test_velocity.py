@@ -10,11 +10,17 @@ import torch
 from torch import Tensor
 
 from lidar_ebm.energy.box_features import BoxContext, points_near_boxes
+from lidar_ebm.energy.box_space import CAR_SIZE, relative_scales
+from lidar_ebm.energy.captured_refinement import CapturedRefinement
 from lidar_ebm.energy.energy_head import EnergyHead
+from lidar_ebm.energy.noise import RelativeNoise, make_noise, noise_stds
+from lidar_ebm.energy.uncertainty import estimate_uncertainty
+from lidar_ebm.errors import InputError
 from lidar_ebm.runs.model import make_energy
 from lidar_ebm.types import Batch
 from tests.energy.energy_scenes import make_config, make_head
 from tests.energy.moving_scenes import moving_batch, moving_config, moving_labels
+from tests.energy.test_captured_refinement import Recorder
 
 
 @pytest.fixture(autouse=True)
@@ -187,3 +193,125 @@ class TestLoss:
             return float((boxes - labels)[:, 7:].norm(dim=1).mean())
 
         assert error(refined) < 0.6 * error(start)
+
+
+class TestRefinement:
+    @pytest.mark.parametrize("settings", [(), ("energy.velocity=false",), ("energy.points.class_input=true",)])
+    def test_a_replay_is_the_refinement_itself(self, settings: tuple[str, ...]) -> None:
+        lengths = "refinement.step_length=[1e-3,1e-3,5e-4,5e-4,5e-4,5e-4,2e-4]"
+        head = make_head(moving_config(lengths, "refinement.starts=3", "energy.noise.relative=0.5", *settings))
+        labels = moving_labels(3)
+        boxes = labels[:, : head.space.dims]
+        context = context_of(head, moving_batch(labels, 70), labels)
+        captured = CapturedRefinement(Recorder())
+        starts = boxes[:, None] + 0.05 * torch.randn(3, 2, head.space.dims)
+        for start in (starts, starts + 0.02):
+            result = captured(lambda c, s: head._ascend(c, s, 4, False), context, start, key=())
+            expected = head._ascend(context, start, 4, False)
+            torch.testing.assert_close((result.y, result.f), (expected.y, expected.f))
+
+    def test_steps_in_velocity_follow_from_those_in_place(self) -> None:
+        seven = "[1e-2,2e-2,1e-2,1e-2,1e-2,1e-2,1e-2]"
+        adam = make_head(moving_config(f"refinement.step_length={seven}", "refinement.rule=adam"))
+        torch.testing.assert_close(adam.step_lengths[7:], torch.tensor([0.04, 0.08]))
+        halving = make_head(moving_config(f"refinement.step_length={seven}"))
+        torch.testing.assert_close(halving.step_lengths[7:], torch.tensor([0.16, 0.32]))
+        given = make_head(moving_config(f"refinement.step_length={seven[:-1]},3e-2,5e-2]"))
+        torch.testing.assert_close(given.step_lengths[7:], torch.tensor([0.03, 0.05]))
+
+    def test_uncertainty_has_nine_dimensions(self) -> None:
+        config = moving_config("uncertainty.rounds=4")
+        boxes = moving_labels(2)
+        stds = torch.tensor([0.05, 0.05, 0.03, 0.05, 0.05, 0.03, 0.02, 0.3, 0.2])
+
+        def energy(y: Tensor) -> Tensor:
+            return -0.5 * ((y - boxes.unsqueeze(1)) / stds).square().sum(-1)
+
+        random = torch.Generator().manual_seed(0)
+        found = estimate_uncertainty(energy, boxes, config.energy_settings, temperature=1.0, random=random)
+        assert found.covariance.shape == (2, 9, 9)
+        assert found.samples.shape[2] == 9
+        torch.testing.assert_close(
+            found.covariance.diagonal(dim1=1, dim2=2).sqrt() / stds, torch.ones(2, 9), rtol=0, atol=0.3
+        )
+        assert (found.expected_iou < 1).all()
+
+    def test_boxes_of_another_width_are_refused(self) -> None:
+        head, labels = make_head(moving_config()), moving_labels(2)
+        with pytest.raises(ValueError, match="boxes have 7 numbers, and this energy's 9"):
+            head.context(moving_batch(labels, 5), None, labels[:, :7], torch.arange(2))
+
+
+class TestNoise:
+    def test_a_row_of_seven_is_completed(self) -> None:
+        config = moving_config()
+        assert noise_stds(config.energy, 9)[2][7:] == (1.0, 1.0)
+        assert noise_stds(config.energy, 7) == [tuple(row) for row in config.energy.noise.stds]
+
+    def test_nine_numbers_need_a_velocity(self) -> None:
+        row = "[[0.1,0.1,0.1,0.1,0.1,0.1,0.1,0.5,0.5]]"
+        assert noise_stds(moving_config(f"energy.noise.stds={row}").energy, 9)[0][7:] == (0.5, 0.5)
+        with pytest.raises(InputError, match=r"energy\.noise\.stds: nine numbers.*velocity: true"):
+            make_config(("points",), f"energy.noise.stds={row}")
+
+    @pytest.mark.parametrize("boundary", ["exact", "clamped"])
+    def test_relative_noise_follows_the_size(self, boundary: str) -> None:
+        cone, car, bus = (0.4, 0.4, 1.07), CAR_SIZE, (10.5, 2.9, 3.5)
+        labels = torch.tensor([[0.0, 0, 0, *size, 0.3, 1.0, 0.0] for size in (cone, car, bus)]).double()
+        config = moving_config(f"energy.noise.boundary={boundary}")
+        noise = RelativeNoise(make_noise(config.energy, 9), relative_scales(labels, 0.5))
+        draws = noise.sample(labels, 4000, torch.Generator().manual_seed(1))
+        spread = draws.std(dim=1)
+        plain = make_noise(config.energy, 9).sample(labels, 4000, torch.Generator().manual_seed(1)).std(dim=1)
+        ratio = (0.4 * 0.4 / (3.9 * 1.6)) ** 0.25
+        torch.testing.assert_close(spread[0, :2] / plain[0, :2], torch.full((2,), ratio).double(), rtol=1e-4, atol=0)
+        torch.testing.assert_close(spread[1], plain[1], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(spread[:, 6:], plain[:, 6:], rtol=1e-4, atol=1e-6)
+        assert (spread[2, :2] > 1.3 * plain[2, :2]).all()
+        assert (draws[0, :, 3:6] > 0.1).double().mean() > 0.99  # of a cone, hardly any draw is cut off
+
+    def test_relative_noise_is_a_density(self) -> None:
+        """Of one dimension by the trapezoid rule, the others integrate to one by themselves."""
+        labels = torch.tensor([[0.0, 0, 0, 0.4, 0.4, 1.0, 0.3]]).double()
+        config = make_config(("points",), "energy.noise.stds=[[0.1,0.1,0.1,0.1,0.1,0.1,0.1]]")
+        scales = relative_scales(labels, 1.0)
+        noise = RelativeNoise(make_noise(config.energy), scales)
+        grid = torch.linspace(-1, 1, 4001).double()
+        y = labels.repeat(4001, 1).unsqueeze(0).clone()
+        y[0, :, 0] += grid
+        others = torch.tensor(0.1 * math.sqrt(2 * math.pi)).log().double() * 6 + scales[0, 1:].log().sum()
+        share = torch.trapezoid((noise.log_prob(y, labels)[0] + others).exp(), grid)
+        assert float(share) == pytest.approx(1, abs=1e-6)
+
+    def test_relative_needs_the_noise(self) -> None:
+        with pytest.raises(InputError, match=r"energy\.noise\.relative=0\.5"):
+            moving_config("energy.noise.relative=0.5", "energy.objective.method=dsm")
+
+    def test_relative_of_a_car_changes_nothing(self) -> None:
+        labels = moving_labels(2)
+        labels[:, 3:6] = torch.tensor(CAR_SIZE)
+        batch, seeds = moving_batch(labels, 50), [1, 2]
+        plain = make_head(moving_config())
+        relative = make_head(moving_config("energy.noise.relative=1"))
+        relative.load_state_dict(plain.state_dict())
+        torch.testing.assert_close(
+            relative.loss(batch, None, seeds=seeds), plain.loss(batch, None, seeds=seeds), rtol=1e-4, atol=1e-5
+        )
+
+
+class TestClasses:
+    def test_f_is_told_the_class(self) -> None:
+        config = moving_config("energy.points.class_input=true", "classes=[{name: Car}, {name: Cone}]")
+        head, labels = make_head(config), moving_labels(3)
+        batch, frame = moving_batch(labels, 50), torch.arange(3)
+        values = [
+            head(head.context(batch, None, labels, frame, class_index=torch.full((3,), kind)), labels.unsqueeze(1))
+            for kind in (0, 1)
+        ]
+        assert (values[0] != values[1]).all()
+        kinds = torch.tensor([0, 1, 0])
+        context = head.context(batch, None, labels, frame, class_index=kinds)
+        rows = torch.tensor([1, 2])
+        torch.testing.assert_close(head(context.select(rows), labels[rows, None])[0], values[1][1])
+        with pytest.raises(ValueError, match="class_index"):
+            head.context(batch, None, labels, frame)
