@@ -177,8 +177,14 @@ def points_in_view(frame: Frame) -> np.ndarray:
 
     Where a frame has a camera they are those in its image, as labels are of them alone.
     """
-    points = four_columns(frame.points, frame.channels)
-    return points if frame.camera is None else points[crop_to_camera_view(points, frame.camera)]
+    return four_columns(all_channels_in_view(frame), frame.channels)
+
+
+def all_channels_in_view(frame: Frame) -> np.ndarray:
+    """Points [N, 3 + C] with the frame's channels: those in its camera's image where it has one, else all."""
+    if frame.camera is None:
+        return frame.points
+    return frame.points[crop_to_camera_view(frame.points, frame.camera)]
 
 
 def read_results(path: Path, frame: Frame, source: FrameSource | None = None) -> Boxes | None:

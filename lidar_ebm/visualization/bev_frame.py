@@ -1,0 +1,86 @@
+"""A bird's-eye view of a frame with all its sets of boxes, points coloured by choice; it needs no Open3D."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.lines import Line2D
+
+from lidar_ebm.visualization import palette
+from lidar_ebm.visualization.bev_plot import BoxLayer, add_layer_legend, draw_bev
+from lidar_ebm.visualization.scene import LABEL, TIME_LAG, BoxSet, SceneFrame
+from lidar_ebm.visualization.scene_geometry import (
+    colored_points,
+    inside_color,
+    outside_color,
+    ramp_of,
+    scale_of,
+)
+from lidar_ebm.visualization.views import view_of
+
+SIZE = (1240, 1040)  # width and height, pixels
+LABEL_WIDTH, WIDTH = 3.0, 1.5  # points, of labels' lines, which stay visible under what is drawn over them
+
+
+def box_layer(boxes: BoxSet) -> BoxLayer:
+    """A set of boxes as pictures draw it; labels are wider."""
+    width = LABEL_WIDTH if boxes.name.partition(":")[0] == LABEL else WIDTH
+    return BoxLayer(boxes.name, boxes.boxes, boxes.color, linewidth=width, caption=boxes.legend())
+
+
+def plot_frame(frame: SceneFrame, path: Path, *, color: str = "height", size: tuple[int, int] = SIZE) -> Path:
+    """Write a frame seen from above to `path` as PNG, with a legend and a scale of the points' colours.
+
+    Args:
+        frame: what is shown; one without a camera all around.
+        path: of the picture.
+        color: one of `scene_geometry.colorings` of its channels.
+        size: width and height, pixels.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    figure = palette.new_figure(size)
+    axes = figure.add_axes((0.06, 0.06, 0.83, 0.89))
+    draw_frame(axes, frame, color)
+    title = f"Frame {frame.name}, {len(frame.points):,} points"
+    palette.style_axes(axes, x_label="y left (m)", y_label="x forward (m)", title=title)
+    if color == "boxes":
+        for rgb, words in (
+            (inside_color(palette.theme()), "points in boxes"),
+            (outside_color(palette.theme()), "other"),
+        ):
+            axes.add_line(Line2D([], [], color=rgb, marker="o", linestyle="none", markersize=5, label=words))
+    else:
+        _add_scale(figure.add_axes((0.91, 0.30, 0.016, 0.4)), frame, color)
+    add_layer_legend(axes)
+    return palette.save_figure(figure, path)
+
+
+def draw_frame(axes: Axes, frame: SceneFrame, color: str) -> None:
+    """Draw a frame's points and boxes into `axes`: high points over low ones, new sweeps over old ones."""
+    theme, points = palette.theme(), frame.points
+    order = np.argsort(points[:, 2], kind="stable")
+    if color == TIME_LAG and color in frame.channels:
+        order = np.argsort(-points[:, 3 + frame.channels.index(color)], kind="stable")
+    draw_bev(
+        axes,
+        points[order],
+        layers=[box_layer(each) for each in frame.sets],
+        view=view_of(points, frame.boxes(), camera=frame.camera is not None),
+        colors=colored_points(frame, color, theme)[order],
+    )
+
+
+def _add_scale(axes: Axes, frame: SceneFrame, color: str) -> None:
+    """Say beside the picture what the points' colours mean."""
+    theme, (words, low, high) = palette.theme(), scale_of(frame, color)
+    bar = axes.figure.colorbar(ScalarMappable(Normalize(low, high), ramp_of(color, theme)), cax=axes)
+    bar.outline.set_edgecolor(theme.muted_text)
+    axes.tick_params(labelsize=palette.TICK_SIZE, labelcolor=theme.text, color=theme.muted_text)
+    unit, comma, what = words.partition(", ")
+    axes.set_title(f"{what}\n({unit})" if comma else words, fontsize=palette.LABEL_SIZE, color=theme.text)
