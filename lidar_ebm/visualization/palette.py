@@ -28,7 +28,7 @@ from matplotlib.patches import Patch
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write
 
-CLASS_SEED = 10211894  # with which the names of common road users have colours far apart
+CLASS_SEED = 124102751  # with which the names of common road users have colours far apart
 DISTINCT_CLASSES = 10  # colours of a theme that are as far apart as ten can be, also without one kind of cone
 
 
@@ -86,6 +86,10 @@ class Theme:
         return zlib.crc32(f"{CLASS_SEED} {name.lower()}".encode()) % len(self.classes)
 
 
+def _hexadecimal(*lines: str) -> tuple[str, ...]:
+    return tuple(f"#{color}" for line in lines for color in line.split())
+
+
 LIGHT = Theme(
     name="light",
     background="#FFFFFF",
@@ -100,29 +104,9 @@ LIGHT = Theme(
     other="#CC79A7",  # purple
     heights=LinearSegmentedColormap.from_list("height", ("#CFCAC4", "#9A93A0", "#5A4E78")),
     lags=LinearSegmentedColormap.from_list("lag", ("#4B0F6B", "#A8518A", "#E3A6A0", "#E9DFD8")),
-    classes=tuple(
-        [
-            "#33CCBB",
-            "#778800",
-            "#0000EE",
-            "#116644",
-            "#DDAA77",
-            "#663355",
-            "#BBAAFF",
-            "#0077DD",
-            "#990000",
-            "#EE4488",
-            "#443388",
-            "#997755",
-            "#BBBB22",
-            "#DD77CC",
-            "#55AA44",
-            "#8866AA",
-            "#AA4488",
-            "#118877",
-            "#3355BB",
-            "#AA2244",
-        ]
+    classes=_hexadecimal(
+        "33CCBB 778800 0000EE 116644 DDAA77 663355 BBAAFF 0077DD 990000 EE4488",
+        "443388 997755 BBBB22 DD77CC 55AA44 8866AA AA4488 118877 3355BB AA2244",
     ),
 )
 DARK = Theme(
@@ -139,29 +123,9 @@ DARK = Theme(
     other="#DD92BB",
     heights=LinearSegmentedColormap.from_list("height_dark", ("#3D424B", "#7C7690", "#CEC4E6")),
     lags=LinearSegmentedColormap.from_list("lag_dark", ("#FFF1C2", "#D59A6A", "#84576B", "#34303F")),
-    classes=tuple(
-        [
-            "#00FF00",
-            "#99AA55",
-            "#7744FF",
-            "#337755",
-            "#FFCCAA",
-            "#886688",
-            "#DDCCFF",
-            "#6699FF",
-            "#CC3300",
-            "#FF77AA",
-            "#88CCCC",
-            "#BB22AA",
-            "#009988",
-            "#BB6677",
-            "#667733",
-            "#EEEE88",
-            "#CC9988",
-            "#998855",
-            "#BB77CC",
-            "#FF6600",
-        ]
+    classes=_hexadecimal(
+        "00FF00 99AA55 7744FF 337755 FFCCAA 886688 DDCCFF 6699FF CC3300 FF77AA",
+        "88CCCC BB22AA 009988 BB6677 667733 EEEE88 CC9988 998855 BB77CC FF6600",
     ),
 )
 THEMES = {each.name: each for each in (LIGHT, DARK)}
