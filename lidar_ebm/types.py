@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Names of channels of points.
+REFLECTANCE = "reflectance"  # 0..1
+TIME_LAG = "time_lag"  # s, 0 in the key sweep; a point of lag t was measured t before it
+
 
 def to_device(value: T, device: torch.device | str) -> T:
     """A copy of a dataclass of this module with every tensor in it, nested ones too, on `device`."""
@@ -40,7 +44,7 @@ def to_device(value: T, device: torch.device | str) -> T:
 class LabelBatch:
     """Labelled boxes of a batch."""
 
-    boxes: Tensor  # [M, 7] float32
+    boxes: Tensor  # [M, D] float32: seven numbers, or nine with vx, vy (m/s, NaN where they are unknown)
     class_index: Tensor  # [M] int64, index into config.classes
     batch_index: Tensor  # [M] int64
     batch_size: int
@@ -51,7 +55,7 @@ class Batch:
     """Frames put together for the model."""
 
     frame_ids: tuple[str, ...]
-    points: Tensor  # [N, 4] float32: x, y, z (m), reflectance 0..1
+    points: Tensor  # [N, 3 + C] float32: x, y, z (m), the channels of config.points, reflectance 0..1 the first
     point_batch_index: Tensor  # [N] int64
     boxes: LabelBatch
     batch_size: int
@@ -65,7 +69,7 @@ class Batch:
 class Voxels:
     """Occupied voxels of a batch."""
 
-    features: Tensor  # [V, 4] float32: mean x, y, z (m) and reflectance of the points in the voxel
+    features: Tensor  # [V, 3 + C] float32: mean x, y, z (m) and channels of the points in the voxel
     indices: Tensor  # [V, 4] int32: batch, z, y, x
     spatial_shape: tuple[int, int, int]  # D, H, W
     batch_size: int
@@ -137,7 +141,7 @@ class LossCounts:
 class Proposals:
     """Scored boxes of a batch, ordered by frame and falling score within it."""
 
-    boxes: Tensor  # [N, 7] float32
+    boxes: Tensor  # [N, D] float32: seven numbers, or nine with vx, vy (m/s)
     scores: Tensor  # [N] 0..1
     class_index: Tensor  # [N] int64, index into config.classes
     batch_index: Tensor  # [N] int64

@@ -59,6 +59,7 @@ class AugmentationConfig(Settings):
     sampling: SamplingConfig = SamplingConfig()
     object_noise: ObjectNoiseConfig = ObjectNoiseConfig()
     flip: bool = True  # y -> -y in half of the frames
+    flip_x: bool = False  # x -> -x, too, in half of the frames, where nothing is ahead
     rotation: NonNegative = 0.7853981633974483  # about z, uniform in ± this, rad
     scaling: Scaling = (0.95, 1.05)  # uniform, low to high
 
@@ -86,6 +87,7 @@ class AugmentationChanges(Settings):
     sampling: SamplingChanges = SamplingChanges()
     object_noise: ObjectNoiseChanges = ObjectNoiseChanges()
     flip: bool | None = None
+    flip_x: bool | None = None
     rotation: NonNegative | None = None
     scaling: Scaling | None = None
 

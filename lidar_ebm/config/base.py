@@ -62,6 +62,11 @@ OneOrSevenNonNegative = Annotated[
 ]
 
 
+def box_dimensions(velocity: bool) -> int:
+    """Numbers of a box: x, y, z, l, w, h, yaw, and vx, vy where it has a velocity."""
+    return 9 if velocity else 7
+
+
 class Settings(BaseModel):
     """A section of settings: frozen, of finite numbers and declared keys alone."""
 

@@ -17,6 +17,7 @@ from pydantic import (
 from lidar_ebm.config.augmentation import AugmentationConfig
 from lidar_ebm.config.base import (
     Settings,
+    box_dimensions,
 )
 from lidar_ebm.config.detector import (
     AnchorHeadConfig,
@@ -27,11 +28,12 @@ from lidar_ebm.config.detector import (
     DetectorSettings,
     PartScoreConfig,
     PointHeadConfig,
+    PointsConfig,
     VoxelConfig,
 )
 from lidar_ebm.config.energy import EnergyConfig, EnergySettings, RefinementConfig, UncertaintyConfig
 from lidar_ebm.config.training import TrainingConfig
-from lidar_ebm.types import BevGrid
+from lidar_ebm.types import TIME_LAG, BevGrid
 
 # Training fixes the neighbourhood at a proposal-like box: the label with noise of these stds on
 # (x, y, z) in m, on the logarithms of (l, w, h), and on yaw in rad. Around the label itself the choice of
@@ -46,6 +48,8 @@ class Config(Settings):
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     classes: Annotated[tuple[ClassConfig, ...], Field(min_length=1)] = (ClassConfig(merge=("Van",)),)
+    points: PointsConfig = PointsConfig()
+    velocity: bool = False  # boxes have one, vx and vy over ground: y has nine numbers
     voxels: VoxelConfig = VoxelConfig()
     backbone: BackboneConfig = BackboneConfig()
     bev: BevConfig = BevConfig()
@@ -68,6 +72,14 @@ class Config(Settings):
                     f"label type {claimed[name.lower()]!r} belongs to two classes; let one of them name or merge it"
                 )
             claimed[name.lower()] = name
+        return self
+
+    @model_validator(mode="after")
+    def _lag_for_velocity(self) -> Config:
+        if self.velocity and self.points.channels[-1] != TIME_LAG:
+            raise ValueError(
+                f"velocity: true needs the points' lag: set points.channels=[reflectance, {TIME_LAG}], the lag last"
+            )
         return self
 
     @model_validator(mode="after")
@@ -95,6 +107,11 @@ class Config(Settings):
     def energy_settings(self) -> EnergySettings:
         """The part of the configuration that the energy has to know."""
         return EnergySettings(**{name: getattr(self, name) for name in EnergySettings.model_fields})
+
+    @property
+    def box_dimensions(self) -> int:
+        """Numbers of a box: 7, or 9 with a velocity."""
+        return box_dimensions(self.velocity)
 
     @property
     def bev_grid(self) -> BevGrid:

@@ -15,8 +15,9 @@ from lidar_ebm.config.base import (
     Settings,
     Share,
     Size,
+    box_dimensions,
 )
-from lidar_ebm.types import BevGrid
+from lidar_ebm.types import REFLECTANCE, BevGrid
 
 
 class ClassConfig(Settings):
@@ -29,6 +30,20 @@ class ClassConfig(Settings):
     anchor_yaws: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 1.5707963267948966)  # rad
     positive_iou: Share = 0.6  # nearest axis-aligned BEV IoU at which an anchor becomes positive
     negative_iou: Share = 0.45  # and below which it is background
+
+
+class PointsConfig(Settings):
+    """Points that the network is shown."""
+
+    # Beside x, y, z. time_lag: seconds before the key sweep, of data sets with sweeps; 0 elsewhere.
+    channels: tuple[str, ...] = ("reflectance",)
+    sweeps: Count = 1  # the key sweep and those before it, of data sets that have them
+
+    @model_validator(mode="after")
+    def _reflectance_first(self) -> PointsConfig:
+        if self.channels[:1] != (REFLECTANCE,) or len(set(self.channels)) != len(self.channels):
+            raise ValueError(f"points.channels begins with {REFLECTANCE}, and names each channel once")
+        return self
 
 
 class VoxelConfig(Settings):
@@ -131,6 +146,8 @@ class DetectorSettings(Settings):
     """All that the detector has to know of a configuration."""
 
     classes: tuple[ClassConfig, ...]
+    points: PointsConfig
+    velocity: bool
     voxels: VoxelConfig
     backbone: BackboneConfig
     bev: BevConfig
@@ -138,6 +155,11 @@ class DetectorSettings(Settings):
     anchor_head: AnchorHeadConfig
     part_score: PartScoreConfig
     detection: DetectionConfig
+
+    @property
+    def box_dimensions(self) -> int:
+        """Numbers of a box: 7, or 9 with a velocity."""
+        return box_dimensions(self.velocity)
 
     @property
     def bev_shape(self) -> tuple[int, int, int]:

@@ -21,7 +21,9 @@ from lidar_ebm.config.base import (
     SevenPositive,
     Size,
     _rows_of_one_each,
+    box_dimensions,
 )
+from lidar_ebm.config.detector import PointsConfig
 
 
 class BevEnergyConfig(Settings):
@@ -135,6 +137,13 @@ class UncertaintyConfig(Settings):
 class EnergySettings(Settings):
     """All that the energy has to know of a configuration."""
 
+    points: PointsConfig
+    velocity: bool
     energy: EnergyConfig
     refinement: RefinementConfig
     uncertainty: UncertaintyConfig
+
+    @property
+    def box_dimensions(self) -> int:
+        """Numbers of a box: 7, or 9 with a velocity."""
+        return box_dimensions(self.velocity)

@@ -59,6 +59,8 @@ class TrainingConfig(Settings):
     # Of the exponential moving average of the weights, which is then what is evaluated, kept and handed to the next
     # stage. 0: none, as published.
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    # Frames with objects of rare classes come several times in an epoch, so that each class is in about as many (CBGS).
+    class_balanced: bool = False
     workers: Annotated[int, Field(ge=0)] = 2
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     validate_every: Annotated[int, Field(ge=0)] = 0  # epochs between AP on the `val` split; 0: never

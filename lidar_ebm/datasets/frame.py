@@ -10,8 +10,8 @@ import numpy as np
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.camera import Camera
+from lidar_ebm.types import REFLECTANCE, TIME_LAG
 
-REFLECTANCE = "reflectance"  # 0..1
 # m, where the presets' anchors expect the ground; a data set that knows its sensor's height brings it there.
 GROUND = -1.73
 
@@ -44,9 +44,40 @@ class Frame:
         return self.points[:, 3 + self.channels.index(name)]
 
 
+def take_channels(points: np.ndarray, channels: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """Points [N, 3 + W] float32 with the wanted channels alone, in their order, of points with any.
+
+    Where there is no reflectance or time lag it is 0: of one sweep, all points are of now.
+
+    Raises:
+        InputError: the points lack another channel.
+    """
+    if tuple(channels) == tuple(wanted):
+        return points
+    lacking = [name for name in wanted if name not in (*channels, REFLECTANCE, TIME_LAG)]
+    if lacking:
+        raise InputError(
+            f"points have no channel {lacking[0]!r}; they have {', '.join(channels) or 'none'}. Take it out of "
+            "points.channels, or give points with it."
+        )
+    taken = np.zeros((len(points), 3 + len(wanted)), np.float32)
+    taken[:, :3] = points[:, :3]
+    for column, name in enumerate(wanted, start=3):
+        if name in channels:
+            taken[:, column] = points[:, 3 + list(channels).index(name)]
+    return taken
+
+
 def four_columns(points: np.ndarray, channels: Sequence[str]) -> np.ndarray:
     """Points [N, 4] float32 (x, y, z, reflectance) of points with any channels; reflectance 0 where there is none."""
-    columns = list(channels)
-    if REFLECTANCE not in columns:
-        return np.column_stack((points[:, :3], np.zeros(len(points), np.float32)))
-    return points[:, [0, 1, 2, 3 + columns.index(REFLECTANCE)]]
+    return take_channels(points, channels, (REFLECTANCE,))
+
+
+def newest_sweeps(points: np.ndarray, channels: Sequence[str], count: int) -> np.ndarray:
+    """The points [N, 3 + C] of the newest `count` sweeps, told apart by their time lag; all of those without one."""
+    if TIME_LAG not in channels or not len(points):
+        return points
+    lag = points[:, 3 + list(channels).index(TIME_LAG)]
+    lags = lag[np.concatenate(([True], lag[1:] != lag[:-1]))]  # few, where sweeps come one after the other
+    lags = np.unique(lags)
+    return points if len(lags) <= count else points[lag <= lags[count - 1]]

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from lidar_ebm.datasets.data_set import DataSet
 from lidar_ebm.datasets.frames import Frames
-from lidar_ebm.datasets.samples import Samples
+from lidar_ebm.datasets.samples import SampleContent, Samples
 from lidar_ebm.errors import InputError
 
 
@@ -24,6 +24,14 @@ class SampleSettings(Protocol):
     @property
     def voxels(self) -> Any:
         """Voxels, with their `range`."""
+
+    @property
+    def points(self) -> Any:
+        """Points, with their `channels` and `sweeps`."""
+
+    @property
+    def velocity(self) -> bool:
+        """True for boxes with a velocity."""
 
 
 @cache
@@ -84,7 +92,7 @@ def open_samples(
 
     Args:
         root: a folder, or a data set that is open already.
-        settings: a configuration, whose classes and voxel range are used.
+        settings: a configuration, whose classes, voxel range, points and velocity are used.
         with_labels: False for data without label files; the samples then have no boxes.
         cache: keep every frame in memory once read.
         cropped: False leaves what is outside the voxel range in the frames, for augmentation to move.
@@ -94,4 +102,6 @@ def open_samples(
     """
     data_set = open_data_set(root) if isinstance(root, str | Path) else root
     bounds = settings.voxels.range if cropped else None
-    return Samples(Frames(data_set, split, with_labels=with_labels), settings.classes, bounds, cache=cache)
+    content = SampleContent(tuple(settings.points.channels), settings.points.sweeps, settings.velocity)
+    frames = Frames(data_set, split, with_labels=with_labels)
+    return Samples(frames, settings.classes, bounds, content=content, cache=cache)

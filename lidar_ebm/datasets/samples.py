@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -11,10 +12,12 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from lidar_ebm.boxes import Boxes
-from lidar_ebm.datasets.frame import REFLECTANCE, Frame, four_columns
+from lidar_ebm.datasets.frame import Frame, newest_sweeps, take_channels
 from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.datasets.source import FrameSource
+from lidar_ebm.errors import InputError
+from lidar_ebm.types import REFLECTANCE
 
 
 class ClassSettings(Protocol):
@@ -29,6 +32,15 @@ class ClassSettings(Protocol):
         """Further names of labels that count as it."""
 
 
+@dataclass(frozen=True)
+class SampleContent:
+    """Content of samples: what of frames the network is shown."""
+
+    channels: tuple[str, ...] = (REFLECTANCE,)  # of points
+    sweeps: int = 1  # the newest so many, of points with a time lag
+    velocity: bool = False  # boxes have nine numbers
+
+
 class Samples(Dataset[Sample]):
     """A split as a map-style torch data set.
 
@@ -40,6 +52,7 @@ class Samples(Dataset[Sample]):
         classes: of the configuration, in the order of their indices.
         bounds: voxel range (low x y z, high x y z; m); None leaves what is outside in the frames, for augmentation to
             move: `crop_to_range` then comes after it.
+        content: channels, sweeps and velocity.
         cache: keep every frame in memory once read; each data-loader worker has its own.
     """
 
@@ -49,9 +62,11 @@ class Samples(Dataset[Sample]):
         classes: Sequence[ClassSettings],
         bounds: Sequence[float] | None = None,
         *,
+        content: SampleContent | None = None,
         cache: bool = False,
     ) -> None:
         self.frames = frames
+        self.content = SampleContent() if content is None else content
         self.class_index = index_by_name(classes)
         self._bounds = bounds
         self._cache: dict[int, Sample] | None = {} if cache else None
@@ -98,7 +113,7 @@ class Samples(Dataset[Sample]):
             frame = self.frames[index]
             points, channels = frame.points, frame.channels
             boxes = Boxes.empty() if frame.boxes is None else frame.boxes
-        sample = to_sample(self.name(index), points, channels, boxes, self.class_index)
+        sample = to_sample(self.name(index), points, channels, boxes, self.class_index, self.content)
         return sample if self._bounds is None else crop_to_range(sample, self._bounds)
 
 
@@ -109,14 +124,33 @@ def index_by_name(classes: Sequence[ClassSettings]) -> dict[str, int]:
 
 
 def to_sample(
-    name: str, points: np.ndarray, channels: Sequence[str], boxes: Boxes, class_index: Mapping[str, int]
+    name: str,
+    points: np.ndarray,
+    channels: Sequence[str],
+    boxes: Boxes,
+    class_index: Mapping[str, int],
+    content: SampleContent | None = None,
 ) -> Sample:
-    """Points [N, 3 + C] and labels as a sample: x, y, z and reflectance (0 where there is none), boxes by class."""
-    if tuple(channels) != (REFLECTANCE,):
-        points = four_columns(points, channels)
+    """Points [N, 3 + C] and labels as a sample: the newest sweeps' points with the wanted channels, boxes by class.
+
+    Raises:
+        InputError: the points lack a channel; the message names the frame.
+    """
+    content = SampleContent() if content is None else content
+    try:
+        points = take_channels(newest_sweeps(points, channels, content.sweeps), channels, content.channels)
+    except InputError as error:
+        raise InputError(f"frame {name}: {error}") from error
     index = np.array([class_index.get(str(each).lower(), -1) for each in boxes.names], dtype=np.int64)
     rows, trained = boxes.boxes.astype(np.float32), index >= 0
-    return Sample(name, points, rows[trained], index[trained], rows[~trained])
+    labels = with_velocity(rows, boxes.velocity)[trained] if content.velocity else rows[trained]
+    return Sample(name, points, labels, index[trained], rows[~trained])
+
+
+def with_velocity(rows: np.ndarray, velocity: np.ndarray | None) -> np.ndarray:
+    """Boxes [M, 9] float32 of boxes [M, 7] and their velocities [M, 2], NaN where there are none."""
+    unknown = np.full((len(rows), 2), np.nan, np.float32)
+    return np.concatenate([rows, unknown if velocity is None else velocity.astype(np.float32)], axis=1)
 
 
 def sample_of(frame: Frame, classes: Sequence[ClassSettings], bounds: Sequence[float]) -> Sample:

@@ -15,7 +15,6 @@ from lidar_ebm.config.detector import DetectorSettings, StageConfig
 from lidar_ebm.detector.sparse_ops import BackendName, Kernel, SparsePlan, check_backend, plan_sparse_conv
 from lidar_ebm.types import SparseFeatures, Voxels
 
-INPUT_CHANNELS = 4  # x, y, z, reflectance
 SUBMANIFOLD = Kernel((3, 3, 3), submanifold=True)
 POINTWISE = Kernel((1, 1, 1), submanifold=True)
 
@@ -117,7 +116,7 @@ class SparseBackbone(nn.Module):
         self.backend: BackendName = settings.backend
         self.voxel_size = config.voxels.size
         self.origin = config.voxels.range[:3]
-        stem = [INPUT_CHANNELS] + [settings.stem_channels] * settings.stem_layers
+        stem = [3 + len(config.points.channels)] + [settings.stem_channels] * settings.stem_layers
         self.stem = SubmanifoldLayers(stem, self.backend)
         widths = [stem[-1]] + [stage.channels for stage in settings.stages]
         self.stages = nn.ModuleList(

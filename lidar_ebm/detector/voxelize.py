@@ -25,7 +25,7 @@ def voxelize(
     A frame may have no point. The same input gives the same bits.
 
     Args:
-        points: x, y, z in m and reflectance [N, 4], LiDAR frame.
+        points: x, y, z in m and C channels [N, 3 + C], reflectance the first, LiDAR frame.
         point_batch_index: the frame of each point [N], 0 ≤ index < batch_size, in any order.
         batch_size: number of frames.
         config: range and voxel size.
@@ -38,16 +38,16 @@ def voxelize(
     Raises:
         InputError: the shapes are not the ones above.
     """
-    if points.dim() != 2 or points.shape[1] != 4 or point_batch_index.shape != points.shape[:1]:
+    if points.dim() != 2 or points.shape[1] < 4 or point_batch_index.shape != points.shape[:1]:
         raise InputError(
-            f"points {tuple(points.shape)} with batch index {tuple(point_batch_index.shape)}: expected [N, 4] "
-            "(x, y, z, reflectance) and [N]; give one batch index for each point."
+            f"points {tuple(points.shape)} with batch index {tuple(point_batch_index.shape)}: expected "
+            "[N, 3 + C] (x, y, z, reflectance, …) and [N]; give one batch index for each point."
         )
     shape = config.grid_shape
     depth, height, width = shape
     low, high = points.new_tensor(config.range[:3]), points.new_tensor(config.range[3:])
     inside = ((points[:, :3] >= low) & (points[:, :3] < high)).all(1)  # False for not-a-number
-    inside &= points[:, 3].isfinite()
+    inside &= points[:, 3:].isfinite().all(1)
     points, frame = points[inside], point_batch_index[inside].long()
     cells = torch.floor((points[:, :3] - low) / points.new_tensor(config.size)).long()  # [N, 3] x, y, z
     # Rounding may put a point just below the upper end into a cell past it.
@@ -82,7 +82,7 @@ def voxelize(
 
 
 def _mean_of_first(points: Tensor, order: Tensor, counts: Tensor, first: int) -> Tensor:
-    """Mean [V, 4] of each voxel's first points, as version 0.1 added them; `order` [N] is by voxel, then by input."""
+    """Mean [V, 3 + C] of a voxel's first points, as version 0.1 added them; `order` [N] is by voxel, then by input."""
     starts = counts.cumsum(0) - counts  # [V]
     place = torch.arange(first, device=points.device)
     taken = place < counts[:, None]  # [V, K]

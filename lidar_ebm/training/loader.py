@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -43,6 +43,8 @@ class TrainingLoader:
         size: number of these processes.
         pin_memory: put batches into memory that a GPU can read while the host works on.
         database: labelled objects for augmentation to put into frames.
+        order: indices of the frames of an epoch before they are shuffled, some of them several times perhaps; None for
+            each frame once.
 
     Raises:
         InputError: the batch cannot be divided among the processes.
@@ -59,22 +61,24 @@ class TrainingLoader:
         size: int = 1,
         pin_memory: bool = False,
         database: ObjectDatabase | None = None,
+        order: Sequence[int] | None = None,
     ) -> None:
         if batch_size % size:
             raise InputError(
                 f"batch_size {batch_size} cannot be divided among {size} processes. Choose a multiple of {size}."
             )
         share = batch_size // size
-        if len(frames) <= (size - 1) * share:
+        order = range(len(frames)) if order is None else order
+        if len(order) <= (size - 1) * share:
             raise InputError(
-                f"{len(frames)} training frames are too few for {size} processes with {share} frames each in a step. "
+                f"{len(order)} training frames are too few for {size} processes with {share} frames each in a step. "
                 "Train with fewer processes, or with a smaller batch_size."
             )
         seed = (config.seed, STAGES.index(stage))
-        self.steps = max(len(frames) // batch_size, 1)
-        self._rows = _Rows(seed, len(frames), self.steps, batch_size, slice(rank * share, (rank + 1) * share))
+        self.steps = max(len(order) // batch_size, 1)
+        self._rows = _Rows(seed, len(order), self.steps, batch_size, slice(rank * share, (rank + 1) * share))
         self._loader: DataLoader[Any] | None = DataLoader(
-            _AugmentedFrames(frames, config, stage, seed, database),
+            _AugmentedFrames(frames, config, stage, seed, database, order),
             batch_sampler=self._rows,
             collate_fn=_collate,
             num_workers=config.training.workers,
@@ -138,7 +142,7 @@ class _Loaded:
 
 
 class _Rows(Sampler[list[tuple[int, int]]]):
-    """For every batch of an epoch, (epoch, index) of the frames in this process' part of it.
+    """For every batch of an epoch, (epoch, place in the order) of the frames in this process' part of it.
 
     The epoch comes to the workers with each frame, so they need not be started anew for it.
     """
@@ -155,7 +159,7 @@ class _Rows(Sampler[list[tuple[int, int]]]):
         order = np.random.default_rng((*self.seed, self.epoch, self.frames)).permutation(self.frames)
         for step in range(self.start, self.steps):
             whole = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield [(self.epoch, int(index)) for index in whole[self.part]]
+            yield [(self.epoch, int(place)) for place in whole[self.part]]
 
 
 class _AugmentedFrames(Dataset[Sample | InputError]):
@@ -168,15 +172,19 @@ class _AugmentedFrames(Dataset[Sample | InputError]):
         stage: str,
         seed: tuple[int, ...],
         database: ObjectDatabase | None,
+        order: Sequence[int],
     ) -> None:
-        self.frames, self.config, self.seed, self.database = frames, config, seed, database
+        self.frames, self.config, self.seed, self.database, self.order = frames, config, seed, database, order
         self.settings = config.stage_augmentation(stage)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample | InputError:
-        epoch, index = key
-        rng = np.random.default_rng((*self.seed, epoch, index))
+        epoch, place = key
+        # Of the place, not of the frame, which augmentation changes otherwise each time that it comes in an epoch.
+        rng = np.random.default_rng((*self.seed, epoch, place))
         try:
-            frame = augment(self.frames[index], rng, self.settings, self.database, self.config.classes)
+            config = self.config
+            frame = self.frames[self.order[place]]
+            frame = augment(frame, rng, self.settings, self.database, config.classes, config.points.channels)
         except InputError as error:
             return error
         return crop_to_range(frame, self.config.voxels.range)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -49,6 +49,7 @@ class Run:
     nonfinite: NonFinite
     signals: StopSignals
     skip_nonfinite: bool
+    order: Sequence[int] | None = None  # of the frames of an epoch, some several times; None: each once
 
 
 class StageRun:
@@ -71,6 +72,7 @@ class StageRun:
             size=processes.size,
             pin_memory=run.fabric.device.type == "cuda",
             database=run.database,
+            order=run.order,
         )
         self.stepper = Stepper(
             run.fabric,

@@ -178,3 +178,13 @@ def test_what_holds_a_wrong_part_is_not_told_too() -> None:
     with pytest.raises(InputError) as caught:
         load_config(None, ["classes=[{name: Car, anchor_size: 3}]"])
     assert str(caught.value) == "defaults: classes.0.anchor_size = 3: Input should be a valid tuple."
+
+
+def test_a_velocity_needs_the_points_lag_last() -> None:
+    config = load_config(None, ["velocity=true", "points.channels=[reflectance,time_lag]"])
+    assert config.box_dimensions == config.detector_settings.box_dimensions == 9
+    assert Config().box_dimensions == Config().energy_settings.box_dimensions == 7
+    with pytest.raises(InputError, match="time_lag"):
+        load_config(None, ["velocity=true"])
+    with pytest.raises(InputError, match="begins with reflectance"):
+        load_config(None, ["points.channels=[time_lag]"])

@@ -15,7 +15,7 @@ from lidar_ebm.config.loading import load_config
 from lidar_ebm.datasets.frame import Frame, four_columns
 from lidar_ebm.datasets.opening import open_data_set, open_samples
 from lidar_ebm.datasets.preparation.prepare import prepare
-from lidar_ebm.datasets.samples import Samples, index_by_name, sample_of, to_sample
+from lidar_ebm.datasets.samples import SampleContent, Samples, index_by_name, sample_of, to_sample
 from lidar_ebm.errors import InputError
 from lidar_ebm.workflows.simulate import simulate
 
@@ -68,7 +68,7 @@ def test_a_classs_own_name_goes_before_another_ones_merged_name() -> None:
     assert index_by_name(classes) == {"a": 0, "c": 0, "b": 1, "d": 1}
 
 
-@pytest.mark.parametrize("channels", [(), ("reflectance",), ("ring", "reflectance"), ("time_lag", "ring")])
+@pytest.mark.parametrize("channels", [(), ("reflectance",), ("ring", "reflectance"), ("elongation", "ring")])
 def test_four_columns_are_those_by_name_and_0_where_there_is_none(channels: tuple[str, ...]) -> None:
     frame = make_frame(channels)
     expected = frame.channel("reflectance")
@@ -147,3 +147,27 @@ def test_labels_of_classes_of_ones_own_are_trained_on_by_name(simulated: Path, t
         one, other = open_samples(simulated, "train", config)[index], open_samples(renamed, "train", own)[index]
         for key in ("points", "boxes", "class_index", "others"):
             np.testing.assert_array_equal(getattr(one, key), getattr(other, key))
+
+
+def test_newest_sweeps_and_wanted_channels_alone() -> None:
+    rng = np.random.default_rng(0)
+    lag = np.repeat(np.float32([0.0, 0.05, 0.1]), 4)
+    points = np.column_stack((rng.normal(size=(12, 3)), rng.random(12), lag, np.arange(12))).astype(np.float32)
+    boxes = Boxes(np.tile([1, 2, 0, 4, 2, 1.5, 0], (2, 1)), ["Car", "tree"], velocity=[[1, 2], [3, 4]])
+    content = SampleContent(("reflectance", "time_lag"), 2, True)
+    sample = to_sample("a", points, ("reflectance", "time_lag", "ring"), boxes, {"car": 0}, content)
+    np.testing.assert_array_equal(sample.points, points[:8, :5])
+    np.testing.assert_array_equal(sample.boxes, np.float32([[1, 2, 0, 4, 2, 1.5, 0, 1, 2]]))
+    assert sample.others.shape == (1, 7)
+    # In any order of the points, and where there is one sweep alone.
+    turned = to_sample("a", points[::-1], ("reflectance", "time_lag", "ring"), boxes, {"car": 0}, content)
+    np.testing.assert_array_equal(turned.points, points[7::-1, :5])
+    plain = to_sample("a", points[:, :4], ("reflectance",), boxes.with_columns(velocity=None), {"car": 0}, content)
+    assert not plain.points[:, 4].any()
+    assert np.isnan(plain.boxes[:, 7:]).all()
+
+
+def test_a_channel_that_points_lack_is_an_error_with_the_frame() -> None:
+    with pytest.raises(InputError, match=r"frame a: points have no channel 'ring'; they have reflectance"):
+        content = SampleContent(("reflectance", "ring"))
+        to_sample("a", np.zeros((3, 4), np.float32), ("reflectance",), Boxes.empty(), {}, content)

@@ -130,7 +130,7 @@ def test_no_points(batch_size: int) -> None:
 
 
 def test_wrong_shapes_are_refused() -> None:
-    with pytest.raises(InputError, match=r"expected \[N, 4\]"):
+    with pytest.raises(InputError, match=r"expected \[N, 3 \+ C\]"):
         voxelize(torch.zeros(5, 3), torch.zeros(5, dtype=torch.int64), 1, CONFIG)
     with pytest.raises(InputError, match="one batch index for each point"):
         voxelize(torch.zeros(5, 4), torch.zeros(4, dtype=torch.int64), 1, CONFIG)

@@ -8,11 +8,13 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from lidar_ebm.config.config import Config
+from lidar_ebm.config.loading import load_config
 from lidar_ebm.config.training import TrainingConfig
 from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError
@@ -31,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_loader(
-    folder: Path, config: Config, workers: int = 0, *, batch_size: int = 4, stage: str = "detector", **settings: int
+    folder: Path, config: Config, workers: int = 0, *, batch_size: int = 4, stage: str = "detector", **settings: Any
 ) -> TrainingLoader:
     training = config.training.model_copy(update={"workers": workers})
     config = config.model_copy(update={"training": training})
@@ -192,3 +194,26 @@ def test_memory_stays_flat_over_epochs(workers: int, folder: Path, tiny_config: 
         memory.append(resident())
     loader.close()
     assert memory[-1] < memory[3] + 4  # MiB; one epoch's points alone take 3
+
+
+def test_frames_that_come_several_times_are_augmented_otherwise_each_time(folder: Path) -> None:
+    order = [3, 3, 3, 3, 0, 1, 2, 4]
+    config = load_config("demo")
+    loader = make_loader(folder, config, order=order)
+    frames = open_samples(folder, "train", config)
+    batches = list(loader.epoch(0))
+    assert loader.steps == 2
+    seen = [name for batch in batches for name in batch.frame_ids]
+    assert sorted(seen) == sorted(frames.name(index) for index in order)
+    clouds = [
+        batch.points[batch.point_batch_index == place]
+        for batch in batches
+        for place, name in enumerate(batch.frame_ids)
+        if name == frames.name(3)
+    ]
+    assert len(clouds) == 4
+    assert len({cloud[:50].numpy().tobytes() for cloud in clouds}) == 4
+    # Each frame once is what no order says.
+    plain = make_loader(folder, config)
+    listed = make_loader(folder, config, order=list(range(11)))
+    assert all(same(a, b) for a, b in zip(plain.epoch(1), listed.epoch(1), strict=True))

@@ -10,12 +10,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from lidar_ebm.datasets.data_set import DataSet
-from lidar_ebm.datasets.frame import four_columns
+from lidar_ebm.datasets.frame import take_channels
 from lidar_ebm.datasets.preparation.index import fingerprint
 from lidar_ebm.datasets.preparation.prepared_frame import PreparedFrame, checksum_of, pack_arrays, unpack_about
 from lidar_ebm.datasets.stamps import stamps
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write
+from lidar_ebm.types import REFLECTANCE
 
 FILE = "label_database.safetensors"
 SPLIT = "train"
@@ -62,15 +63,23 @@ class LabelDatabase:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def points(self, index: int) -> np.ndarray:
-        """The points of object `index`, [n, 4] float32 (x, y, z in m, LiDAR frame, where the object was; reflectance).
+    @property
+    def velocity(self) -> np.ndarray | None:
+        """Velocities [K, 2] of the objects; None, as no object here has any."""
+        return None
+
+    def points(self, index: int, channels: Sequence[str] = (REFLECTANCE,)) -> np.ndarray:
+        """The points of object `index`, [n, 3 + C] float32 (x, y, z in m, LiDAR frame, where the object was; channels).
 
         The array is a copy of its own.
+
+        Raises:
+            InputError: the points have no such channel.
         """
         end, count = int(self._ends[index]), int(self.point_counts[index])
         if not count:
-            return np.empty((0, 4), np.float32)
-        return four_columns(self._points[end - count : end], self.channels)
+            return np.empty((0, 3 + len(channels)), np.float32)
+        return take_channels(self._points[end - count : end], self.channels, channels)
 
     def check_content(self) -> None:
         """Compare all of the file with its checksum.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from cuda_ops.point_ops import points_in_boxes
 from lidar_ebm.config.augmentation import ObjectNoiseConfig
 from lidar_ebm.datasets.sample import Sample
-from lidar_ebm.geometry.arrays import as_tensor
 from lidar_ebm.geometry.boxes import wrap_angle
+from lidar_ebm.geometry.moving import displacement, first_owner
 from lidar_ebm.geometry.rectangles import choose_moves, footprints
 
 
@@ -17,10 +16,11 @@ def move_objects(frame: Sample, rng: np.random.Generator, settings: ObjectNoiseC
 
     Object by object, moves are drawn until one takes the box where it overlaps no other labelled box, of whatever
     class, seen from above; after `settings.attempts` failures the object stays where it is. A point in several boxes
-    goes with the first of them. Points in no box stay where they are, even where an object now stands.
+    goes with the first of them. Points in no box stay where they are, even where an object now stands. Where boxes have
+    velocities, these turn with them, and points of earlier sweeps are moved with the object as it came.
 
     Args:
-        frame: LiDAR frame.
+        frame: LiDAR frame, the time lag of its points last where boxes have velocities.
         rng: the only source of chance; drawn from for every box and attempt alike, whatever collides.
         settings: `config.augmentation.object_noise`.
     """
@@ -28,7 +28,7 @@ def move_objects(frame: Sample, rng: np.random.Generator, settings: ObjectNoiseC
     shifts = rng.normal(0.0, settings.center_std, (*size, 3))  # [M, A, 3] m
     turns = rng.uniform(-settings.rotation, settings.rotation, (*size, 1))  # [M, A, 1] rad
     moves = np.concatenate((shifts[..., :2], turns), axis=2)
-    chosen = choose_moves(footprints(frame.boxes), moves, footprints(frame.others))
+    chosen = choose_moves(footprints(frame.boxes[:, :7]), moves, footprints(frame.others))
     moved = np.flatnonzero(chosen >= 0)
     if not len(moved):
         return frame
@@ -39,15 +39,20 @@ def move_objects(frame: Sample, rng: np.random.Generator, settings: ObjectNoiseC
     turn[moved] = turns[moved, chosen[moved], 0]
 
     points = frame.points.copy()
-    owner = points_in_boxes(as_tensor(points), as_tensor(frame.boxes), first=True).numpy()  # [N], -1 for none
+    owner = first_owner(points, frame.boxes)  # [N], -1 for none
     rows = np.flatnonzero(owner >= 0)
     owner = owner[rows]
-    x, y, z = (points[rows, :3] - boxes[owner, :3]).T
+    came = displacement(points[rows], boxes[owner])  # by which each was behind
+    x, y, z = (points[rows, :3] - came - boxes[owner, :3]).T
     cos, sin = np.cos(turn[owner]), np.sin(turn[owner])
     offset = np.stack((cos * x - sin * y, sin * x + cos * y, z), axis=1)
+    offset += np.stack((cos * came[:, 0] - sin * came[:, 1], sin * came[:, 0] + cos * came[:, 1], came[:, 2]), axis=1)
     points[rows, :3] = offset + boxes[owner, :3] + shift[owner]
 
     boxes[:, :3] += shift
+    if boxes.shape[1] > 7:
+        vx, vy = boxes[:, 7:9].T.copy()
+        boxes[:, 7], boxes[:, 8] = np.cos(turn) * vx - np.sin(turn) * vy, np.sin(turn) * vx + np.cos(turn) * vy
     boxes[:, 6] += turn
     boxes = boxes.astype(np.float32)
     boxes[:, 6] = wrap_angle(boxes[:, 6])

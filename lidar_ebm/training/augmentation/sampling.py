@@ -7,14 +7,15 @@ from typing import Protocol
 
 import numpy as np
 
-from cuda_ops.point_ops import points_in_boxes
 from lidar_ebm.config.augmentation import SamplingConfig
 from lidar_ebm.config.detector import ClassConfig
 from lidar_ebm.datasets.sample import Sample
+from lidar_ebm.datasets.samples import with_velocity
 from lidar_ebm.errors import InputError
-from lidar_ebm.geometry.arrays import as_tensor
+from lidar_ebm.geometry.moving import first_owner
 from lidar_ebm.geometry.rectangles import choose_apart, footprints
 from lidar_ebm.training.augmentation.ground import ground_heights
+from lidar_ebm.types import REFLECTANCE
 
 
 class ObjectDatabase(Protocol):
@@ -40,8 +41,12 @@ class ObjectDatabase(Protocol):
     def point_counts(self) -> np.ndarray:
         """[K] int."""
 
-    def points(self, index: int) -> np.ndarray:
-        """[n, 4] float32 of one object, where it was: x, y, z (m), reflectance 0..1."""
+    @property
+    def velocity(self) -> np.ndarray | None:
+        """[K, 2] float32 vx, vy (m/s), NaN where unknown; None where no object has any."""
+
+    def points(self, index: int, channels: Sequence[str]) -> np.ndarray:
+        """[n, 3 + C] float32 of one object, where it was: x, y, z (m), and the channels."""
 
 
 def add_objects(
@@ -50,13 +55,15 @@ def add_objects(
     settings: SamplingConfig,
     database: ObjectDatabase,
     classes: Sequence[ClassConfig],
+    channels: Sequence[str] = (REFLECTANCE,),
 ) -> Sample:
     """The frame with objects of other frames put in where they were, class by class; the given one stays as it is.
 
     As many objects of a class are drawn, each at most once, as the frame lacks to the class's count. One whose box
     overlaps, seen from above, a labelled box of the frame, of whatever class, or one put in before is left out, so a
     crowded frame stays below the count. The others are set on the frame's ground (by their own height over the sensor
-    where none is seen around them), and what the frame had measured inside their boxes is removed.
+    where none is seen around them), and what the frame had measured inside their boxes is removed: where boxes have
+    velocities, of earlier sweeps what lay where they were then.
 
     Args:
         frame: LiDAR frame.
@@ -64,12 +71,13 @@ def add_objects(
         settings: `config.augmentation.sampling`.
         database: objects to draw from; those of a class's merged types are not drawn.
         classes: `config.classes`, which `frame.class_index` counts.
+        channels: of the frame's points.
 
     Raises:
         InputError: the settings have a difficulty that is no word of the database's data set.
     """
     rows, class_index = _draw(frame, rng, settings, database, classes)
-    taken = footprints(np.concatenate([frame.boxes, frame.others]))
+    taken = footprints(np.concatenate([frame.boxes[:, :7], frame.others]))
     free = choose_apart(taken, footprints(database.boxes[rows]))
     rows, class_index = rows[free], class_index[free]
     if not len(rows):
@@ -78,10 +86,13 @@ def add_objects(
     bottoms = boxes[:, 2] - boxes[:, 5] / 2
     lifts = np.nan_to_num(ground_heights(frame.points, boxes) - bottoms).astype(np.float32)
     boxes[:, 2] += lifts
-    objects = [np.array(database.points(int(row)), dtype=np.float32) for row in rows]
+    if frame.boxes.shape[1] > 7:
+        velocity = None if database.velocity is None else database.velocity[rows]
+        boxes = with_velocity(boxes, velocity)
+    objects = [np.array(database.points(int(row), channels), dtype=np.float32) for row in rows]
     for points, lift in zip(objects, lifts, strict=True):
         points[:, 2] += lift
-    covered = points_in_boxes(as_tensor(frame.points), as_tensor(boxes), first=True).numpy() >= 0  # [N]
+    covered = first_owner(frame.points, boxes) >= 0  # [N]
     return Sample(
         frame_id=frame.frame_id,
         points=np.concatenate([*objects, frame.points[~covered]]),

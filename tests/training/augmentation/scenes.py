@@ -29,9 +29,45 @@ class Objects:
     point_counts: np.ndarray
     clouds: tuple[np.ndarray, ...]
     difficulties: tuple[str, ...] = DIFFICULTIES
+    velocity: np.ndarray | None = None
 
-    def points(self, index: int) -> np.ndarray:
+    def points(self, index: int, channels: Sequence[str] = ("reflectance",)) -> np.ndarray:
+        assert self.clouds[index].shape[1] == 3 + len(channels)
         return self.clouds[index]
+
+
+def make_moving_frame(seed: int, *, cars: int = 5, sweeps: int = 4) -> Sample:
+    """A frame of several sweeps 0.1 s apart: points of each object's box as it came, and points of nothing.
+
+    Points are [N, 5] with the time lag last; the fourth column tells points of object i by the value i, of none by -1.
+    """
+    rng = np.random.default_rng(seed)
+    still = boxes_on_ground(rng, ["Car"] * cars)
+    velocity = rng.uniform(-8, 8, (cars, 2)).astype(np.float32)
+    clouds = []
+    for sweep in range(sweeps):
+        lag = np.float32(0.1 * sweep)
+        for row, box in enumerate(still):
+            offset = rng.uniform(-0.45, 0.45, (30, 3)) * box[3:6]
+            cos, sin = math.cos(box[6]), math.sin(box[6])
+            x = box[0] + offset[:, 0] * cos - offset[:, 1] * sin - velocity[row, 0] * lag
+            y = box[1] + offset[:, 0] * sin + offset[:, 1] * cos - velocity[row, 1] * lag
+            clouds.append(np.column_stack((x, y, box[2] + offset[:, 2], np.full(30, row), np.full(30, lag))))
+        x, y = rng.uniform((0, -30), (70, 30), (200, 2)).T
+        clouds.append(np.column_stack((x, y, np.full(200, 4.0), np.full(200, -1), np.full(200, lag))))
+    boxes = np.concatenate([still, velocity], axis=1)
+    return Sample("moving", np.concatenate(clouds).astype(np.float32), boxes, np.zeros(cars, np.int64))
+
+
+def places_in_boxes(frame: Sample) -> np.ndarray:
+    """Offsets [N, 3] of the objects' points, in their order, in the frame of their box as it was when they were
+    measured, by `make_moving_frame`'s numbers."""
+    points = frame.points[frame.points[:, 3] >= 0].astype(np.float64)
+    boxes = frame.boxes[points[:, 3].astype(int)].astype(np.float64)
+    x, y, z = (points[:, :3] - boxes[:, :3]).T
+    x, y = x + boxes[:, 7] * points[:, 4], y + boxes[:, 8] * points[:, 4]
+    cos, sin = np.cos(boxes[:, 6]), np.sin(boxes[:, 6])
+    return np.stack((x * cos + y * sin, y * cos - x * sin, z), axis=1)
 
 
 def slope(x: np.ndarray | float, y: np.ndarray | float) -> np.ndarray:

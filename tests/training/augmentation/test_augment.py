@@ -19,8 +19,10 @@ from tests.training.augmentation.scenes import (
     Objects,
     box_coordinates,
     make_frame,
+    make_moving_frame,
     make_objects,
     overlapping_pairs,
+    places_in_boxes,
 )
 
 WHOLE = AugmentationConfig(sampling=SamplingConfig(enabled=False), object_noise=ObjectNoiseConfig(enabled=False))
@@ -236,3 +238,28 @@ def test_the_demo_moves_whole_frames_alone() -> None:
     settings = load_config("demo").augmentation
     assert not settings.sampling.enabled
     assert not settings.object_noise.enabled
+
+
+@pytest.mark.parametrize("mirrored_x", [False, True])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_objects_that_move_are_where_they_were_in_every_sweep(mirrored: bool, mirrored_x: bool) -> None:
+    frame = make_moving_frame(3)
+    changed = move_frame(frame, mirrored=mirrored, mirrored_x=mirrored_x, angle=0.7, scale=1.1)
+    before, after = places_in_boxes(frame) * 1.1, places_in_boxes(changed)
+    before[:, 1] *= -1 if mirrored != mirrored_x else 1
+    np.testing.assert_allclose(after, before, atol=1e-4)
+    np.testing.assert_array_equal(changed.points[:, 3:], frame.points[:, 3:])
+
+
+def test_mirroring_along_x_happens_where_asked_for_and_changes_nothing_else() -> None:
+    frame = random_frame()
+    settings = AugmentationConfig(rotation=0.0, scaling=(1.0, 1.0), flip=False, object_noise={"enabled": False})
+    both = settings.model_copy(update={"flip_x": True})
+    signs = []
+    for seed in range(40):
+        plain = augment(frame, np.random.default_rng(seed), settings)
+        changed = augment(frame, np.random.default_rng(seed), both)
+        np.testing.assert_array_equal(changed.points[:, 1:], plain.points[:, 1:])
+        np.testing.assert_array_equal(np.abs(changed.points[:, 0]), np.abs(plain.points[:, 0]))
+        signs.append(np.sign(changed.points[0, 0]) * np.sign(plain.points[0, 0]))
+    assert {-1.0, 1.0} == set(signs)

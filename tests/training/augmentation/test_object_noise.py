@@ -11,7 +11,13 @@ from lidar_ebm.config.augmentation import ObjectNoiseConfig
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.training.augmentation.object_noise import move_objects
-from tests.training.augmentation.scenes import box_coordinates, make_frame, overlapping_pairs
+from tests.training.augmentation.scenes import (
+    box_coordinates,
+    make_frame,
+    make_moving_frame,
+    overlapping_pairs,
+    places_in_boxes,
+)
 
 STREET = ("Car",) * 12 + ("Pedestrian",) * 4 + ("Cyclist",) * 4
 
@@ -111,3 +117,24 @@ def test_frames_without_points_or_boxes(points: int, types: tuple[str, ...]) -> 
     changed = moved(frame, 0)
     assert changed.points.shape == frame.points.shape
     assert changed.boxes.shape == frame.boxes.shape
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_points_of_earlier_sweeps_move_with_the_object_as_it_came(seed: int) -> None:
+    frame = make_moving_frame(seed)
+    changed = moved(frame, seed)
+    assert not np.allclose(changed.boxes[:, :2], frame.boxes[:, :2])
+    np.testing.assert_allclose(places_in_boxes(changed), places_in_boxes(frame), atol=1e-4)
+    speeds = (np.linalg.norm(each.boxes[:, 7:], axis=1) for each in (changed, frame))
+    np.testing.assert_allclose(*speeds, rtol=1e-5)
+    turn = changed.boxes[:, 6] - frame.boxes[:, 6]
+    headings = (np.arctan2(each.boxes[:, 8], each.boxes[:, 7]) for each in (changed, frame))
+    np.testing.assert_allclose(np.exp(1j * (next(headings) - next(headings) - turn)), 1, atol=1e-4)
+
+
+def test_an_unknown_velocity_stays_unknown() -> None:
+    frame = make_moving_frame(0)
+    frame.boxes[1, 7:] = np.nan
+    changed = moved(frame, 0)
+    np.testing.assert_array_equal(np.isnan(changed.boxes), np.isnan(frame.boxes))
+    assert np.isfinite(changed.points).all()

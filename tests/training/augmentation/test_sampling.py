@@ -23,6 +23,7 @@ from tests.training.augmentation.scenes import (
     Objects,
     box_coordinates,
     make_frame,
+    make_moving_frame,
     make_objects,
     overlapping_pairs,
     slope,
@@ -221,3 +222,29 @@ def test_what_is_read_only_stays_as_it_was() -> None:
     for name in ("points", "boxes", "class_index"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     assert (first.points.dtype, first.boxes.dtype, first.class_index.dtype) == (np.float32, np.float32, np.int64)
+
+
+def test_moving_objects_come_with_their_sweeps_and_push_out_what_lay_in_their_way() -> None:
+    source = make_moving_frame(1, cars=1)
+    cloud = source.points[source.points[:, 3] == 0]
+    objects = Objects(
+        types=np.array(["Car"]),
+        boxes=source.boxes[:, :7],
+        difficulty=np.array(["easy"]),
+        point_counts=np.array([len(cloud)]),
+        clouds=(cloud,),
+        velocity=source.boxes[:, 7:],
+    )
+    # A point of each earlier sweep lies where the object was, too few to be taken for ground.
+    middle = [np.abs(cloud[cloud[:, 4] == lag][:, 2] - source.boxes[0, 2]).argmin() for lag in np.unique(cloud[:, 4])]
+    in_the_way = np.array([cloud[cloud[:, 4] == lag][i] for lag, i in zip(np.unique(cloud[:, 4]), middle, strict=True)])
+    in_the_way = in_the_way[1:]
+    in_the_way[:, 3] = 9
+    beside = in_the_way + np.float32([20, 0, 0, 1, 0])
+    points = np.concatenate([in_the_way, beside])
+    frame = Sample("empty", points, np.zeros((0, 9), np.float32), np.zeros(0, np.int64))
+    settings, rng = SamplingConfig(counts={"Car": 1}), np.random.default_rng(0)
+    changed = add_objects(frame, rng, settings, objects, CLASSES, ("reflectance", "time_lag"))
+    assert changed.boxes.shape == (1, 9)
+    np.testing.assert_array_equal(changed.boxes[:, 7:], source.boxes[:, 7:])
+    np.testing.assert_array_equal(changed.points, np.concatenate([cloud, beside]))
