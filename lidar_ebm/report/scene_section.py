@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 
 from lidar_ebm.report.frames import CENTIMETRES, ViewedFrame
+from lidar_ebm.types import TIME_LAG
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import HEIGHT_LIMITS
 from lidar_ebm.visualization.box_arrays import (
@@ -21,7 +22,6 @@ from lidar_ebm.visualization.box_arrays import (
     BARB_SHARE,
     BARB_TURN,
 )
-from lidar_ebm.visualization.scene import TIME_LAG
 from lidar_ebm.visualization.scene_geometry import colorings
 from lidar_ebm.visualization.views import view_of
 

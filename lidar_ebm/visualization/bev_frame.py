@@ -10,9 +10,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 
+from lidar_ebm.types import TIME_LAG
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import BoxLayer, add_layer_legend, draw_bev
-from lidar_ebm.visualization.scene import LABEL, TIME_LAG, BoxSet, SceneFrame
+from lidar_ebm.visualization.scene import LABEL, BoxSet, SceneFrame
 from lidar_ebm.visualization.scene_geometry import (
     colored_points,
     inside_color,

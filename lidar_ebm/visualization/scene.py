@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from lidar_ebm.geometry.camera import Camera
+from lidar_ebm.types import REFLECTANCE
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.box_arrays import has_arrows
 
 LABEL, BEFORE, AFTER = "label", "before refinement", "after refinement"  # names of sets of boxes
-REFLECTANCE, TIME_LAG = "reflectance", "time_lag"  # channels whose scales are the same in every frame
 NAMED_CLASSES = 3  # in a legend's row; the others are counted
 
 

@@ -11,11 +11,12 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.boxes import corners_3d, points_in_boxes
+from lidar_ebm.types import REFLECTANCE, TIME_LAG
 from lidar_ebm.visualization.bev_plot import HEIGHT_LIMITS
 from lidar_ebm.visualization.box_arrays import arrow_segments, split_velocity
 from lidar_ebm.visualization.image_overlay import EDGES
 from lidar_ebm.visualization.palette import Theme
-from lidar_ebm.visualization.scene import REFLECTANCE, TIME_LAG, SceneFrame
+from lidar_ebm.visualization.scene import SceneFrame
 from lidar_ebm.visualization.views import is_all_around, view_of
 
 Rgb = tuple[float, float, float]  # 0..1

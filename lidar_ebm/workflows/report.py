@@ -12,7 +12,7 @@ import numpy as np
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.boxes.boxes import BOX_SIZE
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.frame import Frame, four_columns
+from lidar_ebm.datasets.frame import Frame, take_channels
 from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.samples import index_by_name
 from lidar_ebm.datasets.source import FrameSource
@@ -205,7 +205,7 @@ def view_frame(detector: LoadedDetector, frame: Frame, steps: int | None) -> Vie
         InputError: the frame's points cannot be used.
     """
     config = detector.config
-    points = points_in_view(frame)
+    points = points_in_view(frame, config.points.channels)
     refined = detector.refinement_path(points, steps=steps)
     labels = labels_in_range(frame, config)
     return ViewedFrame(
@@ -289,7 +289,7 @@ def _landscape(
     place = drawings.detection_of(view, errors, row)
     if place is None:
         return None
-    points = four_columns(view.points, view.channels)
+    points = take_channels(view.points, view.channels, detector.config.points.channels)
     shown = landscapes(detector, points, [place], labels=view.labels[:, :BOX_SIZE], steps=steps)[0]
     return drawings.landscape_picture(shown, errors, row, view.name)
 

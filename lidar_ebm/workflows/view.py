@@ -129,7 +129,8 @@ class SceneFrames(Sequence[SceneFrame]):
 
     def _detect(self, frame: Frame) -> list[BoxSet]:
         """Detections of the run before and after refinement."""
-        refined = self._detector.refinement_path(points_in_view(frame))
+        channels = self._detector.config.points.channels
+        refined = self._detector.refinement_path(points_in_view(frame, channels))
         types, scores = tuple(refined.boxes.names.tolist()), refined.boxes.scores
         before = BoxSet(BEFORE, refined.path[0], types, self.theme.before, scores, refined.f[0])
         after = BoxSet(AFTER, refined.path[-1], types, self.theme.after, scores, refined.f[-1], refined.path, refined.f)
