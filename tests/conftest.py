@@ -11,6 +11,9 @@ import torch
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import load_config
 from lidar_ebm.workflows.simulate import simulate
+from tests.nuscenes_material import public_a, public_b
+
+__all__ = ["public_a", "public_b"]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers that each start a thread a core wait for one another most of the time.
