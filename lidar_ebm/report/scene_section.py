@@ -83,14 +83,14 @@ def view_settings(frames: Sequence[ViewedFrame], class_names: Sequence[str]) -> 
         frames: that are shown.
         class_names: of the run, in their order; those of the frames' boxes come after them.
     """
-    names = [*class_names, *sorted({name for frame in frames for name in (*frame.label_types, *frame.types)})]
+    kinds = sorted({name for frame in frames for name in (*frame.label_types, *frame.types)})
     return {
         "themes": {
             name: {
                 **plain_colors(theme),
                 "heights": _stops(theme.heights),
                 "lags": _stops(theme.lags),
-                "classes": theme.class_colors(names),
+                "classes": theme.class_colors(class_names, kinds),
             }
             for name, theme in palette.THEMES.items()
         },

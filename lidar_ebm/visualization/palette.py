@@ -64,13 +64,18 @@ class Theme:
         """The colour of a class, by its name alone (in any case of letters): the same in every picture and frame."""
         return self.classes[self._place(name)]
 
-    def class_colors(self, names: Iterable[str]) -> dict[str, str]:
+    def class_colors(self, names: Iterable[str], others: Iterable[str] = ()) -> dict[str, str]:
         """Colours of classes by lower-case name, each another: `class_color`, where that is free and far from others.
 
         The others take, in the order of `names`, the free colours that are far apart, then those that are nearer to
         others. Of more classes than there are colours the last ones share theirs.
+
+        Args:
+            names: that are declared; their colours do not depend on `others`.
+            others: that are there beside them.
         """
         wanted = list(dict.fromkeys(name.lower() for name in names))
+        beside = [name for name in dict.fromkeys(name.lower() for name in others) if name not in wanted]
         chosen: dict[str, int] = {}
         for name in wanted:
             place = self._place(name)
@@ -80,7 +85,11 @@ class Theme:
         for name in wanted:
             if name not in chosen:
                 chosen[name] = free.pop(0) if free else self._place(name)
-        return {name: self.classes[chosen[name]] for name in wanted}
+        for name in beside:
+            place = self._place(name)
+            chosen[name] = place if place in free or not free else free[0]
+            free = [each for each in free if each != chosen[name]]
+        return {name: self.classes[place] for name, place in chosen.items()}
 
     def _place(self, name: str) -> int:
         return zlib.crc32(f"{CLASS_SEED} {name.lower()}".encode()) % len(self.classes)
@@ -105,7 +114,7 @@ LIGHT = Theme(
     heights=LinearSegmentedColormap.from_list("height", ("#CFCAC4", "#9A93A0", "#5A4E78")),
     lags=LinearSegmentedColormap.from_list("lag", ("#4B0F6B", "#A8518A", "#E3A6A0", "#E9DFD8")),
     classes=_hexadecimal(
-        "33CCBB 778800 0000EE 116644 DDAA77 663355 BBAAFF 0077DD 990000 EE4488",
+        "0077DD BBAAFF EE4488 DDAA77 0000EE 33CCBB 990000 663355 778800 116644",
         "443388 997755 BBBB22 DD77CC 55AA44 8866AA AA4488 118877 3355BB AA2244",
     ),
 )
@@ -124,7 +133,7 @@ DARK = Theme(
     heights=LinearSegmentedColormap.from_list("height_dark", ("#3D424B", "#7C7690", "#CEC4E6")),
     lags=LinearSegmentedColormap.from_list("lag_dark", ("#FFF1C2", "#D59A6A", "#84576B", "#34303F")),
     classes=_hexadecimal(
-        "00FF00 99AA55 7744FF 337755 FFCCAA 886688 DDCCFF 6699FF CC3300 FF77AA",
+        "6699FF DDCCFF FF77AA FFCCAA 7744FF 00FF00 CC3300 886688 99AA55 337755",
         "88CCCC BB22AA 009988 BB6677 667733 EEEE88 CC9988 998855 BB77CC FF6600",
     ),
 )

@@ -123,11 +123,11 @@ class SceneFrame:
 
     def by_class(self, theme: palette.Theme) -> SceneFrame:
         """The frame with a set for each class of each set, in the class's own colour, the same in every frame."""
-        sets, colors = [], theme.class_colors(self.class_names)
+        kinds = sorted({name for each in self.sets for name in each.types})
+        sets, colors = [], theme.class_colors(self.class_names, kinds)
         for each in self.sets:
             for name in sorted(set(each.types)):
                 rows = np.flatnonzero([kind == name for kind in each.types])
                 title = f"{each.name}: {name}"
-                color = colors.get(name.lower()) or theme.class_color(name)
-                sets.append(replace(each.select(rows), name=title, color=color))
+                sets.append(replace(each.select(rows), name=title, color=colors[name.lower()]))
         return replace(self, sets=tuple(sets))

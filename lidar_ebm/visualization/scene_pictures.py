@@ -11,7 +11,7 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar
 from lidar_ebm.visualization import palette
-from lidar_ebm.visualization.bev_frame import box_layer, plot_frame
+from lidar_ebm.visualization.bev_frame import box_layers, plot_frame
 from lidar_ebm.visualization.image_overlay import plot_overlay
 from lidar_ebm.visualization.scene import BoxFilter, SceneFrame
 from lidar_ebm.visualization.scene_geometry import POSES, Pose, colorings, pose_of
@@ -101,8 +101,9 @@ def overlay(frame: SceneFrame, path: Path) -> Path:
         raise InputError(
             f"frame {frame.name}: has no camera to draw into; choose a view from {' or '.join(POSES)} instead."
         )
-    layers = [box_layer(each) for each in frame.sets]
-    return plot_overlay(frame.image, frame.camera, path, points=frame.points, layers=layers, title=frame.name)
+    return plot_overlay(
+        frame.image, frame.camera, path, points=frame.points, layers=box_layers(frame), title=frame.name
+    )
 
 
 def _draw(frame: SceneFrame, path: Path, seen: str, pose: Pose | None, color: str) -> Path:
