@@ -89,7 +89,7 @@ class Theme:
             place = self._place(name)
             chosen[name] = place if place in free or not free else free[0]
             free = [each for each in free if each != chosen[name]]
-        return {name: self.classes[place] for name, place in chosen.items()}
+        return {name: self.classes[chosen[name]] for name in (*wanted, *beside)}
 
     def _place(self, name: str) -> int:
         return zlib.crc32(f"{CLASS_SEED} {name.lower()}".encode()) % len(self.classes)
