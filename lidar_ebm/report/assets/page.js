@@ -167,6 +167,7 @@
     for (const name of frame.label_types) counts.set(name, (counts.get(name) ?? 0) + 1);
     for (const name of frame.types) counts.set(name, counts.get(name) ?? 0);
     list.hidden = !byClass();
+    for (const name of Object.keys(layers)) document.querySelector(`.swatch.${name}`).hidden = byClass();
     list.replaceChildren(...[...counts.keys()].sort().map((name) => {
       const row = document.createElement("li"), swatch = document.createElement("i");
       swatch.className = "swatch";
