@@ -92,7 +92,7 @@ class _Window:
         self._arrows = self._text(ARROW_LEGEND, theme.muted_text)
         self._legend: list[tuple[Any, Any]] = []
         self._legend_box = self._gui.Vert(0.2 * em)
-        self._keys = self._gui.Vert(0.0)
+        self._keys = self._gui.VGrid(2, 0.8 * em)  # so that ten classes and the keys stand one above the other
         for key, what in {**{key: words for key, (words, _) in KEYS.items()}, **OWN_KEYS}.items():
             self._keys.add_child(self._text(f"{key.upper()}   {what}", theme.muted_text))
         for line in self._lines:

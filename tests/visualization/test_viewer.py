@@ -178,7 +178,7 @@ def display(open3d: None) -> Iterator[str]:
 
 def test_a_window_opens_and_obeys(display: str, simulated: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "DISPLAY": display, "LIBGL_ALWAYS_SOFTWARE": "1"}
-    command = [sys.executable, "-m", "lidar_ebm.cli.command", "view", str(simulated)]
+    command = [sys.executable, "-m", "lidar_ebm.cli", "view", str(simulated)]
     window = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
 
     def send(*words: str) -> None:
