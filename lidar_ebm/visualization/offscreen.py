@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont
 
+from lidar_ebm.visualization.box_arrays import ARROW_LEGEND
 from lidar_ebm.visualization.open3d_import import import_open3d
 from lidar_ebm.visualization.palette import Theme, theme
 from lidar_ebm.visualization.scene import SceneFrame
@@ -22,6 +23,7 @@ from lidar_ebm.visualization.scene_geometry import (
     box_segments,
     colored_points,
     project,
+    ramp_of,
     scale_ends,
     tubes,
 )
@@ -30,6 +32,7 @@ SIZE = (1280, 720)  # width and height of the pictures, pixels
 FINER = 2  # samples along each side of a pixel, for smooth edges
 POINT_SIZE = 2  # pixels
 EDGE_WIDTH = 1.6  # pixels, of box edges at least, however far they are
+ROW_HEIGHT, COLUMN_GAP = 22, 24  # pixels, of the legend
 SCALE_WIDTH = 120  # pixels, of the bar that says what points' colours mean
 ROWS = 256  # of samples that rays are cast for at a time, which bounds the memory
 MINIMUM_DEPTH = 0.1  # m; what is nearer to the eye is not seen
@@ -126,10 +129,17 @@ def _with_legend(picture: np.ndarray, frame: SceneFrame, color: str, current: Th
     image = Image.fromarray(picture)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=16)
     draw.text((14, 10), f"Frame {frame.name}, {len(frame.points):,} points", fill=current.text, font=font)
-    for row, each in enumerate(frame.sets):
-        top = 36 + 22 * row
-        draw.rectangle((14, top + 4, 34, top + 14), fill=each.color)
-        draw.text((42, top), each.legend(), fill=current.text, font=font)
+    rows = [(each.color, each.legend()) for each in frame.sets]
+    if frame.has_arrows():
+        rows.append((current.muted_text, ARROW_LEGEND))
+    left, width, room = 14, 0, max((image.height - 36 - 60) // ROW_HEIGHT, 1)  # above the scale
+    for number, (fill, words) in enumerate(rows):
+        if number and number % room == 0:  # the next column
+            left, width = left + width + COLUMN_GAP, 0
+        top = 36 + ROW_HEIGHT * (number % room)
+        draw.rectangle((left, top + 4, left + 20, top + 14), fill=fill)
+        draw.text((left + 28, top), words, fill=current.text, font=font)
+        width = max(width, 28 + round(draw.textlength(words, font=font)))
     if len(frame.points):
         _draw_scale(draw, image.height, frame, color, current, font)
     return np.asarray(image)
@@ -147,6 +157,6 @@ def _draw_scale(
         return
     draw.text((14, top), low[0], fill=current.text, font=font)
     left = 22 + round(draw.textlength(low[0], font=font))
-    for step, rgb in enumerate(current.heights(np.linspace(0, 1, SCALE_WIDTH))):
+    for step, rgb in enumerate(ramp_of(color, current)(np.linspace(0, 1, SCALE_WIDTH))):
         draw.line((left + step, top + 4, left + step, top + 14), fill=tuple(_bytes(rgb).tolist()))
     draw.text((left + SCALE_WIDTH + 8, top), high[0], fill=current.text, font=font)
