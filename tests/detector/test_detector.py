@@ -57,7 +57,7 @@ def make_config(head: str, encoder: str, **further: Any) -> Config:
 
 
 def scene(dimensions: int) -> Batch:
-    """Two frames: three cars, one of them moving, and a pedestrian, as points on their surfaces, over a bit of ground."""
+    """Two frames: three cars, one of them moving, and a pedestrian, as points on their surfaces, over some ground."""
     random = torch.Generator().manual_seed(3)
     boxes = torch.tensor(
         [

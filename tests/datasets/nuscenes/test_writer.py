@@ -245,7 +245,7 @@ def test_what_cannot_be_written_is_named(tmp_path: Path, damage: str) -> None:
     first = sweeps[0]
     boxes = first.boxes
     assert boxes is not None
-    with pytest.raises(InputError, match="scene-0001|sweep 16"):
+    with pytest.raises(InputError, match=r"scene-0001|sweep 16"):
         if damage == "tracks":
             boxes = boxes.with_columns(track=None)
         elif damage == "category":
