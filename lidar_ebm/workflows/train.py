@@ -149,7 +149,6 @@ def train(
             nonfinite=NonFinite(run, processes, skip=skip_nonfinite, count=position.skipped),
             signals=stack.enter_context(StopSignals()),
             skip_nonfinite=skip_nonfinite,
-            order=balanced_frames(frames, config.seed) if config.training.class_balanced else None,
         )
         if position.stage == "detector":
             stage = DetectorStage(detector, joint=config.training.mode == "joint")
