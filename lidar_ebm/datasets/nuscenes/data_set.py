@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +146,8 @@ class NuScenesDataSet(BaseDataSet):
         findings = check_tables(Tables.open(self.root, self.version))
         try:
             database, splits = self.database, self.splits if wanted is None else wanted
-            _ = database.chains, database.tables.annotations
+            tables = database.tables
+            _ = database.chains, len(tables.annotations) and (tables.category_names, tables.attribute_names)
         except InputError as error:
             if not any(finding.is_error for finding in findings):
                 findings.append(Finding(ERROR, "unreadable tables", self.version, str(error)))
@@ -212,6 +213,10 @@ class NuScenesDataSet(BaseDataSet):
     def check(self, name: str, inputs: Stamps) -> CheckedFrame:
         """Read and check a frame, whatever is wrong with it."""
         return check_frame(self.database, name, self.read)
+
+    def compare(self, frames: Mapping[str, Stamps], *, named: bool) -> Iterable[Finding]:
+        """Sweeps that belong to no frame of a split; nothing where no frame could be named."""
+        return super().compare(frames, named=named) if frames else ()
 
     def sensor_pose_of(self, name: str) -> np.ndarray:
         """Pose [4, 4]: a sample's LiDAR frame (x forward, y left) → global frame.
