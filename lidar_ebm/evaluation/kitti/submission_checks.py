@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, UNKNOWN_ANGLE, UNKNOWN_LOCATION
 from lidar_ebm.evaluation.kitti.sources import CLASSES
+from lidar_ebm.evaluation.problems import Problem
 from lidar_ebm.formats.kitti.label import KITTI_TYPES
 
 FIELDS = (

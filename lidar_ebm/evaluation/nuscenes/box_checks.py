@@ -59,9 +59,7 @@ def check_boxes(rows: Any, token: str) -> CheckedBoxes:
     for index, row in enumerate(rows):
         where = f"sample {token}, box {index}"
         if not isinstance(row, dict):
-            checked.problems.append(
-                Problem(where, _shown(row), "a box is an object {field: value}", blocks=True)
-            )
+            checked.problems.append(Problem(where, _shown(row), "a box is an object {field: value}", blocks=True))
             continue
         problems = [*_check_box(row, where)]
         checked.problems += problems
@@ -126,13 +124,11 @@ def _read_box(row: Mapping[str, Any]) -> CheckedBox:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) <= 1e308 or isinstance(value, float)
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1e308)
 
 
 def _are_numbers(value: Any, length: int) -> bool:
-    return (
-        isinstance(value, list) and len(value) == length and all(_is_number(each) and each == each for each in value)
-    )
+    return isinstance(value, list) and len(value) == length and all(_is_number(each) and each == each for each in value)
 
 
 def _is_one_of(value: Any, names: Mapping[str, int]) -> bool:

@@ -82,7 +82,9 @@ def pack_detections(
     for token, boxes in boxes_of_sample.items():
         where = f"results: sample {token}"
         if token not in labels.sample_index:
-            raise InputError(f"{where}: is none of the split {labels.name!r}; leave it out or name the split that has it.")
+            raise InputError(
+                f"{where}: is none of the split {labels.name!r}; leave it out or name the split that has it."
+            )
         if len(boxes) > MAXIMUM_BOXES:
             raise InputError(f"{where}: {len(boxes)} boxes; give the {MAXIMUM_BOXES} of the highest scores at most.")
         if len(boxes) and (boxes.scores is None or not np.isfinite(boxes.scores).all()):

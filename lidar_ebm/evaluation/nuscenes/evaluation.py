@@ -131,15 +131,13 @@ def figures_of_walks(walks: list[Walk]) -> Figures:
 def _curve(walk: Walk, distance: float, matches: Matches) -> ClassCurve:
     precision, confidence = np.zeros(STEPS + 1), np.zeros(STEPS + 1)
     once = np.ones(len(walk.label_counts), np.int32)
-    count = precision_curve(
-        matches.is_true, walk.scores, walk.samples, once, walk.label_count, precision, confidence
-    )
+    count = precision_curve(matches.is_true, walk.scores, walk.samples, once, walk.label_count, precision, confidence)
     errors = {name: np.ones(STEPS + 1) for name in ERRORS}
     if count:
         if not (confidence[:-1] >= confidence[1:]).all():
             raise InputError(
-                f"results: {walk.class_name}: scores below 0 come before recalls that are not reached, whose score is 0 "
-                "by the rules, so that the curve rises. The benchmark's program stops here; give scores from 0 to 1."
+                f"results: {walk.class_name}: scores below 0 come before recalls that are not reached, whose score "
+                "is 0 by the rules, so that the curve rises. The benchmark's program stops here; give scores of 0 to 1."
             )
         for name, values in matches.errors.items():
             error_curve(

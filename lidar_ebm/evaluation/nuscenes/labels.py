@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from lidar_ebm.boxes import Boxes
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.nuscenes.filters import Racks, scored_objects
-from lidar_ebm.evaluation.nuscenes.objects import Objects
+from lidar_ebm.evaluation.nuscenes.objects import Objects, objects_of_boxes
 from lidar_ebm.evaluation.nuscenes.rules import ATTRIBUTE_INDEX, CLASS_INDEX, heading
 from lidar_ebm.formats.nuscenes.classes import BIKE_RACK, CLASS_OF_CATEGORY
 from lidar_ebm.formats.nuscenes.splits import is_own_split
 from lidar_ebm.formats.nuscenes.tables import LIDAR, Tables
-from lidar_ebm.geometry.poses import FROM_RIGHT_AHEAD, inverse_pose, make_pose, rotation_matrix
+from lidar_ebm.geometry.poses import FROM_RIGHT_AHEAD, inverse_pose, make_pose, quaternions_of_yaw, rotation_matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,7 @@ class SplitLabels:
     annotation_count: int  # of the ten classes, before the filters
     own_split: bool  # its scenes are the database's own, not the benchmark's
     lidar_poses: np.ndarray  # [S, 4, 4] LiDAR frame (x forward, y left) → global frame
+    notes: tuple[str, ...] = ()  # what departs from the rules
 
     @cached_property
     def sample_index(self) -> Mapping[str, int]:
@@ -52,13 +54,13 @@ def read_labels(root: str | os.PathLike[str], version: str, split: str) -> Split
     return labels_of_tables(Tables.open(root, version), split)
 
 
-def labels_of_tables(tables: Tables, split: str) -> SplitLabels:
-    """Labels of a split of tables that are open; see `read_labels`.
+def labels_of_tables(tables: Tables, split: str | None = None, *, tokens: Sequence[str] | None = None) -> SplitLabels:
+    """Labels of a split of tables that are open, or of the samples of these tokens; see `read_labels`.
 
     Raises:
-        InputError: what `read_labels` raises.
+        InputError: what `read_labels` raises, or a token that is none of the samples'.
     """
-    rows = tables.samples_of_split(split)
+    rows = _sample_rows(tables, tokens) if split is None else tables.samples_of_split(split)
     annotations = tables.annotations
     if tables.is_test and not len(annotations):
         raise InputError(
@@ -91,16 +93,64 @@ def labels_of_tables(tables: Tables, split: str) -> SplitLabels:
     )
     racks = _racks(tables, sample, len(rows))
     return SplitLabels(
-        name=split,
+        name=split or "given",
         tokens=tuple(tables.samples[row].token for row in rows),
         scenes=tables.scene_of_sample[rows],
         ego=ego,
         racks=racks,
         objects=scored_objects(objects, ego, racks),
         annotation_count=len(order),
-        own_split=is_own_split(split),
+        own_split=split is None or is_own_split(split),
         lidar_poses=poses,
     )
+
+
+def labels_of_boxes(boxes_of_sample: Mapping[str, Boxes]) -> SplitLabels:
+    """Labels in memory by the sample's name: boxes in the sensor's frame, with velocities, attributes and points where
+    these are known.
+
+    Distances are from the frame's origin. Objects whose number of points is not known are all scored; those called
+    static_object.bicycle_rack are racks. All samples make one scene.
+    """
+    tokens = tuple(boxes_of_sample)
+    index = {token: row for row, token in enumerate(tokens)}
+    objects = objects_of_boxes(boxes_of_sample, index)
+    frames = list(boxes_of_sample.values())
+    points = [np.full(len(each), -1) if each.points is None else each.points for each in frames]
+    classes = [np.array([name in CLASS_INDEX for name in each.names.tolist()], bool) for each in frames]
+    known = np.concatenate([np.zeros(0, np.int64), *(each[own] for each, own in zip(points, classes, strict=True))])
+    objects = replace(objects, points=known)
+    racks = [each.select(each.names == BIKE_RACK).boxes for each in frames]
+    every = np.concatenate([np.zeros((0, 7)), *racks])
+    packed = Racks(
+        np.concatenate([[0], np.cumsum([len(each) for each in racks], dtype=np.int64)]),
+        every[:, :3],
+        every[:, [4, 3, 5]],
+        rotation_matrix(quaternions_of_yaw(every[:, 6])),
+    )
+    ego = np.zeros((len(tokens), 2))
+    return SplitLabels(
+        name="given",
+        tokens=tokens,
+        scenes=np.zeros(len(tokens), np.int32),
+        ego=ego,
+        racks=packed,
+        objects=scored_objects(objects, ego, packed),
+        annotation_count=len(objects),
+        own_split=True,
+        lidar_poses=np.tile(np.eye(4), (len(tokens), 1, 1)),
+        notes=("the labels are boxes in the sensor's frame: distances are from its origin, not from the vehicle's",),
+    )
+
+
+def _sample_rows(tables: Tables, tokens: Sequence[str] | None) -> np.ndarray:
+    """Rows of samples, in the table's order."""
+    rows = []
+    for token in tokens or ():
+        if token not in tables.sample_rows:
+            raise InputError(f"{tables.path('sample')}: has no sample {token!r}. Name samples of this version.")
+        rows.append(tables.sample_rows[token])
+    return np.sort(np.array(rows, np.int64))
 
 
 def _poses(tables: Tables, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

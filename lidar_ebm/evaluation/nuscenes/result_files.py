@@ -30,6 +30,7 @@ _BATCH = 8192  # boxes that become columns at a time
 _NOT_A_NUMBER = re.compile(rb"(?<=[\[,:\s])(NaN|-?Infinity)(?=\s*[,\]}])")
 # In place of what JSON has no word for; such a text never is a token, a class or an attribute.
 _STAND_IN = "\ue000"
+_ATTRIBUTES = ("", *ATTRIBUTES)
 
 
 class _Box(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -40,7 +41,7 @@ class _Box(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     velocity: tuple[float, float]
     detection_name: Literal[CLASSES]  # type: ignore[valid-type]
     detection_score: float
-    attribute_name: Literal[("", *ATTRIBUTES)]  # type: ignore[valid-type]
+    attribute_name: Literal[_ATTRIBUTES]  # type: ignore[valid-type]
     num_pts: int = -1
 
 
@@ -138,7 +139,9 @@ def _open(path: Path) -> tuple[dict[str, Any], Any]:
     del content
     plain = read_json(path).entries_raw()
     if "results" not in plain:
-        raise InputError(f"{path}: 'results' is missing; a result file is {{'meta': …, 'results': {{token: [box, …]}}}}.")
+        raise InputError(
+            f"{path}: 'results' is missing; a result file is {{'meta': …, 'results': {{token: [box, …]}}}}."
+        )
     if not isinstance(plain["results"], dict):
         raise InputError(f"{path}: 'results' is no set of samples by token; write {{token: [box, …]}}.")
     if "meta" not in plain:

@@ -55,7 +55,7 @@ USE_FLAGS = ("use_camera", "use_lidar", "use_radar", "use_map", "use_external")
 
 
 def heading(rotations: np.ndarray) -> np.ndarray:
-    """Heading [N], rad, of quaternions [N, 4] w, x, y, z of any length; 0 of those of length 0, NaN of infinite ones."""
+    """Heading [N], rad, of quaternions [N, 4] w, x, y, z of any length; 0 for length 0, NaN for an infinite one."""
     with np.errstate(invalid="ignore", over="ignore"):
         length = np.linalg.norm(rotations, axis=1, keepdims=True)
         w, x, y, z = (rotations / np.where(length == 0.0, 1.0, length)).T
