@@ -96,8 +96,8 @@ def check_tables(tables: Tables) -> list[Finding]:
             findings += _check_chain(links, place, _CHAINED[name])
     scenes = _TableReader(f"{tables.version}/scene.json", tokens)
     with suppress(InputError):  # said already
-        for records in read_blocks(tables.path("scene"), Scene):
-            scenes.read(records, _SCENE_LINKS)
+        for block in read_blocks(tables.path("scene"), Scene):
+            scenes.read(block, _SCENE_LINKS)
     return [*findings, *(each for each in scenes.findings(of_labels=False) if "_sample_token" in each.message)]
 
 
