@@ -15,7 +15,7 @@ from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.nuscenes.checks import check_frame
 from lidar_ebm.datasets.nuscenes.database import Database, open_database
 from lidar_ebm.datasets.nuscenes.layout import FRAME_TABLES, find_version, official_name
-from lidar_ebm.datasets.nuscenes.results import read_submission, write_submission
+from lidar_ebm.datasets.nuscenes.results import as_submitted, read_submission, write_submission
 from lidar_ebm.datasets.nuscenes.table_checks import check_tables
 from lidar_ebm.datasets.preparation.findings import ERROR, WARNING, Finding
 from lidar_ebm.datasets.stamps import Stamps, stamps
@@ -242,6 +242,10 @@ class NuScenesDataSet(BaseDataSet):
             OutputError: the file cannot be written.
         """
         write_submission(folder, results, self.sensor_pose_of)
+
+    def as_written(self, boxes: Boxes) -> Boxes:
+        """Detections of a sample as a submission has them: the best 500, each with an attribute."""
+        return as_submitted(boxes)
 
     def read_results(self, folder: Path, name: str) -> Boxes | None:
         """Detections of a sample in a submission, or in a folder that holds one; None where it has none of it.
