@@ -46,16 +46,17 @@ def balanced_order(classes_of_frames: Sequence[Collection[int]], class_count: in
 
 
 def balanced_frames(samples: Samples, seed: int = 0) -> list[int]:
-    """`balanced_order` of a split by the labels of its frames, those without a point, or enough of them, passed over.
+    """`balanced_order` of a split by the labels of its frames that are learnt from.
 
     Raises:
         InputError: no frame has a label of a configured class, or a label file cannot be read.
     """
     class_index = samples.class_index
-    classes = [
-        {class_index[name.lower()] for name in set(_seen_names(samples, frame)) if name.lower() in class_index}
-        for frame in range(len(samples))
-    ]
+    classes = []
+    for frame in range(len(samples)):
+        boxes = samples.labelled_boxes(frame)
+        names = boxes.names[samples.content.is_seen(boxes)].tolist()
+        classes.append({class_index[name.lower()] for name in names if name.lower() in class_index})
     order = balanced_order(classes, max(class_index.values()) + 1, seed)
     if not order:
         raise InputError(
@@ -63,14 +64,6 @@ def balanced_frames(samples: Samples, seed: int = 0) -> list[int]:
             "train without training.class_balanced."
         )
     return order
-
-
-def _seen_names(samples: Samples, frame: int) -> list[str]:
-    boxes = samples.labelled_boxes(frame)
-    seen = samples.content.is_seen(boxes)
-    if boxes.points is not None:
-        seen &= boxes.points != 0
-    return boxes.names[seen].tolist()
 
 
 def class_shares(order: Iterable[int], classes_of_frames: Sequence[Collection[int]], class_count: int) -> list[float]:

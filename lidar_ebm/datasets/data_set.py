@@ -106,6 +106,9 @@ class DataSet(Protocol):
             InputError, OutputError: they cannot be written.
         """
 
+    def as_written(self, boxes: Boxes) -> Boxes:
+        """Detections of a frame, LiDAR frame, as `write_results` writes them: with what they lack, without too many."""
+
     def read_results(self, folder: Path, name: str) -> Boxes | None:
         """The detections of a frame that any program left in a folder, in the LiDAR frame; None where there are none.
 

@@ -252,6 +252,10 @@ class KittiDataSet:
         path = _result_path(folder, name)
         return [] if path is None else read_labels(path, require_score=True, types=None)
 
+    def as_written(self, boxes: Boxes) -> Boxes:
+        """Detections of a frame as `write_results` writes them: as they are."""
+        return boxes
+
     def read_results(self, folder: Path, name: str) -> Boxes | None:
         """The detections in FOLDER/NAME.txt or FOLDER/data/NAME.txt; None where there is no such file.
 

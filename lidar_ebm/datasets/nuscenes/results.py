@@ -42,8 +42,13 @@ def write_submission(
         warnings.warn(
             f"{folder}: {shown}: nuScenes scores ten classes, and its server refuses results of others.", stacklevel=3
         )
-    chosen = {token: with_attributes(best_boxes(boxes)) for token, boxes in results.items()}
+    chosen = {token: as_submitted(boxes) for token, boxes in results.items()}
     return result_format.write(folder / "data" / FILE, chosen, Context(sensor_pose_of=sensor_pose_of))
+
+
+def as_submitted(boxes: Boxes) -> Boxes:
+    """Detections of a sample as a submission has them: the best 500, each with an attribute."""
+    return with_attributes(best_boxes(boxes))
 
 
 def best_boxes(boxes: Boxes, count: int = MAXIMUM_BOXES) -> Boxes:

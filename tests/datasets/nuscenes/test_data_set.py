@@ -18,9 +18,11 @@ from lidar_ebm.datasets.preparation.label_database import load_label_database
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
+from lidar_ebm.evaluation.nuscenes.outcome import NuscenesEvaluation
 from lidar_ebm.formats.nuscenes.classes import CLASSES
 from lidar_ebm.formats.nuscenes.rotations import pose_of
 from lidar_ebm.geometry.boxes import points_in_boxes
+from lidar_ebm.workflows.scoring import SplitScoring
 from lidar_ebm.workflows.sources import read_results
 from tests.datasets.nuscenes.tiny import Object, lidar_pose, make_database, two_objects
 
@@ -307,6 +309,29 @@ def test_attributes_that_nobody_gave_are_chosen_by_speed(tiny: Path, tmp_path: P
         *("vehicle.moving", "vehicle.parked", "vehicle.stopped", "pedestrian.moving", "pedestrian.standing"),
         *("cycle.with_rider", "cycle.without_rider", "", "vehicle.parked", "vehicle.stopped"),
     ]
+
+
+def test_figures_in_memory_are_those_of_the_file(tiny: Path, tmp_path: Path) -> None:
+    """Attributes that nobody gave and boxes over the limit are treated alike, whichever is scored."""
+    source = NuScenesSource(tiny, "v1.0-mini", "train")
+    rng = np.random.default_rng(2)
+    results = {}
+    for name in source.names:
+        labels = source.data_set.labels(name)
+        boxes = np.concatenate([labels.boxes, rng.uniform(5, 20, (600, 7))])
+        boxes[:2, :2] += rng.normal(0, 0.3, (2, 2))
+        velocity = np.concatenate([np.asarray(labels.velocity), rng.normal(0, 1, (600, 2))])
+        names = [*labels.names.tolist(), *rng.choice(CLASSES, 600)]
+        scores = np.concatenate([rng.uniform(0.9, 1, 2), rng.uniform(0, 0.9, 600)])
+        results[name] = Boxes(boxes, names, scores, velocity=velocity)
+    scoring = SplitScoring.of(source, CLASSES)
+    in_memory = scoring.score(results)
+    source.data_set.write_results(tmp_path, results)
+    from_file = scoring.score_files(tmp_path)
+    assert isinstance(in_memory, NuscenesEvaluation)
+    assert isinstance(from_file, NuscenesEvaluation)
+    assert in_memory.mean_ap > 0
+    np.testing.assert_allclose(from_file.nd_score, in_memory.nd_score, atol=1e-9)
 
 
 def test_boxes_of_other_classes_are_warned_of(tiny: Path, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -147,5 +147,5 @@ def test_splits_are_found_by_scene_names(public_a: NuscenesSet, public_b: Nuscen
     assert data.splits == ("train", "val", "same_as_val", "two")
     assert sorted(data.frame_names("same_as_val")) == sorted(data.frame_names("val"))
     times = [data.database.tables.samples[data.database.row(name)] for name in data.frame_names("train")]
-    for one, next_one in pairwise(times):
+    for one, next_one in itertools.pairwise(times):
         assert one.next == next_one.token or one.scene_token != next_one.scene_token
