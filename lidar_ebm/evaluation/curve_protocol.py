@@ -23,6 +23,7 @@ from lidar_ebm.evaluation.paired_result import PairedComparison
 from lidar_ebm.evaluation.protocol import Draws, RefinementRequest
 from lidar_ebm.evaluation.refinement import CHANGES_FILE, STEPS_FILE
 from lidar_ebm.evaluation.result import Evaluation, ProtocolFacts
+from lidar_ebm.evaluation.submission import Submission
 from lidar_ebm.evaluation.table import score_table
 from lidar_ebm.system.files import atomic_write
 
@@ -33,6 +34,7 @@ class CurveProtocol(ABC):
     """A protocol that loads labels and detections, and matches them in passes; all else follows."""
 
     facts: ProtocolFacts
+    submission: Submission | None = None
 
     @abstractmethod
     def load(self, labels: Any, results: Any, options: ScoringOptions) -> Loaded:
