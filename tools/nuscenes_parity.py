@@ -1,7 +1,7 @@
 """Compare this program's figures of nuScenes' benchmark with those of the official one, nuscenes-devkit.
 
     make nuscenes-parity                              # a simulated database
-    make nuscenes-parity NUSCENES_SETS=folder         # and sets: FOLDER/SET/data, FOLDER/SET/predictions/SPLIT/NAME.json
+    make nuscenes-parity NUSCENES_SETS=folder         # and sets: SET/data, SET/predictions/SPLIT/NAME.json
 
 The official program needs numpy below 2, so it runs in an environment of its own beside this one; `--official` is what
 that environment's Python is asked to do: score one result file, and write the figures as JSON.
@@ -22,6 +22,8 @@ from typing import Any
 
 LIMIT = 1e-6  # by which a figure may differ
 SKIP = {"eval_time", "cfg", "meta"}
+# Sweeps are not looked at, so small ones will do.
+SIMULATED = ("--scenes", "9", "--samples-per-scene", "20", "--sweep-rate", "4", "--azimuth-steps", "180", "--seed", "1")
 
 
 def main() -> None:
@@ -128,9 +130,10 @@ def simulate_set(place: Path) -> Path:
     from lidar_ebm.evaluation.nuscenes.labels import labels_of_tables
     from lidar_ebm.formats.nuscenes.classes import ATTRIBUTES, CLASSES
     from lidar_ebm.formats.nuscenes.tables import Tables, versions_of
-    from lidar_ebm.workflows.simulate import simulate
 
-    simulate(place / "data", frames=60, seed=1, workers=1, layout="nuscenes")
+    if not versions_of(place / "data"):
+        command = [sys.executable, "-m", "lidar_ebm.cli", "simulate", str(place / "data"), "--layout", "nuscenes"]
+        subprocess.run([*command, *SIMULATED], check=True)
     version = versions_of(place / "data")[0]
     split = "mini_val" if version.endswith("mini") else "val"
     labels = labels_of_tables(Tables.open(place / "data", version), split)
@@ -154,7 +157,7 @@ def simulate_set(place: Path) -> Path:
         )
     meta = {f"use_{name}": name == "lidar" for name in ("camera", "lidar", "radar", "map", "external")}
     path = place / "predictions" / split / "jittered.json"
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"meta": meta, "results": results}), encoding="utf-8")
     return place
 
