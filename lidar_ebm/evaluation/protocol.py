@@ -52,6 +52,10 @@ class ScoringProtocol(Protocol):
     def submission(self) -> Submission | None:
         """Rules of the benchmark's server; None where there is none."""
 
+    @property
+    def comparison_options(self) -> Mapping[str, Any]:
+        """Fields of `ScoringOptions` with which results before and after refinement are compared."""
+
     def evaluate(self, labels: Source, results: Source, options: ScoringOptions) -> Evaluation:
         """Score results against labels.
 

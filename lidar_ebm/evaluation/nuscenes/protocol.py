@@ -10,6 +10,7 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ from lidar_ebm.evaluation.nuscenes.outcome import NuscenesEvaluation, figure_key
 from lidar_ebm.evaluation.nuscenes.submission import NuscenesSubmission
 from lidar_ebm.evaluation.options import ScoringOptions
 from lidar_ebm.evaluation.protocol import Draws, RefinementRequest
-from lidar_ebm.evaluation.refinement import CHANGES_FILE, STEPS_FILE
+from lidar_ebm.evaluation.refinement import CHANGES_FILE, FIGURES_FILE, STEPS_FILE
 from lidar_ebm.evaluation.result import Evaluation, ProtocolFacts
 from lidar_ebm.formats.nuscenes.tables import Tables
 from lidar_ebm.system.files import atomic_write
@@ -49,6 +50,7 @@ class NuscenesProtocol:
 
     facts = ProtocolFacts("nuscenes", ("all",), "all")
     submission = NuscenesSubmission()
+    comparison_options: Mapping[str, Any] = MappingProxyType({})
 
     def evaluate(self, labels: Any, results: Any, options: ScoringOptions) -> NuscenesEvaluation:
         """All figures of results.
@@ -173,12 +175,13 @@ class NuscenesRefinement:
         return [*self.after.tables(), steps_table(self.by_steps, self.changes)]
 
     def write(self, folder: Path) -> None:
-        """Write refinement.csv, and the summaries against the number of steps.
+        """Write refinement.csv, the same as refinement.json, and the summaries against the number of steps.
 
         Raises:
             OutputError: a file cannot be written.
         """
         self.changes.write_csv(folder / CHANGES_FILE)
+        self.changes.write_json(folder / FIGURES_FILE)
         with atomic_write(folder / STEPS_FILE, "w") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("steps", "figure", "unit", "value"))

@@ -38,7 +38,9 @@ def test_random_scorings(seed: int, ties: bool) -> None:
     for limit in (0.5, 2.0):
         for name in ("car", "barrier"):
             expected = reference.curve(
-                [each for each in labels if each.name == name], [each for each in detections if each.name == name], limit
+                [each for each in labels if each.name == name],
+                [each for each in detections if each.name == name],
+                limit,
             )
             curve = ours.curves[name, limit]
             for field, values in {"precision": curve.precision, "confidence": curve.confidence, **curve.errors}.items():

@@ -143,7 +143,9 @@ def test_only_the_first_oddities_of_a_kind_are_kept(tmp_path: Path) -> None:
 
 def test_flags_are_asked_for(tmp_path: Path) -> None:
     file = read_result_file(write(tmp_path / "a.json", [box()], meta={"use_lidar": True, "use_radar": "no"}))
-    assert [problem.where for problem in file.warnings] == [f"meta: {flag}" for flag in USE_FLAGS if flag != "use_lidar"]
+    assert [problem.where for problem in file.warnings] == [
+        f"meta: {flag}" for flag in USE_FLAGS if flag != "use_lidar"
+    ]
 
 
 DAMAGED: dict[str, tuple[Callable[[str], str], str]] = {
