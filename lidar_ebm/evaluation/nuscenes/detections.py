@@ -80,7 +80,8 @@ def list_sample_problems(file: ResultFile, tokens: Sequence[str], split: str, *,
 def pack_detections(
     boxes_of_sample: Mapping[str, Boxes], labels: SplitLabels, *, global_frame: bool = False
 ) -> tuple[Objects, tuple[str, ...]]:
-    """Detections in memory by sample token, and notes; samples without an entry have none.
+    """Detections in memory by sample token, and notes; samples without an entry have none. They are scored as they
+    would be from a result file.
 
     Args:
         boxes_of_sample: with scores, in the LiDAR's frame (x forward, y left).
@@ -103,7 +104,10 @@ def pack_detections(
             raise InputError(f"{where}: a detection has no finite score; give each one.")
         if not np.isfinite(boxes.boxes).all():
             raise InputError(f"{where}: a box is NaN or infinite; leave it out.")
-        placed[token] = boxes if global_frame else boxes_in_global_frame(boxes, labels.pose_of(token))
+        # A result file has a velocity for every box: an unknown one is written as 0.
+        velocity = np.zeros((len(boxes), 2)) if boxes.velocity is None else np.nan_to_num(boxes.velocity)
+        known = boxes.with_columns(velocity=velocity)
+        placed[token] = known if global_frame else boxes_in_global_frame(known, labels.pose_of(token))
     ordered = {token: placed[token] for token in labels.tokens if token in placed}
     return objects_of_boxes(ordered, labels.sample_index), ()
 
