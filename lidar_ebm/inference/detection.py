@@ -124,8 +124,8 @@ class LoadedDetector:
 
         Args:
             points: [N, 3 + C] x, y, z in the LiDAR frame (x forward, y left, z up, m), reflectance 0..1, and what
-                further channels the run was trained with (`config.points.channels`); without a time lag they are of one
-                sweep. Points outside the configured range are not used.
+                further channels the run was trained with (`config.points.channels`). Points outside the configured
+                range are not used.
             steps: refinement steps T; the configuration's where None, 0 for the detector's own boxes.
             uncertainty: estimate how sure the energy is of each box; as configured where None.
 

@@ -59,7 +59,7 @@ class LoadedEnergy:
 
         Args:
             points: [N, 3 + C] x, y, z in the LiDAR frame (x forward, y left, z up, m), reflectance 0..1, and what
-                further channels the run was trained with, all points; without a time lag they are of one sweep.
+                further channels the run was trained with (`config.points.channels`), all of them.
             boxes: `Boxes`, or [M, 7] x, y, z (centre), l, w, h, yaw.
             names: M class names, of boxes that are an array.
             steps: refinement steps T; the run's configuration where None.
@@ -137,7 +137,7 @@ def _rows(boxes: Boxes, dimensions: int) -> np.ndarray:
 def _classes(boxes: Boxes, config: Config) -> Tensor:
     """Class index [M] of each box."""
     index = index_by_name(config.classes)
-    for row, name in enumerate(boxes.names):
+    for row, name in enumerate(boxes.names.tolist()):
         if name.lower() not in index:
             raise InputError(
                 f"boxes: box {row} is a {name!r}, and this energy was trained for {', '.join(config.class_names)}. "

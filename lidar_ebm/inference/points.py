@@ -17,8 +17,7 @@ from lidar_ebm.types import REFLECTANCE, TIME_LAG
 def checked_points(points: ArrayLike | Tensor, channels: Sequence[str] = (REFLECTANCE,)) -> np.ndarray:
     """Points [N, 3 + C] float32 (x, y, z in m, reflectance 0..1, further channels) of any array or tensor.
 
-    Reflectances of 0..255 or 0..65535 are brought to 0..1, with a warning; those that are not finite become 0. Points
-    that come without a time lag, which is the last channel then, are of one sweep: their lag is 0.
+    Reflectances of 0..255 or 0..65535 are brought to 0..1, with a warning; those that are not finite become 0.
 
     Args:
         points: [N, 3 + C].
@@ -29,13 +28,13 @@ def checked_points(points: ArrayLike | Tensor, channels: Sequence[str] = (REFLEC
     """
     array = np.array(points.detach().cpu().numpy() if isinstance(points, Tensor) else points, dtype=np.float32)
     width = 3 + len(channels)
-    if channels[-1] == TIME_LAG and array.ndim == 2 and array.shape[1] == width - 1:
-        array = np.concatenate([array, np.zeros((len(array), 1), np.float32)], axis=1)
     if array.ndim != 2 or array.shape[1] != width:
-        turned = "; is it transposed? Give points.T" if array.ndim == 2 and array.shape[0] == width else ""
+        hint = "; is it transposed? Give points.T" if array.ndim == 2 and array.shape[0] == width else ""
+        if not hint and channels[-1] == TIME_LAG and array.ndim == 2 and array.shape[1] == width - 1:
+            hint = f". The last is the {TIME_LAG} in seconds: of the points of a single sweep a column of zeros"
         raise InputError(
             f"points: expected an array [N, {width}] (x, y, z, {', '.join(channels)}), got shape "
-            f"{list(array.shape)}{turned}."
+            f"{list(array.shape)}{hint}."
         )
     for column, name in enumerate(channels[1:], start=4):
         wrong = int((~np.isfinite(array[:, column]) | ((array[:, column] < 0) & (name == TIME_LAG))).sum())
