@@ -176,7 +176,9 @@ class CenterHead(Head):
 def _branch(channels: int, outputs: int, bias: float = 0.0) -> nn.Sequential:
     last = nn.Conv2d(channels, outputs, 1)
     nn.init.constant_(last.bias, bias)  # type: ignore[arg-type]  # it has one
-    return nn.Sequential(convolution(channels, channels), last)
+    # Of ReLU's units few live where objects are, and few objects teach a box's numbers: SiLU learns them far sooner.
+    hidden = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+    return nn.Sequential(hidden, nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01), nn.SiLU(inplace=True), last)
 
 
 def _mirror(predictions: CenterPredictions, axes: str) -> CenterPredictions:
