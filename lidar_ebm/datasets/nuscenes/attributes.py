@@ -9,8 +9,8 @@ from lidar_ebm.formats.columns import as_texts
 
 MOVING = 0.2  # m/s; an object that is faster moves
 
-# Of each class: the attribute of a moving object, and of one that stands still or of which no speed is known. The second
-# is the more frequent state of such objects in the data set's labels.
+# Of each class: the attribute of a moving object, and of one that stands still or of which no speed is known. The
+# second is the more frequent state of such objects in the data set's labels.
 _BY_SPEED = {
     "car": ("vehicle.moving", "vehicle.parked"),
     "truck": ("vehicle.moving", "vehicle.parked"),

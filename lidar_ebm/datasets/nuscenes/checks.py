@@ -65,7 +65,13 @@ def check_frame(database: Database, name: str, read: Callable[[str], Frame]) -> 
     ]
     counts = np.zeros(0, np.int64) if boxes.points is None else boxes.points
     return CheckedFrame(
-        frame, counts, points, zlib.crc32(read_bytes(key)), Counter(boxes.names.tolist()), tuple(findings)
+        frame,
+        counts,
+        points,
+        zlib.crc32(read_bytes(key)),
+        Counter(boxes.names.tolist()),
+        tuple(findings),
+        clouds=len(database.paths(sample)),
     )
 
 

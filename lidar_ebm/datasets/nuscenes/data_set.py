@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.nuscenes.checks import check_frame
 from lidar_ebm.datasets.nuscenes.database import Database, open_database
 from lidar_ebm.datasets.nuscenes.layout import FRAME_TABLES, find_version, official_name
-from lidar_ebm.datasets.nuscenes.results import read_submission, write_submission
+from lidar_ebm.datasets.nuscenes.results import as_submitted, read_submission, write_submission
 from lidar_ebm.datasets.nuscenes.table_checks import check_tables
 from lidar_ebm.datasets.preparation.findings import ERROR, WARNING, Finding
 from lidar_ebm.datasets.stamps import Stamps, stamps
@@ -86,7 +86,7 @@ class NuScenesDataSet(BaseDataSet):
     @property
     def database(self) -> Database:
         """The tables, as frames need them."""
-        # Not kept in `self`: every process that this data set is sent to reads the tables once, whatever is sent how often.
+        # Not kept in `self`: a process that this data set is sent to, however often, reads the tables once.
         return open_database(self.root, self.version, self.sweeps, self._made_of)
 
     @property
@@ -146,12 +146,13 @@ class NuScenesDataSet(BaseDataSet):
         findings = check_tables(Tables.open(self.root, self.version))
         try:
             database, splits = self.database, self.splits if wanted is None else wanted
-            _ = database.chains, database.tables.annotations
+            tables = database.tables
+            _ = database.chains, len(tables.annotations) and (tables.category_names, tables.attribute_names)
         except InputError as error:
             if not any(finding.is_error for finding in findings):
                 findings.append(Finding(ERROR, "unreadable tables", self.version, str(error)))
             # Without tables there are no frames: what is wrong with them is all there is to say.
-            return {name: () for name in wanted or official_splits_of(self.version) or ("all",)}, tuple(findings)
+            return dict.fromkeys(wanted or official_splits_of(self.version) or ("all",), ()), tuple(findings)
         frames: dict[str, tuple[str, ...]] = {}
         for split in splits:
             place = self.split_path(split).relative_to(self.root).as_posix()
@@ -213,6 +214,10 @@ class NuScenesDataSet(BaseDataSet):
         """Read and check a frame, whatever is wrong with it."""
         return check_frame(self.database, name, self.read)
 
+    def compare(self, frames: Mapping[str, Stamps], *, named: bool) -> Iterable[Finding]:
+        """Sweeps that belong to no frame of a split; nothing where no frame could be named."""
+        return super().compare(frames, named=named) if frames else ()
+
     def sensor_pose_of(self, name: str) -> np.ndarray:
         """Pose [4, 4]: a sample's LiDAR frame (x forward, y left) → global frame.
 
@@ -238,6 +243,10 @@ class NuScenesDataSet(BaseDataSet):
         """
         write_submission(folder, results, self.sensor_pose_of)
 
+    def as_written(self, boxes: Boxes) -> Boxes:
+        """Detections of a sample as a submission has them: the best 500, each with an attribute."""
+        return as_submitted(boxes)
+
     def read_results(self, folder: Path, name: str) -> Boxes | None:
         """Detections of a sample in a submission, or in a folder that holds one; None where it has none of it.
 
@@ -248,9 +257,7 @@ class NuScenesDataSet(BaseDataSet):
 
     def _rows(self, split: str) -> list[int]:
         tables = self.database.tables
-        rows: list[int] = tables.samples_in_time(
-            tables.samples_of_split(official_name(self.version, split))
-        ).tolist()
+        rows: list[int] = tables.samples_in_time(tables.samples_of_split(official_name(self.version, split))).tolist()
         return rows
 
     def _tokens(self, rows: Sequence[int]) -> list[str]:

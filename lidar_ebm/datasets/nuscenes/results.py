@@ -42,8 +42,13 @@ def write_submission(
         warnings.warn(
             f"{folder}: {shown}: nuScenes scores ten classes, and its server refuses results of others.", stacklevel=3
         )
-    chosen = {token: with_attributes(best_boxes(boxes)) for token, boxes in results.items()}
+    chosen = {token: as_submitted(boxes) for token, boxes in results.items()}
     return result_format.write(folder / "data" / FILE, chosen, Context(sensor_pose_of=sensor_pose_of))
+
+
+def as_submitted(boxes: Boxes) -> Boxes:
+    """Detections of a sample as a submission has them: the best 500, each with an attribute."""
+    return with_attributes(best_boxes(boxes))
 
 
 def best_boxes(boxes: Boxes, count: int = MAXIMUM_BOXES) -> Boxes:
@@ -69,7 +74,9 @@ def read_submission(path: Path, token: str, sensor_pose_of: Callable[[str], np.n
     if file is None:
         return None
     boxes = _read_global(file, stamp(file)).get(token)
-    return None if boxes is None else result_format.to_sensor(boxes, sensor_pose_of(token))
+    if boxes is None:
+        return None
+    return result_format.to_sensor(boxes, sensor_pose_of(token)) if len(boxes) else Boxes.empty(scores=True)
 
 
 def _result_file(path: Path) -> Path | None:

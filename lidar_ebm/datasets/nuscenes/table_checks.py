@@ -6,6 +6,7 @@ Reading stops at the first fault that makes a table useless; here all of them ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,6 @@ _KINDS: Mapping[str, type[Record]] = {
     "sample_annotation": Annotation,
 }
 _LINKS: Mapping[str, Mapping[str, str]] = {
-    "scene": {"first_sample_token": "sample", "last_sample_token": "sample"},
     "sample": {"scene_token": "scene"},
     "calibrated_sensor": {"sensor_token": "sensor"},
     "sample_data": {
@@ -55,6 +55,7 @@ _LINKS: Mapping[str, Mapping[str, str]] = {
     "instance": {"category_token": "category"},
     "sample_annotation": {"sample_token": "sample", "instance_token": "instance", "attribute_tokens": "attribute"},
 }
+_SCENE_LINKS = {"first_sample_token": "sample", "last_sample_token": "sample"}  # read when the samples are
 _LABEL_TABLES = ("category", "attribute", "instance", "sample_annotation")  # v1.0-test may lack them
 
 
@@ -87,12 +88,17 @@ def check_tables(tables: Tables) -> list[Finding]:
         except InputError as error:
             message = str(error).removeprefix(f"{tables.path(name)}: ")
             findings.append(Finding(ERROR, "unreadable tables", place, message))
+            continue  # and nothing is said of links to what is not known
         findings += reader.findings(of_labels=name in _LABEL_TABLES)
         tokens[name] = reader.tokens
         if links.tokens:
             chains[name] = links
             findings += _check_chain(links, place, _CHAINED[name])
-    return findings
+    scenes = _TableReader(f"{tables.version}/scene.json", tokens)
+    with suppress(InputError):  # said already
+        for block in read_blocks(tables.path("scene"), Scene):
+            scenes.read(block, _SCENE_LINKS)
+    return [*findings, *(each for each in scenes.findings(of_labels=False) if "_sample_token" in each.message)]
 
 
 class _TableReader:
@@ -159,7 +165,7 @@ def _add_links(
     chains: Mapping[str, _Links],
 ) -> None:
     """Take the chained records of a block."""
-    if name not in _CHAINED:
+    if name not in _CHAINED or (name != "sample" and "sample" not in chains):
         return
     links.tokens.extend(record.token for record in records)
     links.prev.extend(record.prev for record in records)

@@ -77,7 +77,7 @@ def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Pat
     """
     check_boxes(frames, path)
     check_scores(frames, path)
-    # Not indented: the results of a split are hundreds of megabytes as it is. And never all in memory as Python's objects.
+    # Not indented, and sample by sample: the results of a split are hundreds of megabytes as it is.
     with atomic_write(path, "w") as file:
         file.write(f'{{"meta": {json.dumps(_META)}, "results": {{')
         for index, (token, boxes) in enumerate(frames.items()):
