@@ -11,6 +11,7 @@ import numpy as np
 
 from lidar_ebm.boxes.matching import best_of_rows
 from lidar_ebm.boxes.overlap import volume_overlaps
+from lidar_ebm.types import TIME_LAG
 from lidar_ebm.visualization.box_arrays import has_arrows, split_velocity
 from lidar_ebm.visualization.scene_geometry import channel_limits
 
@@ -42,9 +43,7 @@ class ViewedFrame:
 
         A velocity that is not known is null.
         """
-        points = self.points
-        if len(points) > MAXIMUM_POINTS:  # an even choice, the same in every report
-            points = points[np.linspace(0, len(points) - 1, MAXIMUM_POINTS).astype(int)]
+        points = self.points[self._shown_points()]
         places = np.clip(np.round(points[:, :3] * CENTIMETRES), -32768, 32767).astype("<i2")
         return {
             "name": self.name,
@@ -58,6 +57,19 @@ class ViewedFrame:
             "f": np.nan_to_num(self.path_f.astype(float)).round(3).tolist(),
             "iou": self._overlaps().round(3).tolist(),
         }
+
+    def _shown_points(self) -> np.ndarray:
+        """Rows of the points that are kept: an even choice, the same in every report.
+
+        Of several sweeps the newest has half of the room, as objects stand whole in it alone.
+        """
+        rows = np.arange(len(self.points))
+        if TIME_LAG not in self.channels or len(rows) <= MAXIMUM_POINTS:
+            return _choose_evenly(rows, MAXIMUM_POINTS)
+        lags = self.points[:, 3 + self.channels.index(TIME_LAG)]
+        is_new = lags == lags.min()
+        older = _choose_evenly(rows[~is_new], MAXIMUM_POINTS - min(int(is_new.sum()), MAXIMUM_POINTS // 2))
+        return np.sort(np.concatenate([older, _choose_evenly(rows[is_new], MAXIMUM_POINTS - len(older))]))
 
     def _overlaps(self) -> np.ndarray:
         """3-D IoU [1 + T, M] of the boxes at every step with the label that they overlap best."""
@@ -76,6 +88,11 @@ def spread(count: int, wanted: int, first: list[int]) -> list[int]:
     room = min(max(wanted - len(chosen), 0), len(rest))
     even = np.linspace(0, len(rest) - 1, room).round().astype(int) if room else np.zeros(0, int)
     return sorted(chosen | {rest[k] for k in even.tolist()})
+
+
+def _choose_evenly(rows: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of the rows [N], as evenly as can be."""
+    return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(int)]
 
 
 def _numbers(boxes: np.ndarray) -> list[list[float | None]]:

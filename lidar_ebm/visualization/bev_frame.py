@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from lidar_ebm.visualization.scene_geometry import (
 from lidar_ebm.visualization.views import view_of
 
 SIZE = (1480, 1020)  # width and height, pixels
+LEGEND_LETTERS = 44  # in a line
 LABEL_WIDTH, WIDTH = 3.0, 1.5  # points, of labels' lines, which stay visible under what is drawn over them
 
 
@@ -67,9 +69,11 @@ def plot_frame(frame: SceneFrame, path: Path, *, color: str = "height", size: tu
             axes.add_line(Line2D([], [], color=rgb, marker="o", linestyle="none", markersize=5, label=words))
     else:
         _add_scale(figure.add_axes((0.735, 0.06, 0.15, 0.014)), frame, color)
-    if axes.get_legend_handles_labels()[0]:  # beside the map, where it covers no box
+    handles, names = axes.get_legend_handles_labels()
+    if handles:  # beside the map, where it covers no box
         figure.legend(
-            *axes.get_legend_handles_labels(),
+            handles,
+            [textwrap.fill(name, LEGEND_LETTERS) for name in names],
             loc="upper left",
             bbox_to_anchor=(0.725, 0.952),
             borderaxespad=0.0,

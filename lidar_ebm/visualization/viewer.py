@@ -92,9 +92,13 @@ class _Window:
         self._arrows = self._text(ARROW_LEGEND, theme.muted_text)
         self._legend: list[tuple[Any, Any]] = []
         self._legend_box = self._gui.Vert(0.2 * em)
-        self._keys = self._gui.VGrid(2, 0.8 * em)  # so that ten classes and the keys stand one above the other
-        for key, what in {**{key: words for key, (words, _) in KEYS.items()}, **OWN_KEYS}.items():
-            self._keys.add_child(self._text(f"{key.upper()}   {what}", theme.muted_text))
+        self._keys = self._gui.Horiz(1.2 * em)  # two columns, so that ten classes have room above them
+        keys = list({**{key: words for key, (words, _) in KEYS.items()}, **OWN_KEYS}.items())
+        for half in (keys[: (len(keys) + 1) // 2], keys[(len(keys) + 1) // 2 :]):
+            column = self._gui.Vert(0.0)
+            for key, what in half:
+                column.add_child(self._text(f"{key.upper()}   {what}", theme.muted_text))
+            self._keys.add_child(column)
         for line in self._lines:
             self._panel.add_child(line)
         self._panel.add_child(self._problem)

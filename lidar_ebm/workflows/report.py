@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from lidar_ebm.boxes import Boxes
-from lidar_ebm.boxes.boxes import BOX_SIZE
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.frame import Frame, take_channels
 from lidar_ebm.datasets.frames import Frames
@@ -306,8 +305,9 @@ def _landscape(
     place = drawings.detection_of(view, errors, row)
     if place is None:
         return None
-    points = take_channels(view.points, view.channels, detector.config.points.channels)
-    shown = landscapes(detector, points, [place], labels=view.labels[:, :BOX_SIZE], steps=steps)[0]
+    config = detector.config
+    points = take_channels(view.points, view.channels, config.points.channels)
+    shown = landscapes(detector, points, [place], labels=view.labels[:, : config.box_dimensions], steps=steps)[0]
     return drawings.landscape_picture(shown, errors, row, view.name)
 
 

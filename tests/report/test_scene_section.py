@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,23 @@ def test_every_channel_can_colour_the_points_on_the_scale_of_other_pictures() ->
         values = channel["low"] + shares * (channel["high"] - channel["low"])
         expected = frame.points[:, 3 + CHANNELS.index(name)]
         np.testing.assert_allclose(values, expected, atol=(channel["high"] - channel["low"]) / 500)
+
+
+@pytest.mark.parametrize(
+    ("newest", "older", "kept"),
+    [(9_000, 81_000, (9_000, 31_000)), (30_000, 90_000, (20_000, 20_000)), (50_000, 1_000, (39_000, 1_000))],
+)
+def test_the_newest_of_many_sweeps_stays_whole(newest: int, older: int, kept: tuple[int, int]) -> None:
+    lags = np.concatenate([np.zeros(newest), np.linspace(0.05, 0.45, older)])
+    points = np.column_stack([np.zeros((len(lags), 3)), lags, np.arange(len(lags)) / len(lags)]).astype(np.float32)
+    for channels in (("time_lag", "reflectance"), ("other", "reflectance")):
+        record = replace(a_frame(), points=points, channels=channels).as_dict()
+        shown = np.frombuffer(base64.b64decode(record["channels"][channels[0]]["bytes"]), np.uint8)
+        assert len(shown) == 40_000
+        if channels[0] == "time_lag":
+            assert ((shown == 0).sum(), (shown > 0).sum()) == kept
+        order = np.frombuffer(base64.b64decode(record["channels"]["reflectance"]["bytes"]), np.uint8).astype(int)
+        assert (np.diff(order) >= 0).all()  # in the order that they came in
 
 
 def test_classes_have_the_colours_of_other_pictures() -> None:

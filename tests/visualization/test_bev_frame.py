@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,12 @@ def test_an_empty_frame_is_a_picture_too(tmp_path: Path) -> None:
     empty = SceneFrame("none", np.zeros((0, 6), np.float32), (), CHANNELS)
     (path,) = write_pictures([empty], tmp_path, seen="bev", color="time_lag")
     assert path.stat().st_size > 1000
+
+
+def test_long_names_stay_in_the_picture(tmp_path: Path) -> None:
+    frame = a_frame()
+    words = " ".join(["results of a program with a long name"] * 4)
+    odd = replace(frame, sets=(*frame.sets, replace(frame.sets[1], name=words, color=palette.REGION)))
+    picture = read_picture(write_pictures([odd], tmp_path, seen="bev")[0])
+    assert (picture[:, -4:] == picture[0, -1]).all()
+    assert (np.abs(picture[50:900, 1080:] / 255 - to_rgb(palette.REGION)) < 0.02).all(axis=-1).any()

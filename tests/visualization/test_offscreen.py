@@ -130,3 +130,15 @@ def test_legends_of_many_classes_stand_in_columns() -> None:
     picture = render(SceneFrame("a", np.zeros((1, 4), np.float32), sets), Pose((0.0, 0.0, 0.0), (-10.0, 0.0, 0.0)))
     swatches = (np.abs(picture[36:-50] / 255 - to_rgb(colors[59])) < 0.01).all(axis=-1)
     assert swatches[:, 250:].any() and (picture[-50:-30] == 255).all()
+
+
+@needs_open3d
+def test_letters_before_points_of_many_sweeps_have_room() -> None:
+    across, up = np.meshgrid(np.linspace(-12, 12, 1300), np.linspace(-7, 7, 740))
+    wall = np.stack([np.full(across.size, 10.0), across.ravel(), up.ravel(), np.zeros(across.size)], axis=1)
+    pose = Pose((0.0, 0.0, 0.0), (10.0, 0.0, 0.0))
+    found = []
+    for channel in ("reflectance", "time_lag"):
+        picture = render(SceneFrame("a", wall.astype(np.float32), channels=(channel,)), pose, color="height")
+        found.append((picture[8:34, 12:200] == 255).all(axis=-1).sum())
+    assert found[0] == 0 < 200 < found[1]
