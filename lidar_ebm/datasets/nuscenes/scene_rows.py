@@ -12,7 +12,7 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.scenes import RecordedScene, SceneSweep
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.nuscenes.classes import ATTRIBUTES, CLASS_OF_CATEGORY, OTHER_CATEGORIES
-from lidar_ebm.geometry.poses import FROM_RIGHT_AHEAD, make_pose, move_points, quaternion_of, quaternions_of_yaw
+from lidar_ebm.geometry.poses import FROM_RIGHT_AHEAD, make_pose, quaternion_of, quaternions_of_yaw
 
 CHANNEL: Final = "LIDAR_TOP"
 CATEGORIES: Final = (*CLASS_OF_CATEGORY, *OTHER_CATEGORIES)

@@ -115,7 +115,9 @@ def check_links(root: Path) -> None:
             assert rows["sample_annotation"][token]["instance_token"] == row["token"]
             token = rows["sample_annotation"][token]["next"]
         assert (chain[-1], len(chain)) == (row["last_annotation_token"], row["nbr_annotations"])
-    assert all(token in rows["attribute"] for row in rows["sample_annotation"].values() for token in row["attribute_tokens"])
+    assert all(
+        token in rows["attribute"] for row in rows["sample_annotation"].values() for token in row["attribute_tokens"]
+    )
     (plan,) = rows["map"].values()
     assert sorted(plan["log_tokens"]) == sorted(rows["log"])
     assert (root / plan["filename"]).read_bytes().startswith(b"\x89PNG")
@@ -176,7 +178,9 @@ def test_poses_bring_points_to_the_same_place_in_the_world(root: Path, scenes: l
         np.testing.assert_allclose(turned @ to_world.T, there, atol=1e-9)
 
 
-def test_a_thing_that_was_away_is_linked_over_the_gap_and_keeps_its_place(root: Path, scenes: list[RecordedScene]) -> None:
+def test_a_thing_that_was_away_is_linked_over_the_gap_and_keeps_its_place(
+    root: Path, scenes: list[RecordedScene]
+) -> None:
     categories = {row["token"]: row["name"] for row in table(root, "category")}
     instances = {row["token"]: categories[row["category_token"]] for row in table(root, "instance")}
     people = [row for row in table(root, "sample_annotation") if instances[row["instance_token"]].startswith("human")]
@@ -241,7 +245,7 @@ def test_what_cannot_be_written_is_named(tmp_path: Path, damage: str) -> None:
     first = sweeps[0]
     boxes = first.boxes
     assert boxes is not None
-    with pytest.raises(InputError, match="scene-0001|sweep 16"):
+    with pytest.raises(InputError, match=r"scene-0001|sweep 16"):
         if damage == "tracks":
             boxes = boxes.with_columns(track=None)
         elif damage == "category":
