@@ -38,6 +38,7 @@ class PointsConfig(Settings):
     # Beside x, y, z. time_lag: seconds before the key sweep, of data sets with sweeps; 0 elsewhere.
     channels: tuple[str, ...] = ("reflectance",)
     sweeps: Count = 1  # the key sweep and those before it, of data sets that have them
+    minimum_per_label: Annotated[int, Field(ge=0)] = 0  # labels with fewer points in them are not learnt from
 
     @model_validator(mode="after")
     def _reflectance_first(self) -> PointsConfig:

@@ -27,7 +27,7 @@ class SampleSettings(Protocol):
 
     @property
     def points(self) -> Any:
-        """Points, with their `channels` and `sweeps`."""
+        """Points, with their `channels` and `sweeps`, and `minimum_per_label`."""
 
     @property
     def velocity(self) -> bool:
@@ -102,6 +102,7 @@ def open_samples(
     """
     data_set = open_data_set(root) if isinstance(root, str | Path) else root
     bounds = settings.voxels.range if cropped else None
-    content = SampleContent(tuple(settings.points.channels), settings.points.sweeps, settings.velocity)
+    points = settings.points
+    content = SampleContent(tuple(points.channels), points.sweeps, settings.velocity, points.minimum_per_label)
     frames = Frames(data_set, split, with_labels=with_labels)
     return Samples(frames, settings.classes, bounds, content=content, cache=cache)

@@ -39,6 +39,13 @@ class SampleContent:
     channels: tuple[str, ...] = (REFLECTANCE,)  # of points
     sweeps: int = 1  # the newest so many, of points with a time lag
     velocity: bool = False  # boxes have nine numbers
+    minimum_points: int = 0  # labels with fewer are among the others
+
+    def is_seen(self, boxes: Boxes) -> np.ndarray:
+        """Mask [N] of the labels with enough points, or of which nobody counted them."""
+        if boxes.points is None:
+            return np.ones(len(boxes), bool)
+        return (boxes.points < 0) | (boxes.points >= self.minimum_points)
 
 
 class Samples(Dataset[Sample]):
@@ -97,14 +104,11 @@ class Samples(Dataset[Sample]):
         lines = (f"{self.name(index)} {size}\n" for index, size in enumerate(sizes))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    def labelled_boxes(self, index: int) -> tuple[np.ndarray, list[str]]:
-        """Boxes [M, 7] in space of a frame's labels, of any class, and their class names; the points are passed over
-        where they are prepared."""
+    def labelled_boxes(self, index: int) -> Boxes:
+        """Boxes in space of a frame's labels, of any class; the points are passed over where they are prepared."""
         if isinstance(self.frames, Frames):
-            boxes = self.frames.boxes(index)
-        else:
-            boxes = self.frames[index].boxes or Boxes.empty()
-        return boxes.boxes, boxes.names.tolist()
+            return self.frames.boxes(index)
+        return self.frames[index].boxes or Boxes.empty()
 
     def _read(self, index: int) -> Sample:
         if isinstance(self.frames, Frames):
@@ -142,7 +146,7 @@ def to_sample(
     except InputError as error:
         raise InputError(f"frame {name}: {error}") from error
     index = np.array([class_index.get(str(each).lower(), -1) for each in boxes.names], dtype=np.int64)
-    rows, trained = boxes.boxes.astype(np.float32), index >= 0
+    rows, trained = boxes.boxes.astype(np.float32), (index >= 0) & content.is_seen(boxes)
     labels = with_velocity(rows, boxes.velocity)[trained] if content.velocity else rows[trained]
     return Sample(name, points, labels, index[trained], rows[~trained])
 

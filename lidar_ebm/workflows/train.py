@@ -20,6 +20,7 @@ from lidar_ebm.runs.initial import take_weights
 from lidar_ebm.runs.model import Model, name_in_file
 from lidar_ebm.runs.run import describe_difference, flat_settings, load_run_config, load_weights, save_weights
 from lidar_ebm.system.terminal import print_line
+from lidar_ebm.system.words import count_of
 from lidar_ebm.training.augmentation.stages import describe_stages, open_label_database, with_all_counts
 from lidar_ebm.training.census import check_points, take_census
 from lidar_ebm.training.checkpoints import Checkpoints
@@ -185,8 +186,14 @@ def _say(processes: Processes, lines: list[str]) -> None:
 
 def _say_what_there_is(frames: Samples, config: Config) -> None:
     """Print how many objects there are to learn from, and refuse data without any."""
-    census = take_census(map(frames.labelled_boxes, range(len(frames))), config.classes, config.voxels.range)
+    labels = [frames.labelled_boxes(index) for index in range(len(frames))]
+    seen = [boxes.select(frames.content.is_seen(boxes)) for boxes in labels]
+    census = take_census(((each.boxes, each.names.tolist()) for each in seen), config.classes, config.voxels.range)
     census.check(frames.split_path)
+    unseen = sum(map(len, labels)) - sum(map(len, seen))
+    if unseen:
+        fewest = config.points.minimum_per_label
+        print_line(f"{count_of(unseen, 'label')} with fewer than {count_of(fewest, 'point')} left out")
     some = np.unique(np.linspace(0, len(frames) - 1, INSPECTED_FRAMES).astype(int))
     check_points((frames[int(index)].points for index in some), config.voxels.range, frames.split_path)
     for line in census.lines():

@@ -171,3 +171,15 @@ def test_a_channel_that_points_lack_is_an_error_with_the_frame() -> None:
     with pytest.raises(InputError, match=r"frame a: points have no channel 'ring'; they have reflectance"):
         content = SampleContent(("reflectance", "ring"))
         to_sample("a", np.zeros((3, 4), np.float32), ("reflectance",), Boxes.empty(), {}, content)
+
+
+def test_labels_with_too_few_points_take_up_room_and_are_not_learnt_from() -> None:
+    rows = np.tile([1, 2, 0, 4, 2, 1.5, 0], (3, 1))
+    boxes = Boxes(rows, ["Car"] * 3, points=[0, 1, -1])
+    points = np.zeros((1, 4), np.float32)
+    sample = to_sample("a", points, ("reflectance",), boxes, {"car": 0}, SampleContent(minimum_points=1))
+    assert (len(sample.boxes), len(sample.others)) == (2, 1)  # of the last nobody counted the points
+    uncounted = boxes.with_columns(points=None)
+    assert (
+        len(to_sample("a", points, ("reflectance",), uncounted, {"car": 0}, SampleContent(minimum_points=9)).boxes) == 3
+    )
