@@ -143,7 +143,7 @@ def _read_rows(path: Path) -> dict[str, list[dict[str, Any]]]:
             raise ValueError("tables are missing")
     except (ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: is not a scene's rows ({error}). Remove it and simulate again.") from error
-    return rows  # type: ignore[no-any-return]
+    return rows
 
 
 def _white_picture(size: int) -> bytes:
