@@ -47,13 +47,17 @@ Recall = Annotated[
 
 # Of the verbs that read result files.
 Labels = Annotated[
-    Path, typer.Argument(help="Folder of label files, or a file or folder of any format that `convert` reads.")
+    Path,
+    typer.Argument(
+        help="Folder of label files, or a file or folder of any format that `convert` reads; or, with `--protocol "
+        "nuscenes`, the root of the database."
+    ),
 ]
 Protocol = Annotated[
     str | None,
     typer.Option(
-        help="Rules to score by: `kitti`, or `distance` (all around the sensor, by distance and points, any classes); "
-        "what the files fit where not given."
+        help="Rules to score by: `kitti`, `nuscenes` (a database's root, --version and --split, and a result file), or "
+        "`distance` (all around the sensor, by distance and points, any classes); what the files fit where not given."
     ),
 ]
 Classes = Annotated[
@@ -71,7 +75,17 @@ Iou = Annotated[
     ),
 ]
 Split = Annotated[
-    Path | None, typer.Option(help="File of frame names: score these; without a result file a frame counts as empty.")
+    Path | None,
+    typer.Option(
+        help="File of frame names: score these; without a result file a frame counts as empty. With `--protocol "
+        "nuscenes` the name of a split: val, mini_val, or one of the database's splits.json."
+    ),
+]
+Version = Annotated[
+    str | None,
+    typer.Option(
+        help="With `--protocol nuscenes`: which tables, v1.0-trainval say; the only ones if left out."
+    ),
 ]
 Difficulties = Annotated[
     list[str] | None,
@@ -167,6 +181,7 @@ def read_scoring_options(
     difficulties: list[str] | None,
     distance: str | None = None,
     split: Path | None,
+    version: str | None = None,
     project: bool,
     lidar_only: bool,
     calib: Path | None,
@@ -199,6 +214,7 @@ def read_scoring_options(
         difficulties=limits or None,
         distances=() if distance is None else read_numbers(distance, "--distance"),
         split=split,
+        version=version,
         project=project,
         lidar_only=lidar_only,
         calib=calib,

@@ -44,13 +44,14 @@ def score(
         Path | None, options.output("Write pictures of the precision-recall and orientation curves to this folder.")
     ] = None,
     split: options.Split = None,
+    version: options.Version = None,
     difficulty: options.Difficulties = None,
     project: options.Project = False,
     lidar_only: options.LidarOnly = False,
     calib: options.Calib = None,
     point_folder: options.PointFolder = None,
 ) -> None:
-    """Score result files of any program by KITTI's rules, or all around the sensor by distance and points."""
+    """Score result files of any program by KITTI's rules, by nuScenes', or all around by distance and points."""
     recalls = options.read_recall(recall)
     chosen = options.read_scoring_options(
         protocol=protocol,
@@ -60,6 +61,7 @@ def score(
         difficulties=difficulty,
         distance=distance,
         split=split,
+        version=version,
         project=project,
         lidar_only=lidar_only,
         calib=calib,
@@ -67,11 +69,10 @@ def score(
     )
     options.check_apart({"--json": json, "--csv": csv, "--plots": plots})
 
-    from lidar_ebm.evaluation.table import distance_table, matches_table, score_table
     from lidar_ebm.workflows.score import score as score_files
 
     evaluation = score_files(labels, results, chosen, json=json, csv=csv, plots=plots)
-    print_tables(score_table(evaluation, recalls), distance_table(evaluation, recalls), matches_table(evaluation))
+    print_tables(*evaluation.tables(recalls))
 
 
 def compare(
@@ -94,6 +95,7 @@ def compare(
         Path | None, options.output("Write a picture of the differences with their intervals to this file (.png).")
     ] = None,
     split: options.Split = None,
+    version: options.Version = None,
     difficulty: options.Difficulties = None,
     project: options.Project = False,
     lidar_only: options.LidarOnly = False,
@@ -109,6 +111,7 @@ def compare(
         center=center_distances,
         difficulties=difficulty,
         split=split,
+        version=version,
         project=project,
         lidar_only=lidar_only,
         calib=calib,
@@ -120,18 +123,17 @@ def compare(
         raise InputError(f"--plot {plot}: the picture is a PNG image. Give a name that ends in .png.")
 
     from lidar_ebm.evaluation.paired import compare_results
-    from lidar_ebm.evaluation.paired_table import paired_table, write_paired_csv, write_paired_json
 
     comparison = compare_results(labels, a, b, chosen, resamples=resamples, confidence=confidence / 100, seed=seed)
     if json is not None:
-        write_paired_json(json, comparison)
+        comparison.write_json(json)
     if csv is not None:
-        write_paired_csv(csv, comparison)
+        comparison.write_csv(csv)
     if plot is not None:
-        from lidar_ebm.visualization.score_plots import plot_paired
+        from lidar_ebm.visualization.outcome_plots import plot_paired_comparison
 
-        plot_paired(comparison, plot, recalls)
-    print_tables(paired_table(comparison, recalls))
+        plot_paired_comparison(comparison, plot, recalls)
+    print_tables(comparison.table(recalls))
 
 
 def submit(

@@ -25,7 +25,9 @@ class ScoringOptions:
         InputError: a text where several names are expected, or nothing is named at all.
     """
 
-    protocol: str | ScoringProtocol | None = None  # "kitti", "distance" or an object; None: what the input fits
+    protocol: str | ScoringProtocol | None = (
+        None  # "kitti", "distance", "nuscenes" or an object; None: what the input fits
+    )
     classes: Sequence[str] | None = None  # compared without case; None: the protocol's, or all that are labelled
     iou: Overlaps | None = None  # that a match exceeds: for all, by class, or by class and metric; several are fine
     center_distances: Sequence[float] | None = None  # m, that the centres of a match are apart at most, by the centre
@@ -33,6 +35,7 @@ class ScoringOptions:
     difficulties: Sequence[Difficulty] | None = None
     distances: Sequence[float] = ()  # limits of distance bands to score apart too, m: 0, 20, 40 for two
     split: PathLike | Sequence[str] | None = None  # score these frames; without a result they have no detections
+    version: str | None = None  # of the tables that have the split, of a nuScenes database: "v1.0-mini"
     project: bool = False  # objects without a 2-D box get the projection of their 3-D box
     lidar_only: bool = False  # for data without 2-D boxes: difficulty by distance and points in the box
     calib: PathLike | None = None  # folder of calibration files; beside the labels where None

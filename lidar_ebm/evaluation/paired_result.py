@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -40,3 +45,33 @@ class PairedComparison:
     confidence: float  # share 0..1 of the resampled differences that lie in an interval
     names: tuple[str, str]  # what A and B are, a folder's name say
     notes: tuple[str, ...] = ()  # what departs from the protocol's rules, and what could not be compared
+
+    def table(self, recall: str = "R40") -> Table:
+        """A, B and their differences for people.
+
+        Raises:
+            InputError: nothing was compared at this kind of recall.
+        """
+        from lidar_ebm.evaluation.paired_table import paired_table  # it is made of this
+
+        return paired_table(self, recall)
+
+    def write_json(self, path: str | os.PathLike[str]) -> None:
+        """Write every difference; see `paired_table.write_paired_json`.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        from lidar_ebm.evaluation.paired_table import write_paired_json
+
+        write_paired_json(path, self)
+
+    def write_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write every difference as a line.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        from lidar_ebm.evaluation.paired_table import write_paired_csv
+
+        write_paired_csv(path, self)

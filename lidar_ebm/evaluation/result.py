@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lidar_ebm.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 # Which of the 41 recall points (0, 1/40, ... 1) an average takes.
 RECALLS = {"R40": slice(1, 41), "R11": slice(0, 41, 4), "mean41": slice(0, 41)}
@@ -123,3 +128,38 @@ class Evaluation:
         """Average precision in percent, NaN where the class was not scored in that metric."""
         curve = self.curve(class_name, metric, difficulty, iou)
         return float("nan") if curve is None else curve.ap(recall)
+
+    def tables(self, recall: str = "R40") -> list[RenderableType]:
+        """The figures for people.
+
+        Args:
+            recall: "R40", "R11" or "mean41".
+        """
+        from lidar_ebm.evaluation.table import distance_table, matches_table, score_table  # they are made of this
+
+        shown: tuple[RenderableType | None, ...] = (
+            score_table(self, recall),
+            distance_table(self, recall),
+            matches_table(self),
+        )
+        return [table for table in shown if table is not None]
+
+    def write_json(self, path: str | os.PathLike[str]) -> None:
+        """Write every figure and curve; see `table.to_json`.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        from lidar_ebm.evaluation.table import write_scores_json
+
+        write_scores_json(path, self)
+
+    def write_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write every average precision as a line.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        from lidar_ebm.evaluation.table import write_csv
+
+        write_csv(path, self)

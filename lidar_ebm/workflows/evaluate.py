@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -14,30 +12,21 @@ from pathlib import Path
 from rich import console
 
 from lidar_ebm.boxes import Boxes
-from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.data_set import DataSet
 from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.opening import open_data_set, open_samples
-from lidar_ebm.evaluation.curves import (
-    REFINEMENT_OVERLAPS,
-    Comparison,
-    compare_evaluations,
-    comparison_table,
-    write_comparison_csv,
-)
+from lidar_ebm.evaluation.curves import REFINEMENT_OVERLAPS, Comparison
+from lidar_ebm.evaluation.protocol import RefinementRequest
+from lidar_ebm.evaluation.refinement import Refinement
 from lidar_ebm.evaluation.result import Evaluation
-from lidar_ebm.evaluation.table import score_table, write_csv, write_json_records, write_scores_json
+from lidar_ebm.evaluation.table import write_json_records
 from lidar_ebm.inference.predict import Predictions, predict
 from lidar_ebm.runs.run import load_run
 from lidar_ebm.runs.temperature import weights_digest
 from lidar_ebm.system.environment import describe_environment
-from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.processes import Group
 from lidar_ebm.workflows.blind_frames import blind_frames
 from lidar_ebm.workflows.scoring import SplitScoring
-
-_AgainstSteps = tuple[int, float, float]  # T, IoU, 3-D AP of the first class at the headline difficulty
-_Figures = tuple[Evaluation, tuple[Comparison, ...], tuple[_AgainstSteps, ...]]
 
 
 @dataclass(frozen=True)
@@ -46,16 +35,21 @@ class RunEvaluation:
 
     steps: int  # refinement steps T of `after` and of the comparisons
     predictions: Predictions
-    after: Evaluation  # at the protocol's own overlaps
-    comparisons: tuple[Comparison, ...]  # before → after refinement, one a class
-    against_steps: tuple[_AgainstSteps, ...]
-    recall: str  # of the tables
+    refinement: Refinement
+
+    @property
+    def after(self) -> Evaluation:
+        """The figures after refinement."""
+        return self.refinement.after
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Before → after refinement, one a class, of protocols with curves."""
+        return self.refinement.comparisons
 
     def table(self) -> console.Group:
-        """The figures after refinement, then before → after at stricter overlaps."""
-        return console.Group(
-            score_table(self.after, self.recall), *(comparison_table(item) for item in self.comparisons)
-        )
+        """The figures after refinement, then before → after."""
+        return console.Group(*self.refinement.tables())
 
 
 def evaluate_run(
@@ -112,17 +106,28 @@ def evaluate_run(
     partial = folder / "partial"
     predictions = predict(detector, samples, steps=all_steps, group=group, parts=partial)
 
-    figures = None
+    refinement = None
     if group.is_first:
         scoring = SplitScoring.of(frames, config.class_names)
         bounds = config.voxels.range
         blind = blind_frames(frames, predictions.point_counts, bounds)
         scoring = replace(scoring, notes=(*scoring.notes, *blind, *scoring.outside(config.classes, bounds)))
-        named = name or "+".join(config.energy.features)
-        figures = _score(predictions, scoring, config, chosen, ious, recall, named)
+        request = RefinementRequest(
+            counts=tuple(predictions.results),
+            chosen=chosen,
+            classes=config.class_names,
+            ious=tuple(ious),
+            recall=recall,
+            name=name or "+".join(config.energy.features),
+        )
+        refinement = scoring.protocol.refinement(
+            lambda count, **options: scoring.score(predictions.by_name(count), **options), request
+        )
         write_results(frames, predictions.by_name(0), folder / "results_before")
         write_results(frames, predictions.by_name(chosen), folder / "results_after")
-        _write_figures(folder, *figures)
+        refinement.after.write_json(folder / "ap.json")
+        refinement.after.write_csv(folder / "ap.csv")
+        refinement.write(folder)
         about = {
             "data": str(Path(data).resolve()),
             "split": split,
@@ -136,36 +141,10 @@ def evaluate_run(
             "environment": describe_environment(),
         }
         write_json_records(folder / "about.json", about)
-    figures = group.gather(figures)[0]
-    assert figures is not None  # the first has them
+    refinement = group.gather(refinement)[0]
+    assert refinement is not None  # the first has it
     shutil.rmtree(partial, ignore_errors=True)
-    return RunEvaluation(chosen, predictions, *figures, recall)
-
-
-def _score(
-    predictions: Predictions,
-    scoring: SplitScoring,
-    config: Config,
-    chosen: int,
-    ious: Sequence[float],
-    recall: str,
-    name: str,
-) -> _Figures:
-    names = config.class_names
-    scored = {
-        count: scoring.score(predictions.by_name(count), iou=tuple(ious), metrics=("3d", "bev"))
-        for count in predictions.results
-    }
-    comparisons = tuple(
-        compare_evaluations(scored[0], scored[chosen], name=name, class_name=item, ious=ious, recall=recall)
-        for item in names
-    )
-    against_steps = []
-    for count, evaluation in scored.items():
-        values = [(iou, evaluation.ap(names[0], "3d", scoring.facts.headline, iou, recall)) for iou in ious]
-        against_steps += [(count, iou, 0.0 if math.isnan(ap) else ap) for iou, ap in values]  # no detection is 0
-    after = scoring.score(predictions.by_name(chosen), iou=scoring.required_overlaps(names))
-    return after, comparisons, tuple(against_steps)
+    return RunEvaluation(chosen, predictions, refinement)
 
 
 def write_results(frames: Frames, results: Mapping[str, Boxes], folder: Path) -> None:
@@ -174,19 +153,7 @@ def write_results(frames: Frames, results: Mapping[str, Boxes], folder: Path) ->
     Raises:
         OutputError: a file cannot be written.
     """
-    for old in (folder / "data").glob("*"):
+    for old in () if frames.data_set.results_in_one_file else (folder / "data").glob("*"):
         if old.is_file() and old.stem not in results:  # of another data set: it would be scored with these
             old.unlink()
     frames.data_set.write_results(folder, results)
-
-
-def _write_figures(
-    folder: Path, after: Evaluation, comparisons: tuple[Comparison, ...], against_steps: tuple[_AgainstSteps, ...]
-) -> None:
-    write_scores_json(folder / "ap.json", after)
-    write_csv(folder / "ap.csv", after)
-    write_comparison_csv(folder / "refinement.csv", *comparisons)
-    with atomic_write(folder / "ap_against_steps.csv", "w") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("steps", "iou", "ap"))
-        writer.writerows((count, iou, f"{ap:.4f}") for count, iou, ap in against_steps)

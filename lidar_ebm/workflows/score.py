@@ -8,7 +8,6 @@ from typing import Any
 from lidar_ebm.evaluation.options import PathLike, ScoringOptions
 from lidar_ebm.evaluation.result import Evaluation
 from lidar_ebm.evaluation.scoring import evaluate
-from lidar_ebm.evaluation.table import write_csv, write_scores_json
 
 
 def score(
@@ -24,8 +23,9 @@ def score(
     """Score result files against label files and write the figures where asked to.
 
     Args:
-        labels: file or folder of any format, for KITTI's protocol the folder of its label files.
-        results: likewise; a folder with FRAME.txt, or with `data/FRAME.txt`.
+        labels: file or folder of any format, for KITTI's protocol the folder of its label files, for nuScenes' the root
+            of the database.
+        results: likewise; a folder with FRAME.txt, or with `data/FRAME.txt`; for nuScenes' a result file.
         options: of the scoring.
         json: file to write all figures to.
         csv: likewise, as a table.
@@ -38,11 +38,11 @@ def score(
     """
     evaluation = evaluate(labels, results, options, **keywords)
     if json is not None:
-        write_scores_json(json, evaluation)
+        evaluation.write_json(json)
     if csv is not None:
-        write_csv(csv, evaluation)
+        evaluation.write_csv(csv)
     if plots is not None:
-        from lidar_ebm.visualization.score_plots import plot_scores  # matplotlib takes as long as all the rest
+        from lidar_ebm.visualization.outcome_plots import plot_evaluation  # matplotlib takes as long as all the rest
 
-        plot_scores(evaluation, Path(plots))
+        plot_evaluation(evaluation, Path(plots))
     return evaluation

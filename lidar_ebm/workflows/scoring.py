@@ -18,6 +18,7 @@ from lidar_ebm.evaluation.kitti.data_set import labels_to_score
 from lidar_ebm.evaluation.options import ScoringOptions
 from lidar_ebm.evaluation.paired import compare_results
 from lidar_ebm.evaluation.paired_result import PairedComparison
+from lidar_ebm.evaluation.protocol import ScoringProtocol
 from lidar_ebm.evaluation.protocols import protocols
 from lidar_ebm.evaluation.result import Evaluation, ProtocolFacts
 from lidar_ebm.evaluation.scoring import evaluate
@@ -31,8 +32,13 @@ class SplitScoring:
     frames: Frames
     labels: Any  # as `evaluate` takes them
     options: ScoringOptions
-    facts: ProtocolFacts
+    protocol: ScoringProtocol
     notes: tuple[str, ...]  # why these rules, where they are not the data set's own
+
+    @property
+    def facts(self) -> ProtocolFacts:
+        """Name of the rules, and the words that they use."""
+        return self.protocol.facts
 
     @classmethod
     def of(cls, frames: Frames, classes: Sequence[str]) -> SplitScoring:
@@ -42,7 +48,7 @@ class SplitScoring:
             InputError: a label file, a calibration or a point cloud cannot be read.
         """
         data = frames.data_set
-        facts = protocols()[data.protocol].facts
+        protocol = protocols()[data.protocol]
         if isinstance(data, KittiDataSet):
             labels = labels_to_score(
                 [data.label_lines(name) for name in frames.names],
@@ -52,10 +58,9 @@ class SplitScoring:
                 lidar_only=data.lidar_only,
             )
             options = ScoringOptions(classes=tuple(classes), lidar_only=labels.lidar_only, protocol="kitti")
-            return cls(frames, labels.labels, options, facts, labels.notes)
-        by_name = {name: data.labels(name) for name in frames.names}
+            return cls(frames, labels.labels, options, protocol, labels.notes)
         options = ScoringOptions(classes=tuple(classes), protocol=data.protocol)
-        return cls(frames, by_name, options, facts, ())
+        return cls(frames, protocol.labels_of(data, frames.names), options, protocol, ())
 
     def score(self, results: Mapping[str, Boxes], **options: Any) -> Evaluation:
         """Score the detections of every frame, by its name; `options` replace fields of `ScoringOptions`."""
@@ -87,17 +92,14 @@ class SplitScoring:
         data = self.frames.data_set
         if isinstance(data, KittiDataSet):
             return [data.result_labels(name, results[name]) for name in self.frames.names]
-        return results
+        # What is written for others to score has the same figures.
+        return {name: data.as_written(boxes) for name, boxes in results.items()}
 
     def _read(self, folder: Path) -> Any:
         data = self.frames.data_set
         if isinstance(data, KittiDataSet):
             return [data.result_lines(folder, name) for name in self.frames.names]
         return {name: data.read_results(folder, name) or Boxes.empty(scores=True) for name in self.frames.names}
-
-    def required_overlaps(self, classes: Sequence[str]) -> dict[str, float]:
-        """Overlap that a match of each class exceeds, by the rules."""
-        return {name: self.facts.required_overlap(name) for name in classes}
 
     def outside(self, classes: Sequence[ClassConfig], bounds: Sequence[float]) -> tuple[str, ...]:
         """A note for each class with labels outside the voxel range (low x y z, high x y z; m): nothing is found there.

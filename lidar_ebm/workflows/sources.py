@@ -192,13 +192,17 @@ def read_results(path: Path, frame: Frame, source: FrameSource | None = None) ->
     Raises:
         InputError: a file cannot be used, or its format is not recognised.
     """
+    data_set = getattr(source, "data_set", None)
+    if data_set is not None and data_set.results_in_one_file:
+        whole: Boxes | None = data_set.read_results(path, frame.name)
+        if whole is not None:
+            return whole
     folder = path / "data" if (path / "data").is_dir() else path
     if not folder.is_dir():
         return _all_frames(folder).get(frame.name)
     for suffix in FRAME_SUFFIXES:
         file = folder / f"{frame.name}{suffix}"
         if file.is_file():
-            data_set = getattr(source, "data_set", None)
             boxes: Boxes | None = None if data_set is None else data_set.read_results(folder, frame.name)
             return boxes if boxes is not None else _read(file, _format_of(folder, suffix), frame.camera)
     if any(item.suffix in FRAME_SUFFIXES for item in folder.iterdir()) or not any(folder.iterdir()):

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
+from lidar_ebm.datasets.balanced import balanced_frames
 from lidar_ebm.datasets.data_set import DataSet
 from lidar_ebm.datasets.opening import open_data_set, open_samples
 from lidar_ebm.datasets.samples import Samples
@@ -144,6 +145,7 @@ def train(
             nonfinite=NonFinite(run, processes, skip=skip_nonfinite, count=position.skipped),
             signals=stack.enter_context(StopSignals()),
             skip_nonfinite=skip_nonfinite,
+            order=balanced_frames(frames, config.seed) if config.training.class_balanced else None,
         )
         if position.stage == "detector":
             stage = DetectorStage(detector, joint=config.training.mode == "joint")

@@ -6,8 +6,6 @@ that was interrupted goes on from the files that are there, and the index can be
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,15 +13,15 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.preparation.findings import Finding
+from lidar_ebm.datasets.preparation.tensor_files import checksum_of, pack_arrays, unpack_about
 from lidar_ebm.datasets.stamps import Stamps
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write
+from lidar_ebm.types import TIME_LAG
 
-FORMAT = 3  # to be raised whenever what a prepared file holds changes
 # What a data set reads of a frame beside columns of labels that it may have; the label database reads the rest.
 _READ = ("points", "boxes", "object_counts")
 _OBJECTS = ("object_points",)
@@ -45,6 +43,7 @@ class FrameRecord:
     objects: Mapping[str, int]  # labels by class name
     boxes: int  # labels that have a box in space
     findings: tuple[Finding, ...]
+    clouds: int = 1  # point clouds that it is made of
 
     @property
     def failed(self) -> bool:
@@ -68,7 +67,7 @@ class FrameRecord:
         read, kept, checksum, boxes = (
             int(values[key]) for key in ("points_read", "points_kept", "points_checksum", "boxes")
         )
-        return cls(name, inputs, read, kept, checksum, objects, boxes, findings)
+        return cls(name, inputs, read, kept, checksum, objects, boxes, findings, int(values["clouds"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +79,17 @@ class PreparedFrame:
     boxes: Boxes  # [M] LiDAR frame, with `difficulty`, the data set's words
     object_counts: np.ndarray  # [M] int64, points that are cut out of each box
     object_points: np.ndarray  # [sum of object_counts, 3 + C] float32: the points of the first box, of the second, …
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedObjects:
+    """Objects of a prepared frame."""
+
+    boxes: Boxes  # [M]
+    channels: tuple[str, ...]
+    counts: np.ndarray  # [M] int64
+    points: np.ndarray  # [sum of counts, 3 + C] float32
+    lags: tuple[float, ...]  # s, of all of the frame's sweeps, rising; none where points have no time lag
 
 
 def prepared_path(folder: Path, name: str) -> Path:
@@ -115,6 +125,7 @@ def write_prepared(folder: Path, frame: PreparedFrame, record: FrameRecord) -> N
     about = {
         "record": record.to_json(),
         "channels": list(frame.channels),
+        "lags": _lags(frame.points, frame.channels),
         "columns": columns,
         "words": words,
         "checksum": checksum_of([arrays[key] for key in (*_READ, *columns)]),
@@ -157,18 +168,23 @@ def read_prepared_boxes(folder: Path, name: str) -> tuple[Boxes, Stamps]:
         raise _unusable(folder, name, error) from error
 
 
-def read_objects(folder: Path, name: str) -> PreparedFrame:
-    """All arrays of a frame, as they were written.
+def read_objects(folder: Path, name: str) -> PreparedObjects:
+    """The objects of a frame; its points are not read.
 
     Raises:
         InputError: as `read_prepared`.
     """
-    arrays, about, _ = _read(folder, name)
-    objects, _, _ = _read(folder, name, objects=True)
-    boxes = _boxes(arrays, about["words"])
-    return PreparedFrame(
-        arrays["points"], tuple(about["channels"]), boxes, arrays["object_counts"], objects["object_points"]
-    )
+    try:
+        with safe_open(prepared_path(folder, name), framework="numpy") as file:
+            about = unpack_about(file.metadata())
+            arrays = {key: file.get_tensor(key) for key in (*_READ, *about["columns"]) if key != "points"}
+            points = file.get_tensor("object_points")
+        if checksum_of([points]) != about["objects_checksum"] or arrays["object_counts"].sum() != len(points):
+            raise ValueError("its content was changed")
+        boxes, counts = _boxes(arrays, about["words"]), arrays["object_counts"]
+        return PreparedObjects(boxes, tuple(about["channels"]), counts, points, tuple(about["lags"]))
+    except (AttributeError, OSError, SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise _unusable(folder, name, error) from error
 
 
 def read_record(folder: Path, name: str) -> FrameRecord | None:
@@ -188,6 +204,11 @@ def _boxes(arrays: Mapping[str, np.ndarray], words: Mapping[str, Sequence[str]])
     }
     names, counts = texts.pop("names"), arrays.get(_LABEL_POINTS, arrays["object_counts"])
     return Boxes(arrays["boxes"], names, points=counts, velocity=arrays.get(_VELOCITY), **texts)
+
+
+def _lags(points: np.ndarray, channels: Sequence[str]) -> list[float]:
+    values = points[:, 3 + list(channels).index(TIME_LAG)] if TIME_LAG in channels else np.zeros(0)
+    return [float(lag) for lag in np.unique(values)]
 
 
 def _unusable(folder: Path, name: str, error: Exception) -> InputError:
@@ -210,29 +231,3 @@ def _read(
         return arrays, about, FrameRecord.from_json(name, about["record"])
     except (AttributeError, OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise _unusable(folder, name, error) from error
-
-
-def pack_arrays(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> bytes:
-    """A safetensors file of arrays and of what is to be said of them; the same input gives the same bytes."""
-    text = json.dumps({"format": FORMAT, **about})
-    # One key alone, as the library writes several in any order.
-    return bytes(save(dict(arrays), metadata={"about": f"{zlib.crc32(text.encode()):08x} {text}"}))
-
-
-def unpack_about(metadata: Mapping[str, str] | None) -> dict[str, Any]:
-    """Facts that `pack_arrays` was told. ValueError, TypeError or AttributeError where it is something else."""
-    checksum, _, text = (metadata or {}).get("about", "").partition(" ")
-    if len(checksum) != 8 or int(checksum, 16) != zlib.crc32(text.encode()):
-        raise ValueError("it is of another version, or was changed")
-    about = json.loads(text)
-    if about.get("format") != FORMAT:
-        raise ValueError("it is of another version")
-    return dict(about)
-
-
-def checksum_of(arrays: Sequence[np.ndarray]) -> int:
-    """The CRC-32 of arrays' bytes, one after the other."""
-    value = 0
-    for array in arrays:
-        value = zlib.crc32(array.reshape(-1).view(np.uint8).data, value)
-    return value

@@ -21,6 +21,7 @@ from lidar_ebm.boxes.difficulty import LIMITS
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.box_files import align_frames
 from lidar_ebm.evaluation.class_notes import check_classes, count_names, list_class_notes
+from lidar_ebm.evaluation.curve_protocol import CurveProtocol
 from lidar_ebm.evaluation.distance.centers import find_near_pairs, match_centers
 from lidar_ebm.evaluation.distance.packing import pack_upright
 from lidar_ebm.evaluation.kitti.matching import ABSENT, IGNORED, VALID
@@ -29,8 +30,8 @@ from lidar_ebm.evaluation.kitti.overlaps import GEOMETRIES, find_pairs
 from lidar_ebm.evaluation.kitti.passes import Passes, match_pairs
 from lidar_ebm.evaluation.kitti.rules import is_beyond, required_overlaps
 from lidar_ebm.evaluation.limits import Difficulty
+from lidar_ebm.evaluation.loaded import Loaded
 from lidar_ebm.evaluation.options import ScoringOptions
-from lidar_ebm.evaluation.protocol import Loaded
 from lidar_ebm.evaluation.result import ProtocolFacts
 
 METRICS = ("center", "bev", "3d")
@@ -39,7 +40,7 @@ CENTER_DISTANCES = (0.5, 1.0, 2.0, 4.0)  # m
 OVERLAP = 0.5  # that a match exceeds where none is asked for
 
 
-class DistanceProtocol:
+class DistanceProtocol(CurveProtocol):
     """The rules of this module.
 
     Args:

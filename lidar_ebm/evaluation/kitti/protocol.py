@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 
 from lidar_ebm.boxes import Boxes
+from lidar_ebm.evaluation.curve_protocol import CurveProtocol
 from lidar_ebm.evaluation.kitti.boxes import has_rectangle
 from lidar_ebm.evaluation.kitti.passes import Passes, run_passes
 from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, OFFICIAL_OVERLAPS, list_rule_notes
 from lidar_ebm.evaluation.kitti.sources import load
 from lidar_ebm.evaluation.limits import Difficulty
+from lidar_ebm.evaluation.loaded import Loaded
 from lidar_ebm.evaluation.options import ScoringOptions
-from lidar_ebm.evaluation.protocol import Loaded
 from lidar_ebm.evaluation.result import ProtocolFacts
 
 
-class KittiProtocol:
+class KittiProtocol(CurveProtocol):
     """The rules of this package."""
 
     facts = ProtocolFacts("kitti", tuple(each.name for each in DIFFICULTIES), "moderate", OFFICIAL_OVERLAPS)

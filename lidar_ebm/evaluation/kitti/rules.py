@@ -15,7 +15,7 @@ from lidar_ebm.evaluation.limits import Difficulty, Overlaps
 from lidar_ebm.formats.kitti.difficulty import DIFFICULTY_NAMES, IMAGE_LIMITS, LIDAR_LIMITS
 
 if TYPE_CHECKING:
-    from lidar_ebm.evaluation.protocol import Loaded
+    from lidar_ebm.evaluation.loaded import Loaded
 
 METRICS = ("2d", "aos", "bev", "3d")
 

@@ -21,8 +21,8 @@ from lidar_ebm.evaluation.kitti.projection import project_missing_boxes
 from lidar_ebm.evaluation.kitti.result_files import find_result_files
 from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, LIDAR_DIFFICULTIES, METRICS
 from lidar_ebm.evaluation.limits import Difficulty
+from lidar_ebm.evaluation.loaded import Loaded
 from lidar_ebm.evaluation.options import PathLike, ScoringOptions
-from lidar_ebm.evaluation.protocol import Loaded
 from lidar_ebm.formats.kitti.label import KITTI_TYPES, Label
 from lidar_ebm.formats.text_lists import hint_at_ending, read_names
 from lidar_ebm.system.words import count_of

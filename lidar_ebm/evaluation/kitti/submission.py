@@ -15,14 +15,14 @@ from pathlib import Path
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.result_files import find_result_files
 from lidar_ebm.evaluation.kitti.sources import CLASSES
-from lidar_ebm.evaluation.kitti.submission_checks import ObjectTable, Problem, check_numbers
+from lidar_ebm.evaluation.kitti.submission_checks import ObjectTable, check_numbers
+from lidar_ebm.evaluation.problems import Problem, list_problems
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar
 
 KITTI_TEST_FRAMES = tuple(f"{number:06d}" for number in range(7518))
 LARGEST_SUBMISSION = 500_000_000  # bytes of all files together; the server refuses more
 
-_SHOWN_OF_A_KIND = 5
 _SHOWN_RANGES = 10
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold: the same results give the same bytes
 _ATTRIBUTES = 0o100644 << 16  # a regular file that everyone may read
@@ -97,19 +97,6 @@ def submit(folder: PathLike, out: PathLike, frames: Sequence[str] = KITTI_TEST_F
             entry.compress_type, entry.external_attr, entry.create_system = zipfile.ZIP_DEFLATED, _ATTRIBUTES, _UNIX
             archive.writestr(entry, contents[name])
     return report
-
-
-def list_problems(problems: Sequence[Problem], shown: int = _SHOWN_OF_A_KIND) -> list[str]:
-    """A line for each problem, kind by kind, `shown` of a kind and then how many more there are."""
-    kinds: dict[str, list[Problem]] = {}
-    for problem in problems:
-        kinds.setdefault(problem.kind, []).append(problem)
-    lines = []
-    for same in kinds.values():
-        lines += [str(problem) for problem in same[:shown]]
-        if len(same) > shown:
-            lines.append(f"… and {len(same) - shown} more: {same[0].kind}")
-    return lines
 
 
 def _examine(folder: Path, frames: Sequence[str]) -> tuple[SubmissionReport, dict[str, bytes]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, UNKNOWN_ANGLE, UNKNOWN_LOCATION
 from lidar_ebm.evaluation.kitti.sources import CLASSES
+from lidar_ebm.evaluation.problems import Problem
 from lidar_ebm.formats.kitti.label import KITTI_TYPES
 
 FIELDS = (
@@ -37,19 +37,6 @@ _EDGE = 2.0  # pixels: of boxes counted from 1, or rounded up, nothing is said
 
 _TYPE_INDEX = {name.lower().encode(): index for index, name in enumerate(KITTI_TYPES)}
 _OTHER_TYPE = -1
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that is wrong with results, or worth knowing before they are sent."""
-
-    where: str  # the folder, FILE, or FILE:LINE
-    finding: str  # what stands there
-    kind: str  # why that is wrong, and what to do; problems of one kind are listed together
-    blocks: bool  # whether it has to be corrected; if not, the server takes the results as they are
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.finding}: {self.kind}"
 
 
 class ObjectTable:

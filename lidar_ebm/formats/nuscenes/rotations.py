@@ -5,7 +5,6 @@ pyquaternion comes with the extra `nuscenes`; it is imported when the first rota
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from lidar_ebm.errors import InputError
 
 
-def pose_of(translation: Sequence[float], rotation: Sequence[float], where: str) -> np.ndarray:
+def pose_of(translation: np.ndarray, rotation: np.ndarray, where: str) -> np.ndarray:
     """Pose [4, 4], child → parent, of a record of `calibrated_sensor` or `ego_pose`.
 
     Args:
@@ -32,7 +31,7 @@ def pose_of(translation: Sequence[float], rotation: Sequence[float], where: str)
     return pose
 
 
-def rotation_between(first: Sequence[float], second: Sequence[float], share: float, where: str) -> np.ndarray:
+def rotation_between(first: np.ndarray, second: np.ndarray, share: float, where: str) -> np.ndarray:
     """Quaternion [4] w, x, y, z at `share` (0..1) of the shorter way from one rotation to another (slerp).
 
     Raises:
@@ -43,7 +42,7 @@ def rotation_between(first: Sequence[float], second: Sequence[float], share: flo
     return np.array(between.elements, np.float64)
 
 
-def _quaternion(rotation: Sequence[float], where: str) -> Any:
+def _quaternion(rotation: np.ndarray, where: str) -> Any:
     values = np.asarray(rotation, np.float64)
     if values.shape != (4,) or not np.isfinite(values).all() or not values.any():
         raise InputError(f"{where}: rotation is no quaternion w, x, y, z; get the tables again.")
@@ -56,7 +55,7 @@ def _library() -> Any:
         import pyquaternion
     except ImportError as error:
         raise InputError(
-            f"nuScenes' rotations are read with pyquaternion, which cannot be loaded ({error}): pip install pyquaternion "
-            "(pip install 'lidar-ebm[nuscenes]' brings it with the benchmark's own program, which wants numpy below 2)."
+            f"nuScenes' rotations are read with pyquaternion, which cannot be loaded ({error}). pip install "
+            "pyquaternion; or 'lidar-ebm[nuscenes]', which brings the benchmark's own program and numpy below 2, too."
         ) from error
     return pyquaternion

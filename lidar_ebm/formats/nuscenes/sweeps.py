@@ -58,7 +58,7 @@ def outside_ego_vehicle(points: np.ndarray) -> np.ndarray:
 
 
 def time_lag(key: int, sweep: int) -> float:
-    """Seconds of a sweep before the key sweep, both in µs: each in seconds as a double first, as the benchmark has it."""
+    """Seconds of a sweep before the key sweep, both in µs: each becomes a double in seconds first, as by the rules."""
     return 1e-6 * key - 1e-6 * sweep
 
 
