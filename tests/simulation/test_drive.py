@@ -79,7 +79,7 @@ def test_ground_of_all_sweeps_lies_on_the_ground(drive: Drive, sweeps: list[Driv
 
 
 def test_walls_of_all_sweeps_coincide(drive: Drive, sweeps: list[DriveSweep]) -> None:
-    """What stands above the ground has a neighbour in a sweep of another time."""
+    """Points above the ground have a neighbour in a sweep of another time."""
     clouds = []
     for sweep in (sweeps[0], sweeps[8]):
         static = (sweep.owners == SURROUNDINGS) & (sweep.points[:, 2] > 0.0)
