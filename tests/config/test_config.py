@@ -71,6 +71,16 @@ def test_overrides_replace_single_settings() -> None:
         ("energy.objective.label_noise=0", ["energy.objective.label_noise", "greater than 0"]),
         ("energy.noise.boundary=wrapped", ["energy.noise.boundary", "'clamped'"]),
         ("energy.noise.flip_share=1", ["energy.noise.flip_share", "less than 1"]),
+        ("head=centre", ["head", "'center'"]),
+        ("encoder=pillars", ["encoder=pillars", "voxels.size", "0.1 m", "third number to 4"]),
+        ("bev.map_stride=2", ["bev.map_stride=2", "bev.scales"]),
+        ("center_head.groups=[[Car, Van]]", ["center_head.groups", "'Van' is no class here; there are Car"]),
+        ("center_head.groups=[[Car], [Car]]", ["center_head.groups", "'Car' is there twice"]),
+        ("center_head.groups=[]", ["center_head.groups", "'Car' is there in none"]),
+        ("center_head.rectification=[0.5, 0.5]", ["center_head.rectification", "2 numbers for 1 classes"]),
+        ("detection.nms=circle", ["detection.nms=circle", "'Car'", "detection.nms_radii"]),
+        ("detection.nms_radii={car: 1.0}", ["detection.nms_radii", "'car' is no class here"]),
+        ("detection.flips=y", ["detection.flips=y", "head=center"]),
         ("classes=[{name: Car}, {name: Van, merge: [Car]}]", ["'Car' belongs to two classes"]),
         ("classes=[{name: Bus}, {name: bus}]", ["'Bus' belongs to two classes"]),
         ("classes=[{name: ''}]", ["classes.0.name", "at least 1 character"]),
@@ -188,3 +198,37 @@ def test_a_velocity_needs_the_points_lag_last() -> None:
         load_config(None, ["velocity=true"])
     with pytest.raises(InputError, match="begins with reflectance"):
         load_config(None, ["points.channels=[time_lag]"])
+
+
+PILLARS = ["encoder=pillars", "voxels.size=[0.1,0.1,4.0]"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (PILLARS, ["point_head.enabled=true", "set point_head.enabled=false"]),
+        ([*PILLARS, "voxels.max_points_per_voxel=5"], ["voxels.max_points_per_voxel", "encoder=pillars"]),
+        (["head=center", "detection.flips=x"], ["detection.flips=x", "along x, from 0 to 70.4 m", "symmetric"]),
+        (["head=center", "detection.flips=both"], ["detection.flips=both", "along x"]),
+        (
+            ["bev.map_stride=2", "bev.scales=[{channels: 8, layers: 0, stride: 3}]"],
+            ["bev.scales.0", "3 of the encoder's", "bev.map_stride"],
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(overrides: list[str], words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        load_config(None, overrides)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_map_stride_makes_cells_larger_and_keeps_their_corner() -> None:
+    scales = "bev.scales=[{channels: 8, layers: 0}, {channels: 8, layers: 0}]"
+    fine = load_config(None, [*PILLARS, "point_head.enabled=false"]).bev_grid
+    coarse = load_config(None, [*PILLARS, "point_head.enabled=false", scales, "bev.map_stride=4"]).bev_grid
+    assert fine.shape == (800, 704)
+    assert coarse.shape == (200, 176)
+    assert coarse.cell_size == pytest.approx((0.4, 0.4))
+    assert coarse.origin == pytest.approx((0.2, -39.8))
+    assert load_config(None, ["head=center", "detection.flips=y"]).detection.flips == "y"

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lidar_ebm.config.config import Config
-from lidar_ebm.config.detector import BackboneConfig, BevConfig, StageConfig, VoxelConfig
+from lidar_ebm.config.detector import BackboneConfig, BevConfig, ScaleConfig, StageConfig, VoxelConfig
 from lidar_ebm.detector.bev import BevNetwork
 
 
@@ -65,3 +65,30 @@ def test_channels_last_memory_changes_nothing_and_is_kept() -> None:
     torch.testing.assert_close(features.shared, expected.shared)
     torch.testing.assert_close(features.anchor, expected.anchor)
     assert features.shared.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("map_stride", [1, 2, 4])
+@pytest.mark.parametrize("length", [4.0, 4.25, 3.5])
+def test_scales_meet_in_the_maps_cells(map_stride: int, length: float) -> None:
+    scales = tuple(
+        ScaleConfig(channels=channels, layers=1, stride=stride, up_channels=5)
+        for channels, stride in ((6, 1), (7, 2), (8, 2))
+    )
+    config = Config(
+        voxels=VoxelConfig(range=(0, -2, -1, length, 2, 1), size=(0.25, 0.25, 0.5)),
+        backbone=BackboneConfig(stages=(StageConfig(channels=8, layers=1, stride=(2, 1, 1)),), out_channels=6),
+        bev=BevConfig(channels=10, scales=scales, map_stride=map_stride),
+    )
+    depth, height, width = config.bev_shape
+    network = BevNetwork(config.detector_settings)
+    dense, occupied = torch.randn(2, 6 * depth, height, width), torch.rand(2, height, width) < 0.2
+    features = network(dense, occupied)
+    grid = config.bev_grid
+    assert features.shared.shape == features.anchor.shape == (2, 10, *grid.shape)
+    assert features.occupied.shape == (2, *grid.shape)
+    for row in range(grid.shape[0]):
+        for column in range(grid.shape[1]):
+            below = occupied[:, row * map_stride : (row + 1) * map_stride, column * map_stride :][:, :, :map_stride]
+            assert torch.equal(features.occupied[:, row, column], below.flatten(1).any(1))
+    features.shared.square().sum().backward()
+    assert all(parameter.grad is not None for name, parameter in network.named_parameters() if "shared" in name)

@@ -37,7 +37,7 @@ from lidar_ebm.detector.detector import Detector
 from lidar_ebm.errors import InputError
 from lidar_ebm.inference.box_calibration import calibrate
 from lidar_ebm.inference.predict import predict
-from lidar_ebm.runs.model import Model
+from lidar_ebm.runs.model import Model, name_in_file
 from lidar_ebm.runs.run import load_run_config, load_weights, model_tensors
 from lidar_ebm.runs.tensor_file import read_tensors, write_tensors
 from lidar_ebm.training.loader import TrainingLoader
@@ -202,7 +202,8 @@ def judge(place: Place, head: Head, prediction: Sequence[str] = ()) -> Row:
 
 
 def _with_detector(detector: Model, place: Place) -> Model:
-    parts = tuple(part for part in DETECTOR_PARTS if getattr(detector, part) is not None)
+    weights = {name_in_file(name).split(".")[0] for name in detector.state_dict()}
+    parts = tuple(part for part in DETECTOR_PARTS if part in weights)
     load_weights(detector, detector.config, place.run / "model.safetensors", parts=parts)
     return detector
 
