@@ -12,6 +12,7 @@ from lidar_ebm.evaluation.curves import Comparison
 from lidar_ebm.evaluation.paired_result import PairedComparison, PairedDifference
 from lidar_ebm.evaluation.table import metric_name, overlap_text
 from lidar_ebm.report.contents import Contents
+from lidar_ebm.report.figures_section import figure_cards, figure_table
 from lidar_ebm.report.pictures import Picture
 from lidar_ebm.report.scene_section import plain_colors, scene_section, view_settings
 from lidar_ebm.visualization import palette
@@ -58,7 +59,7 @@ def to_html(contents: Contents) -> str:
 
 
 def _summary(contents: Contents) -> str:
-    cards = ""
+    cards = "" if contents.changes is None else figure_cards(contents.changes)
     for comparison in contents.comparisons:
         for metric in dict.fromkeys(change.metric for change in comparison.changes):
             difficulty = headline_difficulty(comparison)
@@ -73,6 +74,8 @@ def _summary(contents: Contents) -> str:
             )
     notes = "".join(f"<li>{escape(note)}</li>" for note in contents.missing)
     table = "".join(_table(each, contents.paired) for each in contents.comparisons)
+    if contents.changes is not None:
+        table += figure_table(contents.changes)
     return f'<div class="cards">{cards}</div>{table}' + (f'<ul class="notes">{notes}</ul>' if notes else "")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,8 +15,9 @@ from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.samples import index_by_name
 from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.curves import REFINEMENT_OVERLAPS, Comparison
+from lidar_ebm.evaluation.curves import Comparison
 from lidar_ebm.evaluation.kitti.rules import OFFICIAL_OVERLAPS
+from lidar_ebm.evaluation.refinement import CHANGES_FILE, STEPS_FILE
 from lidar_ebm.inference.detection import LoadedDetector, load_detector
 from lidar_ebm.inference.landscape import landscapes
 from lidar_ebm.report import drawings
@@ -27,7 +27,14 @@ from lidar_ebm.report.frames import ViewedFrame, spread
 from lidar_ebm.report.metrics import read_losses, read_metrics
 from lidar_ebm.report.page import to_html
 from lidar_ebm.report.pictures import Picture
-from lidar_ebm.report.records import read_about, read_ap_against_steps, read_calibrations, read_comparisons
+from lidar_ebm.report.records import (
+    read_about,
+    read_ap_against_steps,
+    read_calibrations,
+    read_changes,
+    read_comparisons,
+    read_figures_against_steps,
+)
 from lidar_ebm.runs.run import load_run_config
 from lidar_ebm.runs.temperature import weights_digest
 from lidar_ebm.system.environment import describe_environment
@@ -115,10 +122,10 @@ def _from_run(run: Path, config: Config, split: str) -> Contents:
     """Contents that the run's folder alone can tell."""
     evaluation, metrics = run / "evaluation" / split, run / "metrics.csv"
     about = read_about(evaluation / "about.json")
-    comparisons = read_comparisons(evaluation / "refinement.csv")
+    changes = read_changes(evaluation)
+    comparisons = read_comparisons(evaluation / CHANGES_FILE) if changes is None else ()
     calibrations = read_calibrations(run / "calibration" / split / "calibration.json")
     uncalibrated = f"Calibration: `lidar-ebm calibrate {run} --data DATA --split {split}` was not run."
-    steps, lines = read_ap_against_steps(evaluation / "ap_against_steps.csv")
     losses = read_losses(metrics) if metrics.is_file() else []
     schedule = read_metrics(metrics, SCHEDULE_COLUMNS) if metrics.is_file() else []
     return Contents(
@@ -129,15 +136,25 @@ def _from_run(run: Path, config: Config, split: str) -> Contents:
         about=about,
         training=_training_facts(schedule),
         comparisons=comparisons,
+        changes=changes,
         pictures={
             "training": drawings.training_pictures(losses, schedule),
             "ap": drawings.change_pictures(comparisons),
-            "steps": drawings.steps_pictures(steps, lines, steps_title(config, comparisons), _recall(comparisons)),
+            "steps": _steps_pictures(evaluation / STEPS_FILE, config, comparisons, in_figures=changes is not None),
             "calibration": drawings.calibration_pictures(calibrations),
         },
         missing=[] if calibrations else [uncalibrated],
         class_names=config.class_names,
     )
+
+
+def _steps_pictures(
+    path: Path, config: Config, comparisons: Sequence[Comparison], *, in_figures: bool
+) -> list[Picture]:
+    if in_figures:
+        return drawings.figure_steps_pictures(*read_figures_against_steps(path))
+    steps, lines = read_ap_against_steps(path)
+    return drawings.steps_pictures(steps, lines, steps_title(config, comparisons), _recall(comparisons))
 
 
 def steps_title(config: Config, comparisons: Sequence[Comparison]) -> str:
@@ -234,7 +251,7 @@ def _with_scores(
         why = "Precision against recall and intervals: these frames are of no data set with rules for scoring."
         return replace(contents, pictures=contents.pictures | shown, missing=[*contents.missing, why])
     scoring = SplitScoring.of(source, classes)
-    options: dict[str, Any] = {"iou": REFINEMENT_OVERLAPS, "metrics": ("3d", "bev")}
+    options = scoring.protocol.comparison_options
     before, after = (scoring.score_files(folder, **options) for folder in results)
     paired = scoring.compare_files(
         *results, resamples=resamples, names=("before refinement", "after refinement"), **options
