@@ -111,15 +111,15 @@ def plot_uncertainty(
 
 
 def draw_uncertainty(axes: Axes, boxes: FloatArray, covariance: FloatArray, samples: FloatArray) -> None:
-    """Draw outlines of samples [M, K, 7], and the 90 % region of the centres of boxes [M, 7] as a Gaussian has it.
+    """Draw outlines of samples [M, K, D], and the 90 % region of the centres of boxes [M, 7] as a Gaussian has it.
 
     Args:
         axes: prepared by `draw_bev`.
         boxes: [M, 7].
         covariance: [M, D, D], of which the rows and columns of x and y are used.
-        samples: [M, K, 7].
+        samples: [M, K, D], the first seven of each a box.
     """
-    drawn = samples.reshape(-1, 7)
+    drawn = samples.reshape(-1, samples.shape[2])[:, :7]
     outlines = corners_bev(drawn[np.isfinite(drawn).all(axis=1)])[:, :, ::-1]  # [., 4, 2] (y, x)
     finite = np.isfinite(covariance).all(axis=(1, 2)) & np.isfinite(boxes).all(axis=1)
     values, vectors = np.linalg.eigh(covariance[finite][:, :2, :2])  # [m, 2], [m, 2, 2]

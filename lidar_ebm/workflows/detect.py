@@ -154,11 +154,13 @@ def _write_uncertainty(path: Path, boxes: Boxes, detector: LoadedDetector) -> No
     rows: list[dict[str, Any]] = [
         {"type": str(row["name"]), "score": float(row["scores"]), "box": row["box"].tolist()} for row in boxes.rows()
     ]
-    for name in ("covariance", "flip_probability", "expected_iou", "effective_samples"):
+    own = ("velocity",) if "velocity" in columns else ()
+    for name in (*own, "covariance", "flip_probability", "expected_iou", "effective_samples"):
         values = columns.get(name)
         for row, value in zip(rows, [None] * len(rows) if values is None else values.tolist(), strict=True):
             row[name] = value
-    content = {"dimensions": BOX_NAMES, "temperature": detector.temperature, "detections": rows}
+    dimensions = BOX_NAMES[: detector.config.energy_dimensions]  # of the covariance
+    content = {"dimensions": dimensions, "temperature": detector.temperature, "detections": rows}
     with atomic_write(path, "w") as file:
         json.dump(content, file, indent=1)
         file.write("\n")

@@ -125,7 +125,7 @@ def test_matches_are_of_one_class_one_to_one_and_turned_to_the_nearer_heading(
         batch.batch_size,
     )
     detector = Model(small_config).eval()
-    monkeypatch.setattr(detector.detector, "propose", lambda features: proposals)
+    monkeypatch.setattr(detector.detector, "propose", lambda *_: proposals)
     found = match_boxes(detector, batch, steps=0)
     # Each label goes to the box of the higher score, and is turned to its heading.
     torch.testing.assert_close(found.boxes, turned)

@@ -17,7 +17,7 @@ from tests.energy.moving_scenes import moving_batch, moving_config, moving_label
     ("settings", "counted"), [((), 2), (("energy.velocity=false",), 2), (("energy.features=[bev]",), 3)]
 )
 def test_labels_that_the_energy_is_not_trained_on_are_not_counted(settings: tuple[str, ...], counted: int) -> None:
-    """Where the velocity does not matter to f, every label counts."""
+    """Every label counts where the velocity does not matter to f."""
     labels = moving_labels(3)
     batch = moving_batch(labels, 30)
     labels = labels.clone()
