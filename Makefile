@@ -1,4 +1,5 @@
-# make install · make demo · make test · make test-processors · make lint · make docs · make cuda-compile · make gpu-check · make clean
+# make install · make demo · make test · make test-processors · make lint · make docs · make nuscenes-parity · make cuda-compile
+# make gpu-check · make clean
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -20,7 +21,7 @@ comma := ,
 # For example https://download.pytorch.org/whl/cpu, whose torch comes without gigabytes of CUDA.
 TORCH_INDEX ?=
 
-.PHONY: install demo test test-processors lint docs cuda-compile gpu-check clean
+.PHONY: install demo test test-processors lint docs nuscenes-parity cuda-compile gpu-check clean
 
 # What the native libraries are made from: a change builds them anew.
 NATIVE := $(wildcard cuda_ops/CMakeLists.txt cuda_ops/*.h cuda_ops/*.cuh cuda_ops/*.cpp cuda_ops/*.cu cuda_ops/*/*.h cuda_ops/*/*.cpp cuda_ops/*/*.cu)
@@ -54,6 +55,19 @@ lint: $(INSTALLED_TEST)
 
 test: lint
 	$(BIN)/pytest -n 2
+
+# The official program for nuScenes, which needs numpy below 2 and so an environment of its own.
+NUSCENES_VENV := .venv-nuscenes
+NUSCENES_SETS ?=
+
+$(NUSCENES_VENV)/.installed:
+	@test -x $(NUSCENES_VENV)/bin/python || $(PYTHON) -m venv $(NUSCENES_VENV)
+	env -u PIP_CONSTRAINT $(NUSCENES_VENV)/bin/python -m pip install --disable-pip-version-check -q 'numpy<2' 'nuscenes-devkit==1.2.0'
+	@touch $@
+
+# Its figures beside ours, of a simulated database and of those in NUSCENES_SETS.
+nuscenes-parity: install $(NUSCENES_VENV)/.installed
+	$(BIN)/python tools/nuscenes_parity.py --python $(NUSCENES_VENV)/bin/python --simulate $(if $(NUSCENES_SETS),--sets $(NUSCENES_SETS))
 
 # A part of the tests as other processors would compute it; minutes.
 test-processors: $(INSTALLED_TEST)

@@ -83,9 +83,7 @@ Split = Annotated[
 ]
 Version = Annotated[
     str | None,
-    typer.Option(
-        help="With `--protocol nuscenes`: which tables, v1.0-trainval say; the only ones if left out."
-    ),
+    typer.Option(help="With `--protocol nuscenes`: which tables, v1.0-trainval say; the only ones if left out."),
 ]
 Difficulties = Annotated[
     list[str] | None,

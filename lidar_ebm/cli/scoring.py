@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -13,6 +13,10 @@ from lidar_ebm.cli.verb import Verb
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.terminal import print_line, print_tables
 
+if TYPE_CHECKING:
+    from lidar_ebm.evaluation.options import ScoringOptions
+    from lidar_ebm.evaluation.submission import Submission, SubmissionReport
+
 Results = Annotated[
     Path,
     typer.Argument(
@@ -20,7 +24,12 @@ Results = Annotated[
         "`convert` reads."
     ),
 ]
-Submitted = Annotated[Path, typer.Argument(help="Folder of KITTI result files, or one with a folder data/ in it.")]
+Submitted = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of KITTI result files, or one with a folder data/ in it; with `--protocol nuscenes` a result file."
+    ),
+]
 
 
 def score(
@@ -138,17 +147,59 @@ def compare(
 
 def submit(
     results: Submitted,
-    out: Annotated[Path, options.output("Zip file to write.")],
+    out: Annotated[Path | None, options.output("Zip file to write.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing: say every reason, and end with 1 if there is any, else 0.")
+    ] = False,
+    protocol: Annotated[str, typer.Option(help="Whose server: `kitti` or `nuscenes`.")] = "kitti",
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Root of the nuScenes database, so that the samples of --split are checked too."),
+    ] = None,
+    version: options.Version = None,
+    split: Annotated[str | None, typer.Option(help="With --root: the split that the results are of.")] = None,
 ) -> None:
-    """Check results of KITTI's test set, all 7,518 frames, and pack them for the benchmark's server."""
-    from lidar_ebm.evaluation.kitti.submission import list_problems
-    from lidar_ebm.evaluation.kitti.submission import submit as pack
+    """Check results as a benchmark's server does, and pack them for it: KITTI's test set, or nuScenes' results."""
+    from lidar_ebm.evaluation.options import ScoringOptions
+    from lidar_ebm.evaluation.submissions import submission_of
 
-    report = pack(results, out)
+    server = submission_of(protocol)
+    chosen = ScoringOptions(version=version, split=split)
+    if check == (out is not None):
+        raise InputError("submit: give --out FILE.zip to pack the results, or --check to check them alone.")
+    if out is None:
+        _check(server, results, root, chosen)
+        return
+    report = server.pack(results, out, root, chosen)
+    _warn(report)
+    print_line(escape(f"{out}: {report.summary}"))
+
+
+def _check(server: Submission, results: Path, root: Path | None, chosen: ScoringOptions) -> None:
+    """Say every reason for which results would be refused.
+
+    Raises:
+        Exit: with status 1, if there is any.
+    """
+    try:
+        report = server.check(results, root, chosen)
+    except InputError as error:
+        print_line(f"[red]Refused:[/] {escape(str(error))}")
+        raise typer.Exit(1) from error
+    _warn(report)
+    for problem in report.errors:
+        print_line(f"[red]Refused:[/] {escape(str(problem))}")
+    if report.errors:
+        print_line(escape(f"{results}: {report.summary}; things to correct: {len(report.errors)}"))
+        raise typer.Exit(1)
+    print_line(escape(f"{results}: {report.summary}; fit to be handed in"))
+
+
+def _warn(report: SubmissionReport) -> None:
+    from lidar_ebm.evaluation.problems import list_problems
+
     for line in list_problems(report.warnings):
         print_line(f"[yellow]Warning:[/] {escape(line)}")
-    objects = ", ".join(f"{count:,} {name}" for name, count in report.object_counts.items())
-    print_line(escape(f"{out}: {report.frame_count:,} frames ({report.empty_count:,} empty) with {objects}"))
 
 
 def _check_draws(resamples: int, confidence: float, seed: int) -> None:

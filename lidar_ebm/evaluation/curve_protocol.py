@@ -5,16 +5,23 @@ from __future__ import annotations
 import csv
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import RenderableType
 
 from lidar_ebm.evaluation.curve_pairs import compare_loaded
 from lidar_ebm.evaluation.curve_scoring import evaluate_loaded
-from lidar_ebm.evaluation.curves import Comparison, compare_evaluations, comparison_table, write_comparison_csv
+from lidar_ebm.evaluation.curves import (
+    REFINEMENT_OVERLAPS,
+    Comparison,
+    compare_evaluations,
+    comparison_table,
+    write_comparison_csv,
+)
 from lidar_ebm.evaluation.kitti.passes import Passes
 from lidar_ebm.evaluation.limits import Difficulty
 from lidar_ebm.evaluation.loaded import Loaded
@@ -23,6 +30,7 @@ from lidar_ebm.evaluation.paired_result import PairedComparison
 from lidar_ebm.evaluation.protocol import Draws, RefinementRequest
 from lidar_ebm.evaluation.refinement import CHANGES_FILE, STEPS_FILE
 from lidar_ebm.evaluation.result import Evaluation, ProtocolFacts
+from lidar_ebm.evaluation.submission import Submission
 from lidar_ebm.evaluation.table import score_table
 from lidar_ebm.system.files import atomic_write
 
@@ -33,6 +41,8 @@ class CurveProtocol(ABC):
     """A protocol that loads labels and detections, and matches them in passes; all else follows."""
 
     facts: ProtocolFacts
+    submission: Submission | None = None
+    comparison_options: Mapping[str, Any] = MappingProxyType({"iou": REFINEMENT_OVERLAPS, "metrics": ("3d", "bev")})
 
     @abstractmethod
     def load(self, labels: Any, results: Any, options: ScoringOptions) -> Loaded:

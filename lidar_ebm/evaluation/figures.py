@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -156,29 +156,40 @@ def difference_record(item: FigureDifference) -> dict[str, object]:
     }
 
 
-def read_differences(rows: Sequence[dict[str, str]]) -> tuple[FigureDifference, ...]:
-    """Differences from the lines that `FigureComparison.write_csv` has written; the summaries stand for all.
+def read_comparison(content: Mapping[str, Any]) -> FigureComparison:
+    """The comparison that `FigureComparison.write_json` has written; the summaries are the headline.
 
     Raises:
-        KeyError, ValueError: a line lacks a column, or holds no number.
+        KeyError, TypeError, ValueError: it is something else.
     """
-    return tuple(
+    changes = tuple(
         FigureDifference(
             Figure(
-                row["class"],
-                row["figure"],
-                _number(row["a"]),
-                row["unit"],
-                row["better"] == "higher",
-                row["class"] == ALL_CLASSES,
+                str(record["class"]),
+                str(record["figure"]),
+                _number(record["a"]),
+                str(record["unit"]),
+                record["better"] == "higher",
+                record["class"] == ALL_CLASSES,
             ),
-            _number(row["b"]),
-            _number(row["low"]),
-            _number(row["high"]),
+            _number(record["b"]),
+            _number(record["low"]),
+            _number(record["high"]),
         )
-        for row in rows
+        for record in content["differences"]
+    )
+    first, second = content["names"]
+    return FigureComparison(
+        differences=(),
+        frame_count=int(content["frames"]),
+        resamples=int(content["resamples"]),
+        confidence=float(content["confidence"]),
+        names=(str(first), str(second)),
+        notes=tuple(map(str, content["notes"])),
+        changes=changes,
+        drawn=str(content["drawn"]),
     )
 
 
-def _number(text: str) -> float:
-    return float(text) if text else math.nan
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

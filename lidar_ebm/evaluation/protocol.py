@@ -10,6 +10,7 @@ from lidar_ebm.evaluation.options import PathLike, ScoringOptions
 from lidar_ebm.evaluation.paired_result import PairedComparison
 from lidar_ebm.evaluation.refinement import Refinement
 from lidar_ebm.evaluation.result import Evaluation, ProtocolFacts
+from lidar_ebm.evaluation.submission import Submission
 
 if TYPE_CHECKING:
     from lidar_ebm.boxes import Boxes
@@ -46,6 +47,14 @@ class ScoringProtocol(Protocol):
     @property
     def facts(self) -> ProtocolFacts:
         """Its name, and the words that it uses."""
+
+    @property
+    def submission(self) -> Submission | None:
+        """Rules of the benchmark's server; None where there is none."""
+
+    @property
+    def comparison_options(self) -> Mapping[str, Any]:
+        """Fields of `ScoringOptions` with which results before and after refinement are compared."""
 
     def evaluate(self, labels: Source, results: Source, options: ScoringOptions) -> Evaluation:
         """Score results against labels.

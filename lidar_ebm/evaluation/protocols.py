@@ -11,7 +11,7 @@ from types import MappingProxyType
 from lidar_ebm.evaluation.protocol import ScoringProtocol
 
 _PACKAGE = "lidar_ebm.evaluation"
-_BESIDE = ("protocols", "scoring")  # these import this module
+_BESIDE = ("protocols", "scoring", "paired", "submissions")  # these import this module
 
 
 @cache

@@ -11,6 +11,7 @@ from lidar_ebm.evaluation.curves import Comparison
 from lidar_ebm.evaluation.result import Evaluation
 
 CHANGES_FILE = "refinement.csv"
+FIGURES_FILE = "refinement.json"  # the same of protocols that are told in figures, with the intervals
 STEPS_FILE = "ap_against_steps.csv"
 
 

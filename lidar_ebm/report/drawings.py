@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import singledispatch
 
 import numpy as np
 
 from lidar_ebm.ebm.calibration import Reliability
 from lidar_ebm.energy.landscape import Landscape
 from lidar_ebm.evaluation.curves import Comparison
+from lidar_ebm.evaluation.figures import FigureEvaluation
 from lidar_ebm.evaluation.paired_result import PairedComparison
 from lidar_ebm.evaluation.result import Evaluation
 from lidar_ebm.report.box_errors import BoxErrors
@@ -23,8 +25,10 @@ from lidar_ebm.visualization.curve_plots import (
     plot_losses,
     plot_schedule,
 )
+from lidar_ebm.visualization.figure_plots import pair_panels, plot_figures_against_steps, plot_panels
 from lidar_ebm.visualization.landscape_plot import plot_landscape
-from lidar_ebm.visualization.score_plots import plot_before_after_curves, plot_paired
+from lidar_ebm.visualization.outcome_plots import plot_paired_comparison
+from lidar_ebm.visualization.score_plots import plot_before_after_curves
 
 SAME_BOX = 0.5  # m that a detection may lie farther from a label than the nearest one does
 
@@ -74,6 +78,7 @@ def calibration_pictures(calibrations: Mapping[str, Reliability]) -> list[Pictur
     return [draw(lambda path: plot_calibration(calibrations, path), caption)]
 
 
+@singledispatch
 def curve_pictures(before: Evaluation, after: Evaluation, class_names: Sequence[str]) -> list[Picture]:
     """Precision against recall, of each class."""
     return [
@@ -85,10 +90,32 @@ def curve_pictures(before: Evaluation, after: Evaluation, class_names: Sequence[
     ]
 
 
+@curve_pictures.register
+def _figure_curve_pictures(
+    before: FigureEvaluation, after: FigureEvaluation, class_names: Sequence[str]
+) -> list[Picture]:
+    last = after.pictures()
+    return [
+        draw(
+            lambda path, panels=panels, name=name: plot_panels(pair_panels(panels, last[name]), path, ""),  # type: ignore[misc]
+            f"{name.replace('_', ' ')}, before and after refinement.".capitalize(),
+        )
+        for name, panels in before.pictures().items()
+    ]
+
+
+def figure_steps_pictures(steps: Sequence[int], lines: Mapping[str, Sequence[float]]) -> list[Picture]:
+    """Summaries against T; none where they were measured at one T alone."""
+    if len(steps) < 2:
+        return []
+    caption = f"{' and '.join(lines)} against the number of refinement steps T; dotted: without refinement."
+    return [draw(lambda path: plot_figures_against_steps(steps, lines, path), caption)]
+
+
 def paired_pictures(paired: PairedComparison, recall: str) -> list[Picture]:
     """Differences with their intervals."""
     caption = "What refinement changes, and how far chance reaches."
-    return [draw(lambda path: plot_paired(paired, path, recall), caption)]
+    return [draw(lambda path: plot_paired_comparison(paired, path, recall), caption)]
 
 
 def error_pictures(errors: BoxErrors, frames: int) -> list[Picture]:

@@ -12,6 +12,8 @@ import numpy as np
 from lidar_ebm.ebm.calibration import Reliability
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.curves import Change, Comparison
+from lidar_ebm.evaluation.figures import FigureComparison, read_comparison
+from lidar_ebm.evaluation.refinement import FIGURES_FILE
 from lidar_ebm.evaluation.table import metric_name
 
 # What `evaluate` records, of what the page needs.
@@ -93,6 +95,38 @@ def _calibration(record: dict[str, Any]) -> Reliability:
         effective_sample_size=number("effective_sample_size"),
         temperature=number("temperature"),
     )
+
+
+def read_changes(folder: Path) -> FigureComparison | None:
+    """Figures of an evaluation before and after refinement, of protocols that are told in figures; else None.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / FIGURES_FILE
+    content = read_run_file(path)
+    try:
+        return read_comparison(content) if content else None
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}). Evaluate the run again.") from error
+
+
+def read_figures_against_steps(path: Path) -> tuple[list[int], dict[str, list[float]]]:
+    """Numbers of steps T, rising, and for each summary in percent a line over them.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["unit"] == "%"]
+        points = sorted((int(row["steps"]), row["figure"], float(row["value"])) for row in rows)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}). Evaluate the run again.") from error
+    lines: dict[str, list[float]] = {}
+    for _, name, value in points:
+        lines.setdefault(name, []).append(value)
+    return sorted({steps for steps, _, _ in points}), lines
 
 
 def read_comparisons(path: Path) -> tuple[Comparison, ...]:

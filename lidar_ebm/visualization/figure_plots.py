@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from lidar_ebm.evaluation.figure_tables import interval_text, select_summaries, value_text
 from lidar_ebm.evaluation.figures import FigureComparison, FigureDifference, FigureEvaluation, Line, Panel
@@ -70,6 +71,27 @@ def pair_panels(before: Sequence[Panel], after: Sequence[Panel]) -> tuple[Panel,
         )
         for first, last in zip(before, after, strict=True)
     )
+
+
+def plot_figures_against_steps(
+    steps: Sequence[int], lines: Mapping[str, Sequence[float]], path: str | os.PathLike[str]
+) -> Path:
+    """Write figures in percent against the number of refinement steps T as PNG.
+
+    Raises:
+        OutputError: the picture cannot be written.
+    """
+    figure = palette.new_figure((800, 520))
+    axes = figure.add_subplot()
+    for index, (name, values) in enumerate(lines.items()):
+        color = palette.theme().line_color(index)
+        axes.plot(steps, values, color=color, marker="o", markersize=4, linewidth=1.8, label=name)
+        axes.axhline(values[0], color=color, linewidth=0.9, linestyle="dotted")
+    palette.style_axes(axes, x_label="refinement steps T", y_label="%", title=" and ".join(lines))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    add_legend(axes, outside=True)
+    figure.tight_layout()
+    return palette.save_figure(figure, path)
 
 
 def plot_differences(comparison: FigureComparison, path: str | os.PathLike[str]) -> Path:

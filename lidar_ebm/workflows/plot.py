@@ -11,12 +11,20 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.config.config import Config
 from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
+from lidar_ebm.evaluation.refinement import CHANGES_FILE, STEPS_FILE
 from lidar_ebm.report.frames import best_overlaps
 from lidar_ebm.report.metrics import read_losses
-from lidar_ebm.report.records import read_ap_against_steps, read_comparisons
+from lidar_ebm.report.records import (
+    read_ap_against_steps,
+    read_changes,
+    read_comparisons,
+    read_figures_against_steps,
+)
 from lidar_ebm.runs.run import load_run_config
 from lidar_ebm.visualization.bev_plot import plot_refinement
+from lidar_ebm.visualization.box_arrays import as_array
 from lidar_ebm.visualization.curve_plots import plot_ap_against_steps, plot_comparison, plot_losses
+from lidar_ebm.visualization.figure_plots import plot_differences, plot_figures_against_steps
 from lidar_ebm.visualization.views import view_of_range
 from lidar_ebm.workflows.report import labels_in_range, points_in_range, steps_title
 from lidar_ebm.workflows.sources import open_frame_source, points_in_view, read_results
@@ -54,7 +62,7 @@ def plot_run(
     folder = run / "pictures" if out is None else Path(out)
     evaluation = run / "evaluation" / split
     written = [plot_losses(read_losses(run / "metrics.csv"), folder / "losses.png")]
-    if (evaluation / "refinement.csv").exists():
+    if (evaluation / CHANGES_FILE).exists():
         written += _plot_evaluation(evaluation, config, folder)
     if data is not None:
         written += _plot_frames(run, config, Path(data), split, frames, folder)
@@ -62,12 +70,19 @@ def plot_run(
 
 
 def _plot_evaluation(evaluation: Path, config: Config, folder: Path) -> list[Path]:
-    """AP before and after of the first class, and AP against the number of refinement steps."""
-    comparisons = read_comparisons(evaluation / "refinement.csv")
+    """The change by refinement (of the first class, by protocols with curves), and against the number of steps."""
+    changes = read_changes(evaluation)
+    if changes is not None:
+        steps, lines = read_figures_against_steps(evaluation / STEPS_FILE)
+        return [
+            plot_differences(changes, folder / "figures_before_after.png"),
+            plot_figures_against_steps(steps, lines, folder / "figures_against_steps.png"),
+        ]
+    comparisons = read_comparisons(evaluation / CHANGES_FILE)
     if not comparisons:  # no overlap was asked for
         return []
     first = comparisons[0]
-    steps, lines = read_ap_against_steps(evaluation / "ap_against_steps.csv")
+    steps, lines = read_ap_against_steps(evaluation / STEPS_FILE)
     title = steps_title(config, comparisons)
     return [
         plot_comparison(first, folder / "ap_before_after.png"),
@@ -90,8 +105,9 @@ def _plot_frames(run: Path, config: Config, data: Path, split: str, count: int, 
 def _plot_frame(source: FrameSource, index: int, config: Config, results: Sequence[Path], folder: Path) -> Path:
     frame = source[index]
     before, after = (read_results(path, frame, source) or Boxes.empty(scores=True) for path in results)
-    labels = labels_in_range(frame, config).boxes.astype(np.float32)
-    first, last = (each.boxes.astype(np.float32) for each in (before, after))
+    labels, first, last = (
+        as_array(each).astype(np.float32) for each in (labels_in_range(frame, config), before, after)
+    )
     return plot_refinement(
         points_in_range(points_in_view(frame), config),
         labels,

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.frame import Frame, take_channels
 from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.samples import index_by_name
 from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.curves import REFINEMENT_OVERLAPS, Comparison
+from lidar_ebm.evaluation.curves import Comparison
 from lidar_ebm.evaluation.kitti.rules import OFFICIAL_OVERLAPS
+from lidar_ebm.evaluation.refinement import CHANGES_FILE, STEPS_FILE
 from lidar_ebm.inference.detection import LoadedDetector, load_detector
 from lidar_ebm.inference.landscape import landscapes
 from lidar_ebm.report import drawings
@@ -27,15 +27,23 @@ from lidar_ebm.report.frames import ViewedFrame, spread
 from lidar_ebm.report.metrics import read_losses, read_metrics
 from lidar_ebm.report.page import to_html
 from lidar_ebm.report.pictures import Picture
-from lidar_ebm.report.records import read_about, read_ap_against_steps, read_calibrations, read_comparisons
+from lidar_ebm.report.records import (
+    read_about,
+    read_ap_against_steps,
+    read_calibrations,
+    read_changes,
+    read_comparisons,
+    read_figures_against_steps,
+)
 from lidar_ebm.runs.run import load_run_config
 from lidar_ebm.runs.temperature import weights_digest
 from lidar_ebm.system.environment import describe_environment
 from lidar_ebm.system.files import atomic_write, check_output_file
 from lidar_ebm.system.progress import progress_bar
+from lidar_ebm.visualization.box_arrays import as_array
 from lidar_ebm.visualization.curve_plots import SCHEDULE_COLUMNS, headline_difficulty
 from lidar_ebm.workflows.scoring import SplitScoring
-from lidar_ebm.workflows.sources import open_frame_source, points_in_view, read_results
+from lidar_ebm.workflows.sources import all_channels_in_view, open_frame_source, points_in_view, read_results
 
 MAXIMUM_FRAMES = 1000  # whose points are read to see where the errors are
 OTHER_OVERLAP = 0.5  # that a match exceeds in classes for which the protocol has no rule
@@ -114,10 +122,10 @@ def _from_run(run: Path, config: Config, split: str) -> Contents:
     """Contents that the run's folder alone can tell."""
     evaluation, metrics = run / "evaluation" / split, run / "metrics.csv"
     about = read_about(evaluation / "about.json")
-    comparisons = read_comparisons(evaluation / "refinement.csv")
+    changes = read_changes(evaluation)
+    comparisons = read_comparisons(evaluation / CHANGES_FILE) if changes is None else ()
     calibrations = read_calibrations(run / "calibration" / split / "calibration.json")
     uncalibrated = f"Calibration: `lidar-ebm calibrate {run} --data DATA --split {split}` was not run."
-    steps, lines = read_ap_against_steps(evaluation / "ap_against_steps.csv")
     losses = read_losses(metrics) if metrics.is_file() else []
     schedule = read_metrics(metrics, SCHEDULE_COLUMNS) if metrics.is_file() else []
     return Contents(
@@ -128,14 +136,25 @@ def _from_run(run: Path, config: Config, split: str) -> Contents:
         about=about,
         training=_training_facts(schedule),
         comparisons=comparisons,
+        changes=changes,
         pictures={
             "training": drawings.training_pictures(losses, schedule),
             "ap": drawings.change_pictures(comparisons),
-            "steps": drawings.steps_pictures(steps, lines, steps_title(config, comparisons), _recall(comparisons)),
+            "steps": _steps_pictures(evaluation / STEPS_FILE, config, comparisons, in_figures=changes is not None),
             "calibration": drawings.calibration_pictures(calibrations),
         },
         missing=[] if calibrations else [uncalibrated],
+        class_names=config.class_names,
     )
+
+
+def _steps_pictures(
+    path: Path, config: Config, comparisons: Sequence[Comparison], *, in_figures: bool
+) -> list[Picture]:
+    if in_figures:
+        return drawings.figure_steps_pictures(*read_figures_against_steps(path))
+    steps, lines = read_ap_against_steps(path)
+    return drawings.steps_pictures(steps, lines, steps_title(config, comparisons), _recall(comparisons))
 
 
 def steps_title(config: Config, comparisons: Sequence[Comparison]) -> str:
@@ -176,7 +195,7 @@ def _needed_overlap(class_name: str) -> float:
 
 
 def points_in_range(points: np.ndarray, config: Config) -> np.ndarray:
-    """The points [N, 4] that lie in a run's range."""
+    """The points [N, 3 + C] that lie in a run's range."""
     return points[_inside(points[:, :3], config)]
 
 
@@ -202,15 +221,14 @@ def view_frame(detector: LoadedDetector, frame: Frame, steps: int | None) -> Vie
         InputError: the frame's points cannot be used.
     """
     config = detector.config
-    points = points_in_view(frame)
+    points = points_in_view(frame, config.points.channels)
     refined = detector.refinement_path(points, steps=steps)
-    shown = points_in_range(points, config)
     labels = labels_in_range(frame, config)
     return ViewedFrame(
         name=frame.name,
-        points=shown,
-        channels=("reflectance",),
-        labels=labels.boxes,
+        points=points_in_range(all_channels_in_view(frame), config),
+        channels=frame.channels,
+        labels=as_array(labels),
         label_types=tuple(labels.names.tolist()),
         types=tuple(refined.boxes.names.tolist()),
         scores=np.asarray(refined.boxes.scores),
@@ -233,7 +251,7 @@ def _with_scores(
         why = "Precision against recall and intervals: these frames are of no data set with rules for scoring."
         return replace(contents, pictures=contents.pictures | shown, missing=[*contents.missing, why])
     scoring = SplitScoring.of(source, classes)
-    options: dict[str, Any] = {"iou": REFINEMENT_OVERLAPS, "metrics": ("3d", "bev")}
+    options = scoring.protocol.comparison_options
     before, after = (scoring.score_files(folder, **options) for folder in results)
     paired = scoring.compare_files(
         *results, resamples=resamples, names=("before refinement", "after refinement"), **options
@@ -287,7 +305,9 @@ def _landscape(
     place = drawings.detection_of(view, errors, row)
     if place is None:
         return None
-    shown = landscapes(detector, view.points, [place], labels=view.labels, steps=steps)[0]
+    config = detector.config
+    points = take_channels(view.points, view.channels, config.points.channels)
+    shown = landscapes(detector, points, [place], labels=view.labels[:, : config.box_dimensions], steps=steps)[0]
     return drawings.landscape_picture(shown, errors, row, view.name)
 
 

@@ -70,7 +70,7 @@ def test_empty_frames_are_evaluated_and_drawn(eager_config: Config, hollow: Path
     found = evaluate_run(run, hollow, steps=2, curve_steps=(1,))
     assert [len(items) > 0 for items in found.predictions.results[2]] == [True, False]
     assert found.after.frame_count == 2
-    assert [steps for steps, iou, _ in found.against_steps if iou == 0.7] == [0, 1, 2]
+    assert [steps for steps, iou, _ in found.refinement.against_steps if iou == 0.7] == [0, 1, 2]
     pictures = plot_run(run, data=hollow, frames=5)
     assert sum(path.name.startswith("frame_") for path in pictures) == 1  # only frames with labels are drawn
 

@@ -17,6 +17,7 @@ from lidar_ebm.evaluation.kitti.boxes import has_rectangle
 from lidar_ebm.evaluation.kitti.passes import Passes, run_passes
 from lidar_ebm.evaluation.kitti.rules import DIFFICULTIES, OFFICIAL_OVERLAPS, list_rule_notes
 from lidar_ebm.evaluation.kitti.sources import load
+from lidar_ebm.evaluation.kitti.submission import KittiSubmission
 from lidar_ebm.evaluation.limits import Difficulty
 from lidar_ebm.evaluation.loaded import Loaded
 from lidar_ebm.evaluation.options import ScoringOptions
@@ -27,6 +28,7 @@ class KittiProtocol(CurveProtocol):
     """The rules of this package."""
 
     facts = ProtocolFacts("kitti", tuple(each.name for each in DIFFICULTIES), "moderate", OFFICIAL_OVERLAPS)
+    submission = KittiSubmission()
 
     def load(self, labels: Any, results: Any, options: ScoringOptions) -> Loaded:
         """Read or pack labels and results.

@@ -6,17 +6,17 @@ What `lidar-ebm submit` does: a zip with a file for each frame of the object tes
 from __future__ import annotations
 
 import codecs
-import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.kitti.result_files import find_result_files
 from lidar_ebm.evaluation.kitti.sources import CLASSES
 from lidar_ebm.evaluation.kitti.submission_checks import ObjectTable, check_numbers
-from lidar_ebm.evaluation.problems import Problem, list_problems
+from lidar_ebm.evaluation.options import ScoringOptions
+from lidar_ebm.evaluation.problems import Problem
+from lidar_ebm.evaluation.submission import PathLike, refuse_errors
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar
 
@@ -28,7 +28,17 @@ _TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold: the same
 _ATTRIBUTES = 0o100644 << 16  # a regular file that everyone may read
 _UNIX = 3
 
-PathLike = str | os.PathLike[str]
+
+class KittiSubmission:
+    """Rules of KITTI's server."""
+
+    def check(self, results: Path, root: Path | None, options: ScoringOptions) -> SubmissionReport:
+        """Find everything that the server refuses, misreads or ignores; the frames are known without a data set."""
+        return check_submission(results)
+
+    def pack(self, results: Path, out: Path, root: Path | None, options: ScoringOptions) -> SubmissionReport:
+        """Check results and write the zip; see `submit`."""
+        return submit(results, out)
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,12 @@ class SubmissionReport:
     empty_count: int  # of these, files without an object
     object_counts: Mapping[str, int]  # by evaluated class
     problems: tuple[Problem, ...]
+
+    @property
+    def summary(self) -> str:
+        """Frames, and objects by class."""
+        objects = ", ".join(f"{count:,} {name}" for name, count in self.object_counts.items())
+        return f"{self.frame_count:,} frames ({self.empty_count:,} empty) with {objects}"
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -85,12 +101,7 @@ def submit(folder: PathLike, out: PathLike, frames: Sequence[str] = KITTI_TEST_F
         OutputError: the zip cannot be written.
     """
     report, contents = _examine(Path(folder), frames)
-    if report.errors:
-        listed = "".join(f"\n  {line}" for line in list_problems(report.errors))
-        raise InputError(
-            f"{folder}: {out} is not written, as the server would refuse or misread these results. Things to correct: "
-            f"{len(report.errors)}{listed}"
-        )
+    refuse_errors(report.errors, folder, out)
     with atomic_write(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(contents):
             entry = zipfile.ZipInfo(f"{name}.txt", _TIMESTAMP)

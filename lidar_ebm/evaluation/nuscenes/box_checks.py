@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lidar_ebm.evaluation.nuscenes.rules import ATTRIBUTE_INDEX, CLASS_INDEX
+from lidar_ebm.evaluation.nuscenes.rules import ATTRIBUTE_INDEX, CLASS_INDEX, STOPS
 from lidar_ebm.evaluation.problems import Problem
 from lidar_ebm.formats.nuscenes.classes import ATTRIBUTES, CLASSES
 
@@ -92,7 +92,7 @@ def _check_box(row: Mapping[str, Any], where: str) -> Iterator[Problem]:
         if not isinstance(velocity, list) or len(velocity) != 2:
             yield problem("velocity", "give vx and vy, m/s")
         elif not all(map(_is_number, velocity)):
-            yield problem("velocity", "the program stops as soon as such a box is matched; give numbers", blocks=False)
+            yield problem("velocity", f"{STOPS} as soon as such a box is matched; give numbers", blocks=False)
     if "detection_name" in row and not _is_one_of(row["detection_name"], CLASS_INDEX):
         yield problem("detection_name", f"choose one of {', '.join(CLASSES)}")
     if "attribute_name" in row and not _is_one_of(row["attribute_name"], ATTRIBUTE_INDEX):

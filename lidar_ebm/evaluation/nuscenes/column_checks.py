@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lidar_ebm.evaluation.nuscenes.objects import Objects
-from lidar_ebm.evaluation.nuscenes.rules import ATTRIBUTE_INDEX
+from lidar_ebm.evaluation.nuscenes.rules import ATTRIBUTE_INDEX, STOPS
 from lidar_ebm.evaluation.problems import Problem
 from lidar_ebm.formats.nuscenes.classes import ATTRIBUTES_OF_CLASS, CLASSES
 
@@ -30,7 +30,7 @@ def check_columns(objects: Objects, tokens: Sequence[str], box_counts: np.ndarra
             ~(objects.sizes > 0).all(axis=1),
             "size",
             objects.sizes,
-            "the program stops as soon as such a box is matched; give a width, length and height above 0",
+            f"{STOPS} as soon as such a box is matched; give a width, length and height above 0",
         ),
         (np.isinf(objects.centers).any(axis=1), "translation", objects.centers, "is beyond every range; give numbers"),
         (np.isinf(objects.sizes).any(axis=1), "size", objects.sizes, "no box is infinite; give numbers"),
@@ -45,7 +45,7 @@ def check_columns(objects: Objects, tokens: Sequence[str], box_counts: np.ndarra
             scores < 0,
             "detection_score",
             scores[:, None],
-            "the program stops unless every label of the class is matched; give scores from 0 to 1",
+            f"{STOPS} unless every label of the class is matched; give scores from 0 to 1",
         ),
         (scores > 1, "detection_score", scores[:, None], "scores are from 0 to 1 by the rules"),
         (

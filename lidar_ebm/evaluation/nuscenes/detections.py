@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,9 +28,15 @@ def read_detections(path: Path, labels: SplitLabels) -> tuple[Objects, tuple[str
     """
     file = read_result_file(find_result_file(path))
     file.refuse_errors()
-    for problem in list_sample_problems(file, labels):
+    for problem in list_sample_problems(file, labels.tokens, labels.name, own_split=labels.own_split):
         if problem.blocks:
             raise InputError(f"{file.path}: {problem}.")
+    notes = [f"results: {line}" for line in list_problems(file.warnings, shown=1)]
+    return in_split_order(file, labels), tuple(notes)
+
+
+def in_split_order(file: ResultFile, labels: SplitLabels) -> Objects:
+    """The boxes of a file that has all samples of the split, in the order that decides ties."""
     index = labels.sample_index
     to_split = np.array([index.get(token, -1) for token in file.tokens], np.int32).reshape(-1)
     objects = file.objects
@@ -45,30 +51,37 @@ def read_detections(path: Path, labels: SplitLabels) -> tuple[Objects, tuple[str
         # The samples' order is the table's here, and others are passed over.
         order = np.argsort(objects.sample, kind="stable")
         objects = objects.select(order[objects.sample[order] >= 0])
-    notes = [f"results: {line}" for line in list_problems(file.warnings, shown=1)]
-    return objects, tuple(notes)
+    return objects
 
 
-def list_sample_problems(file: ResultFile, labels: SplitLabels) -> list[Problem]:
-    """Samples that a result file lacks, or has too many of."""
-    problems, present = [], set(file.tokens)
-    missing = [token for token in labels.tokens if token not in present]
+def list_sample_problems(file: ResultFile, tokens: Sequence[str], split: str, *, own_split: bool) -> list[Problem]:
+    """Samples of a split that a result file lacks, or others that it has.
+
+    Args:
+        file: of results.
+        tokens: of the split's samples.
+        split: its name.
+        own_split: the database's own, for which other samples are passed over.
+    """
+    problems, present, wanted = [], set(file.tokens), set(tokens)
+    missing = [token for token in tokens if token not in present]
     if missing:
-        finding = f"{len(missing)} of {len(labels.tokens)} samples are missing (the first is {missing[0]})"
+        finding = f"{len(missing)} of {len(tokens)} samples are missing (the first is {missing[0]})"
         kind = "every sample of the split needs a list, an empty one where nothing was detected"
-        problems.append(Problem(f"split {labels.name}", finding, kind, blocks=True))
-    others = [token for token in file.tokens if token not in labels.sample_index]
+        problems.append(Problem(f"split {split}", finding, kind, blocks=True))
+    others = [token for token in file.tokens if token not in wanted]
     if others:
         finding = f"{len(others)} samples are none of it (the first is {others[0]})"
-        kind = "others are passed over" if labels.own_split else "leave them out, or name the split that has them"
-        problems.append(Problem(f"split {labels.name}", finding, kind, blocks=not labels.own_split))
+        kind = "others are passed over" if own_split else "leave them out, or name the split that has them"
+        problems.append(Problem(f"split {split}", finding, kind, blocks=not own_split))
     return problems
 
 
 def pack_detections(
     boxes_of_sample: Mapping[str, Boxes], labels: SplitLabels, *, global_frame: bool = False
 ) -> tuple[Objects, tuple[str, ...]]:
-    """Detections in memory by sample token, and notes; samples without an entry have none.
+    """Detections in memory by sample token, and notes; samples without an entry have none. They are scored as they
+    would be from a result file.
 
     Args:
         boxes_of_sample: with scores, in the LiDAR's frame (x forward, y left).
@@ -91,7 +104,10 @@ def pack_detections(
             raise InputError(f"{where}: a detection has no finite score; give each one.")
         if not np.isfinite(boxes.boxes).all():
             raise InputError(f"{where}: a box is NaN or infinite; leave it out.")
-        placed[token] = boxes if global_frame else boxes_in_global_frame(boxes, labels.pose_of(token))
+        # A result file has a velocity for every box: an unknown one is written as 0.
+        velocity = np.zeros((len(boxes), 2)) if boxes.velocity is None else np.nan_to_num(boxes.velocity)
+        known = boxes.with_columns(velocity=velocity)
+        placed[token] = known if global_frame else boxes_in_global_frame(known, labels.pose_of(token))
     ordered = {token: placed[token] for token in labels.tokens if token in placed}
     return objects_of_boxes(ordered, labels.sample_index), ()
 

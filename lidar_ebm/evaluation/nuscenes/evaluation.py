@@ -87,7 +87,7 @@ class Figures:
 
     @cached_property
     def tp_scores(self) -> dict[str, float]:
-        """What each error adds to NDS: 1 less the error, 0 at least."""
+        """Share of each error in NDS: 1 less the error, 0 at least."""
         return {error: max(0.0, 1.0 - value) for error, value in self.tp_errors.items()}
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What of labels and detections is scored: by range from the ego vehicle, points, and bike racks."""
+"""Labels and detections that are scored: by range from the ego vehicle, points, and bike racks."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -14,9 +15,10 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.nuscenes.filters import Racks, scored_objects
 from lidar_ebm.evaluation.nuscenes.objects import Objects, objects_of_boxes
 from lidar_ebm.evaluation.nuscenes.rules import ATTRIBUTE_INDEX, CLASS_INDEX, heading
+from lidar_ebm.evaluation.options import ScoringOptions
 from lidar_ebm.formats.nuscenes.classes import BIKE_RACK, CLASS_OF_CATEGORY
 from lidar_ebm.formats.nuscenes.splits import is_own_split
-from lidar_ebm.formats.nuscenes.tables import LIDAR, Tables
+from lidar_ebm.formats.nuscenes.tables import LIDAR, Tables, versions_of
 from lidar_ebm.geometry.poses import FROM_RIGHT_AHEAD, inverse_pose, make_pose, quaternions_of_yaw, rotation_matrix
 
 
@@ -52,6 +54,24 @@ def read_labels(root: str | os.PathLike[str], version: str, split: str) -> Split
         InputError: the tables cannot be used, have no such split, or no labels at all.
     """
     return labels_of_tables(Tables.open(root, version), split)
+
+
+def version_and_split(root: Path, options: ScoringOptions) -> tuple[str, str]:
+    """The version and the split that options name; the only version of the root where they name none.
+
+    Raises:
+        InputError: several versions or none are there, or no split is named.
+    """
+    version = options.version
+    if version is None:
+        versions = versions_of(root)
+        if len(versions) != 1:
+            has = f"holds {', '.join(versions)}" if versions else "holds no tables of nuScenes (ROOT/VERSION/*.json)"
+            raise InputError(f"{root}: {has}; name the root of a database, and the one to score with version.")
+        version = versions[0]
+    if not isinstance(options.split, str | Path):
+        raise InputError(f"split: name the split of {version} that the results are of, for example mini_val or val.")
+    return version, str(options.split)
 
 
 def labels_of_tables(tables: Tables, split: str | None = None, *, tokens: Sequence[str] | None = None) -> SplitLabels:

@@ -10,6 +10,7 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,20 @@ from lidar_ebm.evaluation.figures import FigureComparison, FigureDifference
 from lidar_ebm.evaluation.nuscenes.bootstrap import MINIMUM_SCENES, resampled_figures
 from lidar_ebm.evaluation.nuscenes.detections import pack_detections, read_detections
 from lidar_ebm.evaluation.nuscenes.evaluation import figures_of_walks, walk_split
-from lidar_ebm.evaluation.nuscenes.labels import SplitLabels, labels_of_boxes, labels_of_tables, read_labels
+from lidar_ebm.evaluation.nuscenes.labels import (
+    SplitLabels,
+    labels_of_boxes,
+    labels_of_tables,
+    read_labels,
+    version_and_split,
+)
 from lidar_ebm.evaluation.nuscenes.outcome import NuscenesEvaluation, figure_keys, list_figures
+from lidar_ebm.evaluation.nuscenes.submission import NuscenesSubmission
 from lidar_ebm.evaluation.options import ScoringOptions
 from lidar_ebm.evaluation.protocol import Draws, RefinementRequest
-from lidar_ebm.evaluation.refinement import CHANGES_FILE, STEPS_FILE
+from lidar_ebm.evaluation.refinement import CHANGES_FILE, FIGURES_FILE, STEPS_FILE
 from lidar_ebm.evaluation.result import Evaluation, ProtocolFacts
-from lidar_ebm.formats.nuscenes.tables import Tables, versions_of
+from lidar_ebm.formats.nuscenes.tables import Tables
 from lidar_ebm.system.files import atomic_write
 
 # Options of other protocols; these rules leave nothing to choose.
@@ -41,6 +49,8 @@ class NuscenesProtocol:
     """The rules of this package."""
 
     facts = ProtocolFacts("nuscenes", ("all",), "all")
+    submission = NuscenesSubmission()
+    comparison_options: Mapping[str, Any] = MappingProxyType({})
 
     def evaluate(self, labels: Any, results: Any, options: ScoringOptions) -> NuscenesEvaluation:
         """All figures of results.
@@ -113,7 +123,7 @@ class NuscenesProtocol:
         if isinstance(labels, SplitLabels):
             return labels
         if is_path(labels):
-            return read_labels(labels, *_version_and_split(Path(labels), options))
+            return read_labels(labels, *version_and_split(Path(labels), options))
         if isinstance(labels, Mapping) and all(isinstance(boxes, Boxes) for boxes in labels.values()):
             return labels_of_boxes(labels)
         raise InputError("labels: give the root of a nuScenes database, or Boxes by the sample's name.")
@@ -165,12 +175,13 @@ class NuscenesRefinement:
         return [*self.after.tables(), steps_table(self.by_steps, self.changes)]
 
     def write(self, folder: Path) -> None:
-        """Write refinement.csv, and the summaries against the number of steps.
+        """Write refinement.csv, the same as refinement.json, and the summaries against the number of steps.
 
         Raises:
             OutputError: a file cannot be written.
         """
         self.changes.write_csv(folder / CHANGES_FILE)
+        self.changes.write_json(folder / FIGURES_FILE)
         with atomic_write(folder / STEPS_FILE, "w") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("steps", "figure", "unit", "value"))
@@ -192,16 +203,3 @@ def _notes(labels: SplitLabels, detection_count: int) -> list[str]:
     if not len(labels.objects):
         notes.append("there is no label to score: every AP is 0, every error 1 (the benchmark's program stops here)")
     return notes
-
-
-def _version_and_split(root: Path, options: ScoringOptions) -> tuple[str, str]:
-    version = options.version
-    if version is None:
-        versions = versions_of(root)
-        if len(versions) != 1:
-            has = f"holds {', '.join(versions)}" if versions else "holds no tables of nuScenes (ROOT/VERSION/*.json)"
-            raise InputError(f"{root}: {has}; name the root of a database, and the one to score with version.")
-        version = versions[0]
-    if not isinstance(options.split, str | Path):
-        raise InputError(f"split: name the split of {version} that the results are of, for example mini_val or val.")
-    return version, str(options.split)

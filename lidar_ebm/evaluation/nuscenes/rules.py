@@ -51,6 +51,8 @@ ATTRIBUTE_INDEX = {"": -1, **{name: index for index, name in enumerate(ATTRIBUTE
 HALF_TURN_CLASSES = ("barrier",)
 RACK_CLASSES = ("bicycle", "motorcycle")  # not scored within a bike rack
 
+# Begins the reason of what the program refuses only once it meets it while it scores.
+STOPS = "the program stops"
 USE_FLAGS = ("use_camera", "use_lidar", "use_radar", "use_map", "use_external")
 
 

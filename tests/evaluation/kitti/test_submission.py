@@ -17,10 +17,10 @@ from lidar_ebm.evaluation.kitti.submission import (
     KITTI_TEST_FRAMES,
     SubmissionReport,
     check_submission,
-    list_problems,
     submit,
 )
 from lidar_ebm.evaluation.kitti.submission_checks import FIELDS
+from lidar_ebm.evaluation.problems import list_problems
 from lidar_ebm.formats.kitti.files import read_labels, write_labels
 from lidar_ebm.formats.kitti.label import KITTI_TYPES, Label
 
