@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 
-def check_boxes(boxes: Tensor, name: str = "boxes") -> None:
-    """Boxes `[N, 7]` of a floating type."""
-    if boxes.ndim != 2 or boxes.shape[1] != 7:
-        raise ValueError(f"{name} has shape {tuple(boxes.shape)}, expected [N, 7]: x, y, z, l, w, h, yaw")
+def check_boxes(boxes: Tensor, name: str = "boxes", *, moving: bool = False) -> None:
+    """Boxes `[N, 7]` of a floating type; where they may be `moving` also `[N, 9]`."""
+    if boxes.ndim != 2 or boxes.shape[1] not in ((7, 9) if moving else (7,)):
+        expected = "[N, 7]: x, y, z, l, w, h, yaw" + (", or [N, 9] with vx, vy" if moving else "")
+        raise ValueError(f"{name} has shape {tuple(boxes.shape)}, expected {expected}")
     if not boxes.is_floating_point():
         raise TypeError(f"{name} is of {boxes.dtype}, expected a floating type")
 

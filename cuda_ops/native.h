@@ -77,37 +77,40 @@ LIDAR_EBM_CUDA_API int lidar_ebm_box_sampling_sum_runs(const void *rows, int64_t
 
 // Which of points [p, f] lie in which boxes. With `first` the lowest such box of each point into held [p] int64, which
 // comes filled with -1; otherwise 1 into held [p, n] uint8, which comes filled with 0. scratch: CUDA only, room for
-// [n, 10] float64.
+// [n, 13] float64.
 LIDAR_EBM_API int lidar_ebm_points_in_boxes(const void *points, int64_t dtype, int64_t p, int64_t f,
                                             const int64_t *point_frame, const double *boxes, const int64_t *box_frame,
                                             int64_t n, int64_t first, void *held, double *scratch, LIDAR_EBM_RUN);
 
+// Boxes have `columns` numbers, 7 or 9. Those of 9 are moved by their velocity: a point with lag t, its fifth number
+// where f > 4, meets the box at centre - velocity * t, and `drift` times t is added to the margins of length and width.
 // Of the points in each grown box the k with the lowest hashes of (seed, place among its frame's points), in the order
 // of the hashes, into chosen [n, k, f] of the points' dtype, which comes filled with 0; how many the box holds into
 // counts [n]. CUDA only: the rows of points by frame, each frame's in their own order, in `order` [p], with their
 // frames in point_frame [p]; and room for hashes [n, k] and rows [n, k].
 LIDAR_EBM_API int lidar_ebm_gather_near_boxes(const void *points, int64_t dtype, int64_t p, int64_t f,
                                               const int64_t *point_frame, const int64_t *order, const double *boxes,
-                                              const int64_t *box_frame, int64_t n, double margin_length,
-                                              double margin_width, double margin_height, int64_t k, int64_t seed,
-                                              void *chosen, int64_t *counts, int32_t *hashes, int64_t *rows,
-                                              LIDAR_EBM_RUN);
+                                              int64_t columns, const int64_t *box_frame, int64_t n,
+                                              double margin_length, double margin_width, double margin_height,
+                                              double drift, int64_t k, int64_t seed, void *chosen, int64_t *counts,
+                                              int32_t *hashes, int64_t *rows, LIDAR_EBM_RUN);
 
-// Points [v, 4] as candidate boxes [n, s, 7] see them, all of one dtype (float32, float64): features [n, s, k, 16], the
-// first k = v / n points being those of box 0 and so on, or, given the box of each point in box_index [v], [v, s, 16].
-// A point whose index lies outside 0..n is an error, on CUDA it has NaN for features. frames: CUDA only, room for
-// [n, s, 8] of the dtype.
-LIDAR_EBM_API int lidar_ebm_box_frame_features(const void *points, const int64_t *box_index, const void *boxes,
-                                               int64_t dtype, int64_t v, int64_t n, int64_t s, void *features,
-                                               void *frames, LIDAR_EBM_RUN);
+// Points [v, pc] as candidate boxes [n, s, bc] see them, all of one dtype (float32, float64): pc is 4, or 5 with the
+// time lag last, and bc is 7, or 9 with a velocity, by which the box of a point with a lag is moved back. Features
+// [n, s, k, 12 + pc], the first k = v / n points being those of box 0 and so on, or, given the box of each point in
+// box_index [v], [v, s, 12 + pc]. A point whose index lies outside 0..n is an error, on CUDA it has NaN for features.
+// frames: CUDA only, room for [n, s, 10] of the dtype.
+LIDAR_EBM_API int lidar_ebm_box_frame_features(const void *points, int64_t pc, const int64_t *box_index,
+                                               const void *boxes, int64_t bc, int64_t dtype, int64_t v, int64_t n,
+                                               int64_t s, void *features, void *frames, LIDAR_EBM_RUN);
 
-// The gradients to points [v, 4] and to boxes [n, s, 7], each where it is not null, from that to the features. spans:
+// The gradients to points [v, pc] and to boxes [n, s, bc], each where it is not null, from that to the features. spans:
 // CUDA only, room for [n, 2], which comes filled with (v, 0); needed with box_index.
-LIDAR_EBM_API int lidar_ebm_box_frame_features_backward(const void *gradient, const void *points,
-                                                        const int64_t *box_index, const void *boxes, int64_t dtype,
-                                                        int64_t v, int64_t n, int64_t s, void *points_gradient,
-                                                        void *boxes_gradient, void *frames, int64_t *spans,
-                                                        LIDAR_EBM_RUN);
+LIDAR_EBM_API int lidar_ebm_box_frame_features_backward(const void *gradient, const void *points, int64_t pc,
+                                                        const int64_t *box_index, const void *boxes, int64_t bc,
+                                                        int64_t dtype, int64_t v, int64_t n, int64_t s,
+                                                        void *points_gradient, void *boxes_gradient, void *frames,
+                                                        int64_t *spans, LIDAR_EBM_RUN);
 
 // -------------------------------------------------------------------------------------------------- point_nearest
 

@@ -109,7 +109,7 @@ class BevFeatures:
     """Bird's-eye-view maps of a batch."""
 
     shared: Tensor  # [B, C, H, W], what part scores and the energy read
-    anchor: Tensor  # [B, C', H, W], what the anchor head reads
+    anchor: Tensor  # [B, C', H, W], what the head reads
     occupied: Tensor  # [B, H, W] bool, cells with an occupied voxel above them
     grid: BevGrid
 
@@ -124,6 +124,14 @@ class FrameFeatures:
 
 
 @dataclass(frozen=True)
+class MirroredFeatures:
+    """Maps of a batch's frames mirrored."""
+
+    axes: str  # whose signs are turned: "x", "y" or "xy"
+    bev: BevFeatures
+
+
+@dataclass(frozen=True)
 class LossCounts:
     """Counts that the sums of a batch's losses are divided by.
 
@@ -131,7 +139,7 @@ class LossCounts:
     `lidar_ebm.system.synchronised.shared_count`). A loss without its count divides by what it counts itself.
     """
 
-    anchors: float | None = None  # positive anchors
+    anchors: float | None = None  # of the head: positive anchors, or labels on the map
     points: float | None = None  # voxels' mean points that lie in labelled boxes
     part_boxes: float | None = None  # boxes that the part score is to take for right
     labels: float | None = None  # labelled boxes

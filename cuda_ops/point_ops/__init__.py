@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cuda_ops.point_ops.op import (
     FRAME_FEATURES,
+    LAG_COLUMN,
     SIGNED_DISTANCES,
     box_frame_features,
     box_frame_features_ragged,
@@ -15,6 +16,7 @@ from cuda_ops.point_ops.op import (
 
 __all__ = [
     "FRAME_FEATURES",
+    "LAG_COLUMN",
     "SIGNED_DISTANCES",
     "box_frame_features",
     "box_frame_features_ragged",

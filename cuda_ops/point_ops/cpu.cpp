@@ -9,9 +9,10 @@ namespace lidar_ebm {
 
 namespace {
 
-std::vector<Container> containers(const double *boxes, int64_t n, const double *margin) {
+std::vector<Container> containers(const double *boxes, int64_t columns, int64_t n, const double *margin,
+                                  double drift) {
   std::vector<Container> result(n);
-  for (int64_t i = 0; i < n; ++i) result[i] = container_of(boxes + 7 * i, margin);
+  for (int64_t i = 0; i < n; ++i) result[i] = container_of(boxes + columns * i, columns, margin, drift);
   return result;
 }
 
@@ -99,8 +100,8 @@ struct Lanes {
   alignas(64) T x[kLanes], y[kLanes], z[kLanes], half[kLanes], lowest[kLanes];
 
   Lanes() = default;
-  explicit Lanes(const T *box) {
-    const BoxFrame<T> frame = box_frame_of(box);
+  Lanes(const T *box, int64_t columns) {
+    const BoxFrame<T> frame = box_frame_of(box, columns);
     for (int i = 0; i < kLanes; ++i) {
       const Lane<T> lane = lane_of(frame, i);
       x[i] = lane.x, y[i] = lane.y, z[i] = lane.z, half[i] = lane.half, lowest[i] = lane.lowest;
@@ -125,98 +126,124 @@ std::vector<Span> spans_of(const Layout &at) {
 // Candidates for a thread to take at least: some thousand rows of features.
 int64_t grain_of(const Layout &at) { return 1 + 4096 / (1 + at.v / std::max<int64_t>(at.n, 1)); }
 
-template <class T>
+template <bool kMoves, class T>
+LIDAR_EBM_HD void offset_of(const T *point, const T *box, T *offset) {
+  offset_between<kMoves>(point, box[0], box[1], box[2], kMoves ? box[7] : T(0), kMoves ? box[8] : T(0), offset);
+}
+
+template <bool kMoves, class T>
 void features_of(const T *points, const T *boxes, const Layout &at, T *features, int64_t threads) {
   const std::vector<Span> spans = spans_of(at);
-  // Some candidates at a time for each point: where features are [v, s, 16], theirs lie side by side.
+  // Some candidates at a time for each point: where features are [v, s, width], theirs lie side by side.
   constexpr int64_t kMost = 8;
   const int64_t together = at.box_index ? kMost : 1, groups = (at.s + together - 1) / together;
+  const int64_t of_point = at.point_columns, of_box = at.box_columns, width = at.width();
   parallel_ranges(at.n * groups, grain_of(at), threads, [&](int64_t begin, int64_t end) {
     Lanes<T> lanes[kMost];
     for (int64_t i = begin; i < end; ++i) {
       const int64_t box = i / groups, first = i % groups * together, count = std::min(together, at.s - first);
-      const T *centers = boxes + 7 * (box * at.s + first);
-      for (int64_t c = 0; c < count; ++c) lanes[c] = Lanes<T>(centers + 7 * c);
+      const T *centers = boxes + of_box * (box * at.s + first);
+      for (int64_t c = 0; c < count; ++c) lanes[c] = Lanes<T>(centers + of_box * c, of_box);
       const int64_t first_row = at.first_row(box, first), step = at.row_step();
       for (int64_t point = spans[box].begin, last = spans[box].end; point < last; ++point) {
         if (!at.owns(box, point)) continue;
-        const T *p = points + 4 * point;
+        const T *p = points + of_point * point;
         for (int64_t c = 0; c < count; ++c) {  // rows of one point follow each other, or there is but one
-          const T *center = centers + 7 * c;
-          const T dx = p[0] - center[0], dy = p[1] - center[1], dz = p[2] - center[2];
-          T *out = features + kLanes * (first_row + point * step + c);
+          T d[3];
+          offset_of<kMoves>(p, centers + of_box * c, d);
+          T *out = features + width * (first_row + point * step + c);
 #pragma omp simd
-          for (int j = 0; j < kLanes; ++j) out[j] = lane_value(lanes[c][j], dx, dy, dz);
+          for (int j = 0; j < kLanes; ++j) out[j] = lane_value(lanes[c][j], d[0], d[1], d[2]);
           out[kReflectance] = p[3];
+          if (width > kLanes) out[kLag] = p[kLagColumn];
         }
       }
     }
   });
 }
 
-template <class T>
+template <bool kMoves, class T>
 void gradient_to_boxes(const T *gradient, const T *points, const T *boxes, const Layout &at, T *result,
                        int64_t threads) {
   const std::vector<Span> spans = spans_of(at);
+  const int64_t of_point = at.point_columns, of_box = at.box_columns, width = at.width();
   parallel_ranges(at.n * at.s, grain_of(at), threads, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t box = i / at.s, candidate = i % at.s;
-      const T *center = boxes + 7 * i;
-      const Lanes<T> lanes(center);
-      const T *own = gradient + kLanes * at.first_row(box, candidate);
-      const int64_t step = kLanes * at.row_step();
-      alignas(64) T sum[kLanes] = {}, turn[kLanes] = {};
+      const T *center = boxes + of_box * i;
+      const Lanes<T> lanes(center, of_box);
+      const T *own = gradient + width * at.first_row(box, candidate);
+      const int64_t step = width * at.row_step();
+      alignas(64) T sum[kLanes] = {}, turn[kLanes] = {}, late[kLanes] = {};
       for (int64_t point = spans[box].begin, last = spans[box].end; point < last; ++point) {
         if (!at.owns(box, point)) continue;
-        const T *p = points + 4 * point, *g = own + point * step;
+        const T *p = points + of_point * point, *g = own + point * step;
         // A load under a mask waits for its mask, too late to hide the memory. Ahead lie the rows of this candidate's
         // next points, or of this point's next candidates.
         __builtin_prefetch(g + 16 * kLanes);
-        const T dx = p[0] - center[0], dy = p[1] - center[1], dz = p[2] - center[2];
+        T d[3];
+        offset_of<kMoves>(p, center, d);
+        const T lag = kMoves ? p[kLagColumn] : T(0);
 #pragma omp simd
         for (int j = 0; j < kLanes; ++j) {
-          const T passed = lane_gradient(lanes[j], dx, dy, dz, g[j]);
-          sum[j] += passed, turn[j] += passed * lane_turn(lanes[j], dx, dy);
+          const T passed = lane_gradient(lanes[j], d[0], d[1], d[2], g[j]);
+          sum[j] += passed, turn[j] += passed * lane_turn(lanes[j], d[0], d[1]);
+          if (kMoves) late[j] += passed * lag;
         }
       }
-      T *out = result + 7 * i;
-      std::fill_n(out, 7, T(0));
-      for (int j = 0; j < kLanes; ++j) add_lane(lanes[j], j, sum[j], turn[j], out);
+      T *out = result + of_box * i;
+      std::fill_n(out, of_box, T(0));
+      for (int j = 0; j < kLanes; ++j) add_lane<kMoves>(lanes[j], j, sum[j], turn[j], late[j], out);
     }
   });
 }
 
-template <class T>
+template <bool kMoves, class T>
 void gradient_to_points(const T *gradient, const T *points, const T *boxes, const Layout &at, T *result,
                         int64_t threads) {
   const std::vector<Span> spans = spans_of(at);
+  const int64_t of_point = at.point_columns, of_box = at.box_columns, width = at.width();
   parallel_ranges(at.n, 1, threads, [&](int64_t first, int64_t last) {
     for (int64_t box = first; box < last; ++box) {
-      const T *centers = boxes + 7 * box * at.s;
+      const T *centers = boxes + of_box * box * at.s;
       std::vector<Lanes<T>> lanes;
-      for (int64_t candidate = 0; candidate < at.s; ++candidate) lanes.emplace_back(centers + 7 * candidate);
+      for (int64_t candidate = 0; candidate < at.s; ++candidate) {
+        lanes.emplace_back(centers + of_box * candidate, of_box);
+      }
       for (int64_t point = spans[box].begin; point < spans[box].end; ++point) {
         if (!at.owns(box, point)) continue;
-        const T *p = points + 4 * point;
-        alignas(64) T x[kLanes] = {}, y[kLanes] = {}, z[kLanes] = {};
-        T *out = result + 4 * point;
-        std::fill_n(out, 4, T(0));
+        const T *p = points + of_point * point;
+        alignas(64) T x[kLanes] = {}, y[kLanes] = {}, z[kLanes] = {}, late[kLanes] = {};
+        T *out = result + of_point * point;
+        std::fill_n(out, of_point, T(0));
         for (int64_t candidate = 0; candidate < at.s; ++candidate) {
-          const T *center = centers + 7 * candidate;
-          const T *g = gradient + kLanes * (at.first_row(box, candidate) + point * at.row_step());
-          const T dx = p[0] - center[0], dy = p[1] - center[1], dz = p[2] - center[2];
+          const T *center = centers + of_box * candidate;
+          const T *g = gradient + width * (at.first_row(box, candidate) + point * at.row_step());
+          T d[3];
+          offset_of<kMoves>(p, center, d);
+          const T velocity_x = kMoves ? center[7] : T(0), velocity_y = kMoves ? center[8] : T(0);
           const Lanes<T> &own = lanes[candidate];
 #pragma omp simd
           for (int j = 0; j < kLanes; ++j) {
-            const T passed = lane_gradient(own[j], dx, dy, dz, g[j]);
+            const T passed = lane_gradient(own[j], d[0], d[1], d[2], g[j]);
             x[j] += own.x[j] * passed, y[j] += own.y[j] * passed, z[j] += own.z[j] * passed;
+            if (kMoves) late[j] += (own.x[j] * velocity_x + own.y[j] * velocity_y) * passed;
           }
           out[3] += g[kReflectance];
+          if (width > kLanes) out[kLagColumn] += g[kLag];
         }
         for (int j = 0; j < kLanes; ++j) out[0] += x[j], out[1] += y[j], out[2] += z[j];
+        for (int j = 0; kMoves && j < kLanes; ++j) out[kLagColumn] += late[j];
       }
     }
   });
+}
+
+template <bool kMoves, class T>
+void gradients(const T *gradient, const T *points, const T *boxes, const Layout &at, T *to_points, T *to_boxes,
+               int64_t threads) {
+  if (to_points) gradient_to_points<kMoves>(gradient, points, boxes, at, to_points, threads);
+  if (to_boxes) gradient_to_boxes<kMoves>(gradient, points, boxes, at, to_boxes, threads);
 }
 
 }  // namespace
@@ -232,7 +259,7 @@ int lidar_ebm_points_in_boxes(const void *points, int64_t dtype, int64_t p, int6
     dispatch_wide(dtype, [&](auto type) {
       using T = typename decltype(type)::type;
       const double margin[3] = {0.0, 0.0, 0.0};
-      const PointGrid<T> grid(static_cast<const T *>(points), p, f, point_frame, containers(boxes, n, margin),
+      const PointGrid<T> grid(static_cast<const T *>(points), p, f, point_frame, containers(boxes, kStill, n, margin, 0.0),
                               box_frame);
       if (first) {
         int64_t *own = static_cast<int64_t *>(held);
@@ -248,45 +275,45 @@ int lidar_ebm_points_in_boxes(const void *points, int64_t dtype, int64_t p, int6
 }
 
 int lidar_ebm_gather_near_boxes(const void *points, int64_t dtype, int64_t p, int64_t f, const int64_t *point_frame,
-                                const int64_t *, const double *boxes, const int64_t *box_frame, int64_t n,
-                                double margin_length, double margin_width, double margin_height, int64_t k,
-                                int64_t seed, void *chosen, int64_t *counts, int32_t *, int64_t *, int64_t threads,
-                                int64_t, void *) {
+                                const int64_t *, const double *boxes, int64_t columns, const int64_t *box_frame,
+                                int64_t n, double margin_length, double margin_width, double margin_height,
+                                double drift, int64_t k, int64_t seed, void *chosen, int64_t *counts, int32_t *,
+                                int64_t *, int64_t threads, int64_t, void *) {
   return guarded([&] {
     dispatch_wide(dtype, [&](auto type) {
       using T = typename decltype(type)::type;
       const double margin[3] = {margin_length, margin_width, margin_height};
-      const PointGrid<T> grid(static_cast<const T *>(points), p, f, point_frame, containers(boxes, n, margin),
-                              box_frame);
+      const PointGrid<T> grid(static_cast<const T *>(points), p, f, point_frame,
+                              containers(boxes, columns, n, margin, drift), box_frame, columns == kMoving);
       gather(grid, static_cast<const T *>(points), f, n, k, seed, static_cast<T *>(chosen), counts, threads);
     });
   });
 }
 
-int lidar_ebm_box_frame_features(const void *points, const int64_t *box_index, const void *boxes, int64_t dtype,
-                                 int64_t v, int64_t n, int64_t s, void *features, void *, int64_t threads, int64_t,
-                                 void *) {
+int lidar_ebm_box_frame_features(const void *points, int64_t pc, const int64_t *box_index, const void *boxes,
+                                 int64_t bc, int64_t dtype, int64_t v, int64_t n, int64_t s, void *features, void *,
+                                 int64_t threads, int64_t, void *) {
   return guarded([&] {
     dispatch_wide(dtype, [&](auto type) {
       using T = typename decltype(type)::type;
-      features_of(static_cast<const T *>(points), static_cast<const T *>(boxes), Layout(box_index, v, n, s),
-                  static_cast<T *>(features), threads);
+      const Layout at(box_index, v, pc, n, s, bc);
+      const auto run = at.moves() ? features_of<true, T> : features_of<false, T>;
+      run(static_cast<const T *>(points), static_cast<const T *>(boxes), at, static_cast<T *>(features), threads);
     });
   });
 }
 
-int lidar_ebm_box_frame_features_backward(const void *gradient, const void *points, const int64_t *box_index,
-                                          const void *boxes, int64_t dtype, int64_t v, int64_t n, int64_t s,
-                                          void *points_gradient, void *boxes_gradient, void *, int64_t *,
-                                          int64_t threads, int64_t, void *) {
+int lidar_ebm_box_frame_features_backward(const void *gradient, const void *points, int64_t pc,
+                                          const int64_t *box_index, const void *boxes, int64_t bc, int64_t dtype,
+                                          int64_t v, int64_t n, int64_t s, void *points_gradient,
+                                          void *boxes_gradient, void *, int64_t *, int64_t threads, int64_t, void *) {
   return guarded([&] {
     dispatch_wide(dtype, [&](auto type) {
       using T = typename decltype(type)::type;
-      const T *g = static_cast<const T *>(gradient), *p = static_cast<const T *>(points);
-      const T *b = static_cast<const T *>(boxes);
-      const Layout at(box_index, v, n, s);
-      if (points_gradient) gradient_to_points(g, p, b, at, static_cast<T *>(points_gradient), threads);
-      if (boxes_gradient) gradient_to_boxes(g, p, b, at, static_cast<T *>(boxes_gradient), threads);
+      const Layout at(box_index, v, pc, n, s, bc);
+      const auto run = at.moves() ? gradients<true, T> : gradients<false, T>;
+      run(static_cast<const T *>(gradient), static_cast<const T *>(points), static_cast<const T *>(boxes), at,
+          static_cast<T *>(points_gradient), static_cast<T *>(boxes_gradient), threads);
     });
   });
 }

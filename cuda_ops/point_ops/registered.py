@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops import _native
-from cuda_ops.point_ops.reference import FRAME_FEATURES
+from cuda_ops.point_ops.reference import FRAME_FEATURES, LAG_COLUMN
 
 
 # Schemas are spelt out because torch 2.4 infers none from annotations that are strings.
@@ -31,7 +31,7 @@ def points_in_boxes_op(
     else:
         held = points.new_zeros((p, n), dtype=torch.bool)
     if p and n:
-        scratch = boxes.new_empty(n, 10) if boxes.is_cuda else None
+        scratch = boxes.new_empty(n, 13) if boxes.is_cuda else None
         frames = [None if frame is None else frame.contiguous() for frame in (point_frame, box_frame)]
         _native.call(
             "points_in_boxes",
@@ -62,7 +62,7 @@ def _(points: Tensor, boxes: Tensor, point_frame: Tensor | None, box_frame: Tens
     "lidar_ebm::gather_near_boxes",
     mutates_args=(),
     schema="(Tensor points, Tensor point_frame, Tensor boxes, Tensor box_frame, float margin_length, "
-    "float margin_width, float margin_height, SymInt max_points, SymInt seed) -> (Tensor, Tensor)",
+    "float margin_width, float margin_height, float drift, SymInt max_points, SymInt seed) -> (Tensor, Tensor)",
 )
 def gather_near_boxes_op(
     points: Tensor,
@@ -72,6 +72,7 @@ def gather_near_boxes_op(
     margin_length: float,
     margin_width: float,
     margin_height: float,
+    drift: float,
     max_points: int,
     seed: int,
 ) -> tuple[Tensor, Tensor]:
@@ -96,11 +97,13 @@ def gather_near_boxes_op(
             point_frame.contiguous(),
             order,
             boxes,
+            boxes.shape[1],
             box_frame,
             n,
             margin_length,
             margin_width,
             margin_height,
+            drift,
             max_points,
             seed,
             chosen,
@@ -120,6 +123,7 @@ def _(
     margin_length: float,
     margin_width: float,
     margin_height: float,
+    drift: float,
     max_points: int,
     seed: int,
 ) -> tuple[Tensor, Tensor]:
@@ -129,10 +133,11 @@ def _(
 
 def _features_shape(points: Tensor, box_index: Tensor | None, boxes: Tensor, k: int) -> tuple[int, ...]:
     n, s = boxes.shape[:2]
-    return (n, s, k, FRAME_FEATURES) if box_index is None else (points.shape[0], s, FRAME_FEATURES)
+    width = FRAME_FEATURES + points.shape[1] - LAG_COLUMN
+    return (n, s, k, width) if box_index is None else (points.shape[0], s, width)
 
 
-# points [N * K, 4], or [V, 4] and box_index [V]; boxes [N, S, 7].
+# points [N * K, 4 or 5], or [V, 4 or 5] and box_index [V]; boxes [N, S, 7 or 9].
 @torch.library.custom_op(
     "lidar_ebm::box_frame_features",
     mutates_args=(),
@@ -147,13 +152,15 @@ def features_op(points: Tensor, box_index: Tensor | None, boxes: Tensor, k: int)
             "box_frame_features",
             points.device,
             points,
+            points.shape[1],
             None if box_index is None else box_index.contiguous(),
             boxes,
+            boxes.shape[2],
             _native.dtype_code(points.dtype),
             len(points),
             *boxes.shape[:2],
             features,
-            boxes.new_empty(*boxes.shape[:2], 8) if boxes.is_cuda else None,
+            boxes.new_empty(*boxes.shape[:2], 10) if boxes.is_cuda else None,
         )
     return features
 
@@ -180,7 +187,7 @@ def features_backward_op(
     if gradient.numel():
         frames = spans = None
         if boxes.is_cuda:
-            frames = boxes.new_empty(n, s, 8)
+            frames = boxes.new_empty(n, s, 10)
             if box_index is not None:
                 spans = box_index.new_empty(n, 2)
                 spans[:, 0], spans[:, 1] = len(points), 0
@@ -189,8 +196,10 @@ def features_backward_op(
             gradient.device,
             gradient,
             points,
+            points.shape[1],
             None if box_index is None else box_index.contiguous(),
             boxes,
+            boxes.shape[2],
             _native.dtype_code(points.dtype),
             len(points),
             n,

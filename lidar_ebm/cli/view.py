@@ -28,7 +28,7 @@ def view(
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Run that detects, before and after refinement.")] = None,
     color: Annotated[
-        str, typer.Option(help="Points by height, distance, boxes, or a channel: reflectance, ring, …")
+        str, typer.Option(help="Points by height, distance, boxes, or a channel: reflectance, time_lag, ring, …")
     ] = "height",
     class_name: Annotated[
         list[str] | None, typer.Option("--class", help="Boxes of this class alone, once for each.")
@@ -36,6 +36,9 @@ def view(
     boxes_by: Annotated[
         str, typer.Option(help="Boxes in the colour of their set (set), or each class in its own (class).")
     ] = "set",
+    velocity: Annotated[
+        bool, typer.Option("--velocity/--no-velocity", help="Arrows of boxes that have a velocity: 1 s ahead.")
+    ] = True,
     min_score: Annotated[
         float | None, typer.Option(help="Boxes with at least this score, where they have one.", show_default="any")
     ] = None,
@@ -43,7 +46,10 @@ def view(
     theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
     seen: Annotated[
         str,
-        typer.Option("--from", help="Of pictures: behind (the sensor), above, image (boxes in the camera's image)."),
+        typer.Option(
+            "--from",
+            help="Of pictures: behind (the sensor), above, bev (a map), image (boxes in the camera's image).",
+        ),
     ] = "behind",
     pose: Annotated[
         str | None, typer.Option(help="Of pictures: x,y,z of the eye and x,y,z of what it looks at, LiDAR frame, m.")
@@ -90,7 +96,15 @@ def view(
         from lidar_ebm.visualization.viewer import open_window
         from lidar_ebm.visualization.viewer_state import ViewerState
 
-        state = ViewerState(frames, places[0], color, chosen, theme=chosen_theme, class_colors=boxes_by == "class")
+        state = ViewerState(
+            frames,
+            places[0],
+            color,
+            chosen,
+            velocity=velocity,
+            theme=chosen_theme,
+            class_colors=boxes_by == "class",
+        )
         check_coloring(state.frame, color)
         open_window(state, theme=chosen_theme)
         return
@@ -106,6 +120,7 @@ def view(
         theme=chosen_theme,
         animate=animate,
         by_class=boxes_by == "class",
+        velocity=velocity,
     ):
         typer.echo(path)
 

@@ -23,14 +23,19 @@ from lidar_ebm.config.detector import (
     AnchorHeadConfig,
     BackboneConfig,
     BevConfig,
+    CenterHeadConfig,
     ClassConfig,
     DetectionConfig,
     DetectorSettings,
+    EncoderKind,
+    HeadKind,
     PartScoreConfig,
+    PillarConfig,
     PointHeadConfig,
     PointsConfig,
     VoxelConfig,
 )
+from lidar_ebm.config.detector_checks import check_detector
 from lidar_ebm.config.energy import EnergyConfig, EnergySettings, RefinementConfig, UncertaintyConfig
 from lidar_ebm.config.training import TrainingConfig
 from lidar_ebm.types import TIME_LAG, BevGrid
@@ -48,13 +53,19 @@ class Config(Settings):
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     classes: Annotated[tuple[ClassConfig, ...], Field(min_length=1)] = (ClassConfig(merge=("Van",)),)
+    # voxels: sparse 3-D convolutions. pillars: voxels as tall as the range, and no convolution before the map's.
+    encoder: EncoderKind = "voxels"
+    # anchor: classified anchors with residuals. center: peaks of heatmaps with regressions, velocity among them.
+    head: HeadKind = "anchor"
     points: PointsConfig = PointsConfig()
     velocity: bool = False  # boxes have one, vx and vy over ground: y has nine numbers
     voxels: VoxelConfig = VoxelConfig()
     backbone: BackboneConfig = BackboneConfig()
+    pillars: PillarConfig = PillarConfig()
     bev: BevConfig = BevConfig()
     point_head: PointHeadConfig = PointHeadConfig()
     anchor_head: AnchorHeadConfig = AnchorHeadConfig()
+    center_head: CenterHeadConfig = CenterHeadConfig()
     part_score: PartScoreConfig = PartScoreConfig()
     energy: EnergyConfig = EnergyConfig()
     refinement: RefinementConfig = RefinementConfig()
@@ -93,6 +104,29 @@ class Config(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _parts_of_the_detector_fit(self) -> Config:
+        check_detector(self.detector_settings)
+        return self
+
+    @model_validator(mode="after")
+    def _dimensions_there_are(self) -> Config:
+        energy = self.energy
+        settings = {
+            "energy.noise.stds": energy.noise.stds,
+            "energy.objective.label_stds": (energy.objective.label_stds,),
+            "energy.objective.langevin_step_length": (energy.objective.langevin_step_length,),
+            "refinement.step_length": (self.refinement.step_length,),
+            "refinement.start_stds": (self.refinement.start_stds,),
+            "uncertainty.stds": self.uncertainty.stds,
+        }
+        for name, rows in settings.items():
+            if not self.velocity and any(isinstance(row, tuple) and len(row) == 9 for row in rows):
+                raise ValueError(
+                    f"{name}: nine numbers, but boxes have seven here; leave out vx and vy, or set velocity: true"
+                )
+        return self
+
     def stage_augmentation(self, stage: str) -> AugmentationConfig:
         """Augmentation in a stage of training, "detector" or "energy": the common one with the stage's changes."""
         settings = self.training.detector if stage == "detector" else self.training.energy
@@ -112,6 +146,11 @@ class Config(Settings):
     def box_dimensions(self) -> int:
         """Numbers of a box: 7, or 9 with a velocity."""
         return box_dimensions(self.velocity)
+
+    @property
+    def energy_dimensions(self) -> int:
+        """Numbers of a box that f is over: 7, or 9 with a velocity."""
+        return self.energy_settings.energy_dimensions
 
     @property
     def bev_grid(self) -> BevGrid:

@@ -12,6 +12,7 @@ from pydantic import (
 from lidar_ebm.config.base import (
     Count,
     NonNegative,
+    Positive,
     Settings,
     Share,
     Size,
@@ -96,11 +97,30 @@ class BackboneConfig(Settings):
     out_channels: Count = 64
 
 
+class PillarConfig(Settings):
+    """The pillar encoder, which takes the backbone's place with `encoder: pillars`."""
+
+    channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (64,)  # of the layers that the points go through
+
+
+class ScaleConfig(Settings):
+    """One scale of the bird's-eye-view network: a strided 3×3 convolution, more of them, and the way to the map."""
+
+    channels: Count
+    layers: Annotated[int, Field(ge=0)]  # after the strided one
+    stride: Count = 2  # of the map of the scale before it
+    up_channels: Count = 128  # that it brings to the shared map
+
+
 class BevConfig(Settings):
     """The bird's-eye-view network; its last 3×3 convolution gives the shared feature map."""
 
     channels: Count = 256
-    layers: Count = 7
+    layers: Count = 7  # 3×3 convolutions; not with scales
+    # Strided blocks, fine to coarse, brought to one resolution and put side by side, as in SECOND and PointPillars.
+    # None: a single scale, as published for SA-SSD.
+    scales: tuple[ScaleConfig, ...] = ()
+    map_stride: Count = 1  # with scales: cells of the encoder's output along a cell of the maps
 
 
 class PointHeadConfig(Settings):
@@ -121,39 +141,74 @@ class AnchorHeadConfig(Settings):
     focal_gamma: NonNegative = 2.0
 
 
+class CenterHeadConfig(Settings):
+    """The center head: objects at the peaks of heatmaps."""
+
+    # Classes that share branches, and of which one box suppresses another, by name. None: a single group of all.
+    groups: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...] | None = None
+    channels: Count = 64  # of the convolution that all groups share, and of each branch's hidden one
+    minimum_overlap: Annotated[float, Field(gt=0, lt=1)] = 0.1  # that a box moved by a target's radius still has
+    minimum_radius: Count = 2  # of a target's Gaussian, cells
+    heat_weight: NonNegative = 1.0
+    offset_weight: NonNegative = 1.0  # of each number's absolute error: cells
+    height_weight: NonNegative = 1.0  # m
+    size_weight: NonNegative = 1.0  # logarithms
+    yaw_weight: NonNegative = 1.0  # sine and cosine
+    velocity_weight: NonNegative = 0.2  # m/s
+    iou_score: bool = False  # learn the IoU of each box with its label beside the heatmap
+    iou_weight: NonNegative = 1.0
+    # a in score^(1 - a) · iou^a, which boxes are ranked by, with iou_score; one number, or one of each class.
+    rectification: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5,)
+
+
 class PartScoreConfig(Settings):
     """The part-sensitive score."""
 
     enabled: bool = True
     grid: tuple[Count, Count] = (4, 7)  # points across the width, along the length
-    score_threshold: Share = 0.1  # boxes that the anchor head scores above this are trained on, and scored in use
+    score_threshold: Share = 0.1  # boxes that the head scores above this are trained on, and scored in use
     positive_iou: Share = 0.7  # rotated 3-D IoU
     weight: NonNegative = 1.0
     max_training_boxes: Count = 512  # a frame
 
 
 class DetectionConfig(Settings):
-    """From anchor scores to detections."""
+    """From the head's scores to detections."""
 
     score_threshold: Share = 0.3
+    # Of two boxes of a class (with the center head: of a group) the lower one goes. rotated: where they overlap by more
+    # than nms_iou. circle: where their centres are nearer than the radius of the lower one's class.
+    nms: Literal["rotated", "circle"] = "rotated"
     nms_iou: Share = 0.1  # rotated BEV
+    nms_radii: dict[str, Positive] = Field(default={})  # circle: of each class by its name, m
+    # Mirrored frames that are detected in as well, and whose predictions are averaged: mirrored x, y, or each and both
+    # together. Each costs a pass of the network. Center head alone.
+    flips: Literal["none", "x", "y", "both"] = "none"
     # Of runs of version 0.1: a frame's candidates of all classes together that come to NMS. None: max_candidates alone.
     max_proposals: Count | None = None
     max_candidates: Count = 1000  # a frame and class, that come to NMS
     max_detections: Count = 500  # a frame and class, of those that it keeps
 
 
+EncoderKind = Literal["voxels", "pillars"]
+HeadKind = Literal["anchor", "center"]
+
+
 class DetectorSettings(Settings):
     """All that the detector has to know of a configuration."""
 
+    encoder: EncoderKind
+    head: HeadKind
     classes: tuple[ClassConfig, ...]
     points: PointsConfig
     velocity: bool
     voxels: VoxelConfig
     backbone: BackboneConfig
+    pillars: PillarConfig
     bev: BevConfig
     point_head: PointHeadConfig
     anchor_head: AnchorHeadConfig
+    center_head: CenterHeadConfig
     part_score: PartScoreConfig
     detection: DetectionConfig
 
@@ -164,22 +219,43 @@ class DetectorSettings(Settings):
 
     @property
     def bev_shape(self) -> tuple[int, int, int]:
-        """(D, H, W) of the backbone's last grid: every stage is a convolution of kernel 3, padding 1."""
+        """(D, H, W) of the encoder's output: every stage of the backbone is a convolution of kernel 3, padding 1."""
         shape = self.voxels.grid_shape
-        for stage in self.backbone.stages:
+        for stage in self._stages:
             shape = tuple((n - 1) // s + 1 for n, s in zip(shape, stage.stride, strict=True))  # type: ignore[assignment]
         return shape
+
+    @property
+    def encoder_channels(self) -> int:
+        """Channels of the encoder's output seen from above, heights beside one another."""
+        if self.encoder == "pillars":
+            return self.pillars.channels[-1]
+        return self.backbone.out_channels * self.bev_shape[0]
 
     @property
     def bev_grid(self) -> BevGrid:
         """Grid of the cells of the bird's-eye-view maps."""
         _, height, width = self.bev_shape
-        stride_y = stride_x = 1
-        for stage in self.backbone.stages:
+        stride_y = stride_x = self.bev.map_stride
+        height, width = ((n - 1) // self.bev.map_stride + 1 for n in (height, width))
+        for stage in self._stages:
             stride_y, stride_x = stride_y * stage.stride[1], stride_x * stage.stride[2]
         cell = (self.voxels.size[0] * stride_x, self.voxels.size[1] * stride_y)
         origin = (self.voxels.range[0] + cell[0] / 2, self.voxels.range[1] + cell[1] / 2)
         return BevGrid(origin, cell, (height, width))
+
+    @property
+    def _stages(self) -> tuple[StageConfig, ...]:
+        return () if self.encoder == "pillars" else self.backbone.stages
+
+    @property
+    def class_groups(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of the classes of each group whose boxes suppress one another: each alone, with anchors."""
+        if self.head == "anchor":
+            return tuple((index,) for index in range(len(self.classes)))
+        names = self.class_names
+        groups = (names,) if self.center_head.groups is None else self.center_head.groups
+        return tuple(tuple(names.index(name) for name in group) for group in groups)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
     Field,
     model_validator,
 )
 
 from lidar_ebm.config.base import (
     Count,
+    EachNonNegative,
+    EachPositive,
     NonNegative,
-    OneOrSevenNonNegative,
-    OneOrSevenPositive,
+    OneOrEachNonNegative,
+    OneOrEachPositive,
     Positive,
+    RowsPositive,
     Settings,
-    SevenNonNegative,
-    SevenPositive,
+    Share,
     Size,
-    _rows_of_one_each,
     box_dimensions,
 )
 from lidar_ebm.config.detector import PointsConfig
@@ -45,16 +45,24 @@ class PointEnergyConfig(Settings):
     channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 64)  # shared MLP over the points
     hidden: Count = 64
     neighbourhood_jitter: tuple[NonNegative, NonNegative, NonNegative] = (0.2, 0.05, 0.05)
+    # Of boxes with a velocity: its part of the jitter, m/s, and how much wider the margin is for each second of a
+    # point's lag, m, for the velocity of the box that the points are chosen around may be wrong.
+    velocity_jitter: NonNegative = 0.5
+    drift: NonNegative = 1.0
+    class_input: bool = False  # f is told each box's class
 
 
 class NoiseConfig(Settings):
     """Samples that f is learnt against: from an equal-weight Gaussian mixture around each label."""
 
-    stds: Annotated[tuple[tuple[Positive, ...], ...], Field(min_length=1), AfterValidator(_rows_of_one_each)] = (
+    stds: RowsPositive = (
         (0.0625, 0.0625, 0.03125, 0.03125, 0.03125, 0.03125, 0.015625),
         (0.125, 0.125, 0.0625, 0.0625, 0.0625, 0.0625, 0.03125),
         (0.25, 0.25, 0.125, 0.125, 0.125, 0.125, 0.0625),
-    )  # of each component: one row of stds (x, y, z, l, w, h, yaw), m, rad
+    )  # of each component: one row of stds (x, y, z, l, w, h, yaw, and vx, vy if need be), m, rad, m/s
+    # The stds grow with this power of a label's size: of x, y, l and w with its √(l w), of z and h with its height,
+    # each relative to a car's. 0: the same for all. So do the ascent's steps and starts, and uncertainty's first draws.
+    relative: Share = 0.0
     # At the minimum size, and where yaw wraps around. exact: the density is truncated and wrapped. clamped: f is shown
     # each draw brought into the space, with the density of the draw itself, as published.
     boundary: Literal["exact", "clamped"] = "clamped"
@@ -71,10 +79,10 @@ class ObjectiveConfig(Settings):
     method: Literal["nce", "nce+", "ml-is", "kld-is", "ml-mcmc", "sm", "dsm", "learned-nce", "learned-ml-is"] = "nce"
     label_noise: Positive = 0.025  # nce+: β, the labels' own noise is the samples' with β times its stds
     # kld-is, dsm: of the Gaussian around the label (x, y, z, l, w, h, yaw), m, rad. What is learnt is wider by it.
-    label_stds: SevenPositive = (0.0625, 0.0625, 0.03125, 0.03125, 0.03125, 0.03125, 0.015625)
+    label_stds: EachPositive = (0.0625, 0.0625, 0.03125, 0.03125, 0.03125, 0.03125, 0.015625)
     langevin_steps: Count = 16  # ml-mcmc: L, from the label; each costs as much as the loss of another method
-    # ml-mcmc: α in y + α² / 2 ∇f + α ε, one number or seven (x, y, z, l, w, h, yaw), m, rad
-    langevin_step_length: OneOrSevenPositive = (0.02, 0.02, 0.01, 0.01, 0.01, 0.01, 0.005)
+    # ml-mcmc: α in y + α² / 2 ∇f + α ε, one number or one each (x, y, z, l, w, h, yaw, vx, vy)
+    langevin_step_length: OneOrEachPositive = (0.02, 0.02, 0.01, 0.01, 0.01, 0.01, 0.005)
     proposal_components: Count = 4  # learned-nce, learned-ml-is: Gaussians that q(y | x) is a mixture of
     proposal_hidden: Count = 64  # learned-nce, learned-ml-is: units of each of its two hidden layers
 
@@ -83,6 +91,8 @@ class EnergyConfig(Settings):
     """The energy-based model f(x, y) over boxes."""
 
     features: Annotated[tuple[Literal["bev", "points"], ...], Field(min_length=1)] = ("bev",)
+    # Where boxes have one: f is over velocities too. Otherwise f takes the detector's as it is, and leaves it.
+    velocity: bool = True
     bev: BevEnergyConfig = BevEnergyConfig()
     points: PointEnergyConfig = PointEnergyConfig()
     # silu is smooth. sm needs that, and dsm is better with it: slopes of relu layers do not see their biases.
@@ -91,6 +101,15 @@ class EnergyConfig(Settings):
     objective: ObjectiveConfig = ObjectiveConfig()
     samples: Count = 128  # M
     min_size: Positive = 0.05  # m
+
+    @model_validator(mode="after")
+    def _relative_to_labels(self) -> EnergyConfig:
+        if self.noise.relative and self.objective.method not in ("nce", "nce+", "ml-is", "kld-is"):
+            raise ValueError(
+                f"energy.noise.relative={self.noise.relative}: energy.objective.method={self.objective.method} takes "
+                "no samples from that noise. Leave it at 0, or choose nce, nce+, ml-is or kld-is"
+            )
+        return self
 
     @model_validator(mode="after")
     def _smooth_for_score_matching(self) -> EnergyConfig:
@@ -109,11 +128,11 @@ class RefinementConfig(Settings):
     # halving: a step that lowers f is taken back, and halves that box's step length (published). momentum, adam: steps
     # by these rules, and the best box that was passed.
     rule: Literal["halving", "momentum", "adam"] = "halving"
-    # λ, one number for every coordinate or seven (x, y, z, l, w, h, yaw). halving, momentum: times the gradient;
-    # adam: about how far a step goes, m, rad.
-    step_length: OneOrSevenNonNegative = 2e-4
+    # λ, one number for every coordinate or one each (x, y, z, l, w, h, yaw, and vx, vy if need be). halving, momentum:
+    # times the gradient; adam: about how far a step goes, m, rad, m/s.
+    step_length: OneOrEachNonNegative = 2e-4
     starts: Count = 1  # that a box ascends from, itself and draws around it; the one that f likes best is kept
-    start_stds: SevenNonNegative = (0.125, 0.125, 0.0625, 0.0625, 0.0625, 0.0625, 0.03125)  # of those draws, m, rad
+    start_stds: EachNonNegative = (0.125, 0.125, 0.0625, 0.0625, 0.0625, 0.0625, 0.03125)  # of those draws, m, rad
 
 
 class UncertaintyConfig(Settings):
@@ -124,9 +143,9 @@ class UncertaintyConfig(Settings):
     # After the first round; each draws from what was fitted to the rounds before. With 0, and these stds, one or two of
     # a thousand draws carry all of the weight, for a car's length may be known ten times worse than its height.
     rounds: Annotated[int, Field(ge=0)] = 10
-    # Of the first round's draws around the box, of each component of a mixture: one row of stds (x, y, z, l, w, h, yaw)
-    # each, m, rad.
-    stds: Annotated[tuple[tuple[Positive, ...], ...], Field(min_length=1), AfterValidator(_rows_of_one_each)] = (
+    # Of the first round's draws around the box, of each component of a mixture: one row of stds (x, y, z, l, w, h, yaw,
+    # and vx, vy if need be) each, m, rad, m/s.
+    stds: RowsPositive = (
         (0.125, 0.125, 0.0625, 0.0625, 0.0625, 0.0625, 0.03125),
         (0.25, 0.25, 0.0625, 0.375, 0.125, 0.125, 0.0625),
     )
@@ -147,3 +166,8 @@ class EnergySettings(Settings):
     def box_dimensions(self) -> int:
         """Numbers of a box: 7, or 9 with a velocity."""
         return box_dimensions(self.velocity)
+
+    @property
+    def energy_dimensions(self) -> int:
+        """Numbers of a box that f is over: 7, or 9 with a velocity, which the map alone does not show."""
+        return box_dimensions(self.velocity and self.energy.velocity and "points" in self.energy.features)

@@ -88,7 +88,7 @@ def _explain_all(name: str, problems: Sequence[Any]) -> Iterable[str]:
 
 def _explain(name: str, problem: Any) -> str:
     """One line for one of pydantic's problems."""
-    key = ".".join(str(part) for part in problem["loc"] if part not in ("one", "seven"))
+    key = ".".join(str(part) for part in problem["loc"] if part not in ("one", "each"))
     if problem["type"] == "extra_forbidden":
         model: Any = Config
         for part in problem["loc"][:-1]:

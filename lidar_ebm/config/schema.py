@@ -103,9 +103,16 @@ def _explained(model: BaseModel, indent: int, *, explain: bool = True) -> Iterat
             line = f"{pad}{field}: {_flow(value)}"
             if meaning and len(line) + 3 + len(meaning) <= LONGEST_BESIDE:
                 yield f"{line}  # {meaning}"
-            else:
-                yield from _comment(meaning, pad)
+                continue
+            yield from _comment(meaning, pad)
+            if len(line) <= WIDTH or not isinstance(value, dict | tuple):
                 yield line
+                continue
+            yield f"{pad}{field}:"
+            if isinstance(value, dict):
+                yield from (f"{pad}  {key}: {_flow(item)}" for key, item in value.items())
+            else:
+                yield from (f"{pad}  - {_flow(item)}" for item in value)
 
 
 def _without_leading_comments(lines: Iterator[str]) -> list[str]:

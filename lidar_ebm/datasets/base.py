@@ -41,6 +41,7 @@ class BaseDataSet:
     kind = "data set of one's own"
     protocol = "distance"
     result_format = "boxes_json"
+    results_in_one_file = False
     difficulties: tuple[str, ...] = DIFFICULTIES
     class_names: tuple[str, ...] = ()
 
@@ -158,6 +159,10 @@ class BaseDataSet:
         """
         for name, boxes in results.items():
             write_boxes(folder / "data" / f"{name}.json", {name: self.to_files(boxes)}, self.result_format)
+
+    def as_written(self, boxes: Boxes) -> Boxes:
+        """Detections of a frame as `write_results` writes them: as they are."""
+        return boxes
 
     def read_results(self, folder: Path, name: str) -> Boxes | None:
         """The detections of a frame in FOLDER or FOLDER/data, of any format; None where there are none.

@@ -25,10 +25,11 @@ class CheckedFrame:
 
     frame: Frame | None  # with the boxes that lie in space; None where it cannot be used
     point_counts: np.ndarray  # [M] int64 points in each of its boxes
-    points_read: int  # in the file, those that are not finite among them
+    points_read: int  # in the file or files, those that are not finite among them
     checksum: int  # of the point cloud's bytes
     labels: Mapping[str, int]  # labels by class name, regions without a box among them
     findings: tuple[Finding, ...]
+    clouds: int = 1  # point clouds that the frame is made of
 
 
 class DataSet(Protocol):
@@ -39,6 +40,7 @@ class DataSet(Protocol):
     kind: str  # one line for people
     protocol: str  # that scores it by default: a name of `lidar_ebm.evaluation`
     result_format: str  # box format (`lidar_ebm.formats`) that its results are written in
+    results_in_one_file: bool  # results of all frames are one file, not one file each
     difficulties: tuple[str, ...]  # words of `Boxes.difficulty`, the easiest first; the last is beyond all
 
     @property
@@ -60,7 +62,7 @@ class DataSet(Protocol):
         """
 
     def all_names(self) -> list[str]:
-        """Names of all frames that have a point cloud, in alphabetical order."""
+        """Names of all frames that have a point cloud, in alphabetical order or that of time."""
 
     def input_paths(self, name: str) -> tuple[Path, ...]:
         """The files that a frame is made of, the point cloud first, whether they exist or not."""
@@ -103,6 +105,9 @@ class DataSet(Protocol):
         Raises:
             InputError, OutputError: they cannot be written.
         """
+
+    def as_written(self, boxes: Boxes) -> Boxes:
+        """Detections of a frame, LiDAR frame, as `write_results` writes them: with what they lack, without too many."""
 
     def read_results(self, folder: Path, name: str) -> Boxes | None:
         """The detections of a frame that any program left in a folder, in the LiDAR frame; None where there are none.

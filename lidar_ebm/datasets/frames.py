@@ -135,10 +135,11 @@ class Frames:
                 more = ", …" if len(missing) > _SHOWN else ""
                 name = self._names[missing[0]]
                 hint = hint_at_ending(name, partial(self._is_there, column))
+                of_labels = column not in self.data_set.required(False)
                 raise InputError(
                     f"{self.split_path}{self._line_of(name)}: files of {len(missing)} of the "
                     f"{len(self)} frames are missing: {first}{more}. Copy them there or take the frames out of the "
-                    "split" + (" (a frame without objects has an empty label file)." if column else ".") + hint
+                    "split" + (" (a frame without objects has an empty label file)." if of_labels else ".") + hint
                 )
         return inputs
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -38,6 +39,27 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float = 0.25, 
     signed = logits * (2 * positive - 1)  # the logit of the true side
     weight = alpha * positive + (1 - alpha) * (1 - positive)
     return -weight * (-signed).sigmoid() ** gamma * F.logsigmoid(signed)
+
+
+def heatmap_focal_loss(logits: Tensor, targets: Tensor, *, alpha: float = 2.0, beta: float = 4.0) -> Tensor:
+    """Focal loss of heatmaps whose negatives near a centre count less: penalty-reduced, as in CornerNet.
+
+    `-(1 - p)^a log p` where the target is 1, `-(1 - target)^b p^a log(1 - p)` elsewhere.
+
+    Args:
+        logits: any shape.
+        targets: the same shape, 0..1.
+        alpha: how strongly what is already right is ignored.
+        beta: how strongly the negatives near a centre are.
+
+    Returns:
+        The loss of each element, in float32 at least.
+    """
+    logits = precise(logits)
+    centre = targets == 1
+    signed = torch.where(centre, logits, -logits)  # the logit of the true side
+    weight = torch.where(centre, 1.0, (1 - targets) ** beta)
+    return -weight * (-signed).sigmoid() ** alpha * F.logsigmoid(signed)
 
 
 def smooth_l1(prediction: Tensor, target: Tensor, *, beta: float = BOX_BETA) -> Tensor:

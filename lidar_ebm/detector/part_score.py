@@ -16,8 +16,8 @@ from lidar_ebm.types import BevFeatures, LabelBatch, Proposals
 class PartScore(nn.Module):
     """A small map per class and grid point, read at the proposals' own grids and averaged.
 
-    The sigmoid of a proposal's logit takes the place of the anchor head's score: it is computed from the map where the
-    decoded box lies, not where its anchor stands.
+    The sigmoid of a proposal's logit takes the place of the head's score: it is computed from the map where the decoded
+    box lies, not where its anchor or its centre's cell stands.
     """
 
     def __init__(self, config: DetectorSettings) -> None:
@@ -35,7 +35,7 @@ class PartScore(nn.Module):
         """Logit of each of N proposals, in any order, for its own class: [N], float32 at least."""
         scores = part_sensitive_scores(
             self.maps(bev.shared),
-            proposals.boxes,
+            proposals.boxes[:, :7],
             proposals.batch_index,
             grid_size=self.config.part_score.grid,
             origin=bev.grid.origin,
@@ -50,14 +50,14 @@ class PartScore(nn.Module):
     def loss(
         self, bev: BevFeatures, proposals: Proposals, boxes: LabelBatch, *, count: float | None = None
     ) -> dict[str, Tensor]:
-        """Focal loss over the labels and the proposals that the anchor head scored above the threshold.
+        """Focal loss over the labels and the proposals that the head scored above the threshold.
 
         A box is positive where its rotated 3-D IoU with a label of its class and frame reaches `positive_iou`. The
         gradient flows into the maps, not into the boxes.
 
         Args:
             bev: the maps that the proposals came from.
-            proposals: from `AnchorHead.decode`, ordered by frame and falling score within it.
+            proposals: from the head's `decode`, ordered by frame and falling score within it.
             boxes: the batch's labels.
             count: what the sum is divided by; None for this batch's positives, shared by all processes.
 
@@ -102,7 +102,7 @@ def _matches(proposals: Proposals, boxes: LabelBatch, iou_threshold: float) -> T
         labels = torch.nonzero(boxes.batch_index == frame)[:, 0]  # [m]
         if len(own) == 0 or len(labels) == 0:
             continue
-        iou = box_iou_3d(proposals.boxes[own], boxes.boxes[labels])  # [n, m]
+        iou = box_iou_3d(proposals.boxes[own, :7], boxes.boxes[labels, :7])  # [n, m]
         same = proposals.class_index[own, None] == boxes.class_index[labels]
         positive[own] = ((iou >= iou_threshold) & same).any(dim=1)
     return positive

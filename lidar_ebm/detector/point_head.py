@@ -106,7 +106,7 @@ def point_targets(voxels: Voxels, boxes: LabelBatch) -> PointTargets:
     points = voxels.features[:, :3]
     own = points_in_boxes(
         points,
-        boxes.boxes,
+        boxes.boxes[:, :7],
         point_batch_index=voxels.indices[:, 0],
         batch_index=boxes.batch_index,
         first=True,

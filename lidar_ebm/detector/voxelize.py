@@ -43,17 +43,11 @@ def voxelize(
             f"points {tuple(points.shape)} with batch index {tuple(point_batch_index.shape)}: expected "
             "[N, 3 + C] (x, y, z, reflectance, …) and [N]; give one batch index for each point."
         )
-    shape = config.grid_shape
-    depth, height, width = shape
-    low, high = points.new_tensor(config.range[:3]), points.new_tensor(config.range[3:])
-    inside = ((points[:, :3] >= low) & (points[:, :3] < high)).all(1)  # False for not-a-number
-    inside &= points[:, 3:].isfinite().all(1)
-    points, frame = points[inside], point_batch_index[inside].long()
-    cells = torch.floor((points[:, :3] - low) / points.new_tensor(config.size)).long()  # [N, 3] x, y, z
-    # Rounding may put a point just below the upper end into a cell past it.
-    x, y, z = torch.minimum(cells, torch.tensor([width, height, depth], device=cells.device) - 1).unbind(1)
+    depth, height, width = shape = config.grid_shape
+    inside, keys = cell_keys(points, point_batch_index, config)
+    points = points[inside]
     first = config.max_points_per_voxel
-    keys, order = torch.sort(((frame * depth + z) * height + y) * width + x, stable=first is not None)
+    keys, order = torch.sort(keys, stable=first is not None)
     keys, counts = torch.unique_consecutive(keys, return_counts=True)  # [V]
     if first is None:
         # In double precision, sums rounded to single hardly ever show in which order they were added; no atomic adds.
@@ -79,6 +73,28 @@ def voxelize(
         spatial_shape=shape,
         batch_size=batch_size,
     )
+
+
+def cell_keys(points: Tensor, point_batch_index: Tensor, config: VoxelConfig) -> tuple[Tensor, Tensor]:
+    """Mask [N] of the points that lie in a voxel, and for those the voxel's number, which rises with (batch, z, y, x).
+
+    Points outside the range, not-a-number and infinite ones lie in none.
+    """
+    depth, height, width = config.grid_shape
+    low, high = points.new_tensor(config.range[:3]), points.new_tensor(config.range[3:])
+    inside = ((points[:, :3] >= low) & (points[:, :3] < high)).all(1)  # False for not-a-number
+    inside &= points[:, 3:].isfinite().all(1)
+    cells = torch.floor((points[inside, :3] - low) / points.new_tensor(config.size)).long()  # [N, 3] x, y, z
+    # Rounding may put a point just below the upper end into a cell past it.
+    x, y, z = torch.minimum(cells, torch.tensor([width, height, depth], device=cells.device) - 1).unbind(1)
+    return inside, ((point_batch_index[inside].long() * depth + z) * height + y) * width + x
+
+
+def key_of_cell(indices: Tensor, config: VoxelConfig) -> Tensor:
+    """Numbers [V] of voxels from their indices [V, 4] batch, z, y, x, as `cell_keys` gives them."""
+    depth, height, width = config.grid_shape
+    batch, z, y, x = indices.long().unbind(1)
+    return ((batch * depth + z) * height + y) * width + x
 
 
 def _mean_of_first(points: Tensor, order: Tensor, counts: Tensor, first: int) -> Tensor:

@@ -26,11 +26,11 @@ class BoxFeature(nn.Module):
     width: int = 0  # of `describe`
 
     def view(self, batch: Batch, boxes: Tensor, batch_index: Tensor) -> View:
-        """The view around boxes [N, 7] in the frames batch_index [N] of a batch."""
+        """The view around boxes [N, D] in the frames batch_index [N] of a batch."""
         raise NotImplementedError
 
     def forward(self, view: Any, boxes: Tensor) -> Tensor:
-        """The term [N, S] of candidates [N, S, 7], differentiable in them."""
+        """The term [N, S] of candidates [N, S, d], the numbers of a box that f is over, differentiable in them."""
         raise NotImplementedError
 
     def describe(self, view: Any, boxes: Tensor) -> Tensor:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from cuda_ops.box_sampling.op import sample_boxes
 from cuda_ops.plain import is_plain
-from cuda_ops.point_ops.op import box_frame_features_ragged, gather_near_boxes
+from cuda_ops.point_ops.op import LAG_COLUMN, box_frame_features_ragged, gather_near_boxes
 from lidar_ebm.config.energy import PointEnergyConfig
 from lidar_ebm.energy.box_feature import View
 from lidar_ebm.types import Batch, BevGrid
@@ -29,10 +30,10 @@ class BevView:
         return replace(self, batch_index=self.batch_index[rows])
 
     def features(self, boxes: Tensor, grid_size: tuple[int, int]) -> Tensor:
-        """The map at the grid of each candidate: boxes [N, S, 7] -> [N, S, C * across * along]."""
+        """The map at the grid of each candidate: boxes [N, S, D] -> [N, S, C * across * along]."""
         values = sample_boxes(
             self.shared,
-            boxes.flatten(0, 1),
+            boxes[..., :7].flatten(0, 1),
             self.batch_index.repeat_interleave(boxes.shape[1]),
             grid_size=grid_size,
             origin=self.grid.origin,
@@ -45,20 +46,29 @@ class BevView:
 class PointView:
     """The points near each of N boxes, one box after the other without padding."""
 
-    points: Tensor  # [V, 4] x, y, z in m, reflectance
+    points: Tensor  # [V, 4] x, y, z in m, reflectance; [V, 5] with the time lag in s
     box_index: Tensor  # [V] int64 rising, the box that each point is near
     lengths: Tensor  # [N] int64, how many of `points` are each box's, at most K
     counts: Tensor  # [N] int64, how many points there are near each box
+    kinds: Tensor | None = None  # [N, classes] one-hot, the class of each box, where f is told it
 
     def select(self, rows: Tensor) -> PointView:
         """The view of the boxes that `rows` (indices) names."""
         lengths = self.lengths[rows]
         starts = (self.lengths.cumsum(0) - self.lengths)[rows] - (lengths.cumsum(0) - lengths)
         index = starts.repeat_interleave(lengths) + torch.arange(int(lengths.sum()), device=lengths.device)
-        return PointView(self.points[index], torch.repeat_interleave(lengths), lengths, self.counts[rows])
+        kinds = None if self.kinds is None else self.kinds[rows]
+        return PointView(self.points[index], torch.repeat_interleave(lengths), lengths, self.counts[rows], kinds)
+
+    def moved(self, velocity: Tensor) -> PointView:
+        """The points where boxes of these velocities [N, 2] have taken them since they were measured."""
+        if self.points.shape[1] <= LAG_COLUMN:
+            return self
+        way = velocity[self.box_index] * self.points[:, LAG_COLUMN:]  # [V, 2]
+        return replace(self, points=torch.cat([self.points[:, :2] + way, self.points[:, 2:]], dim=1))
 
     def features(self, boxes: Tensor) -> Tensor:
-        """Each point as each candidate for its box sees it: boxes [N, S, 7] -> [V, S, 16] (`box_frame_features`)."""
+        """Each point as each candidate for its box sees it: boxes [N, S, D] -> [V, S, F] (`box_frame_features`)."""
         return box_frame_features_ragged(self.points, self.box_index, boxes)
 
     def pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,16 +107,33 @@ class BoxContext:
 
 
 def points_near_boxes(
-    batch: Batch, boxes: Tensor, batch_index: Tensor, config: PointEnergyConfig, seed: int | Sequence[int]
+    batch: Batch,
+    boxes: Tensor,
+    batch_index: Tensor,
+    config: PointEnergyConfig,
+    seed: int | Sequence[int],
+    *,
+    columns: Sequence[int] = (0, 1, 2, 3),
 ) -> PointView:
-    """The neighbourhoods of boxes [N, 7] in the frames batch_index [N].
+    """The neighbourhoods of boxes [N, D] in the frames batch_index [N].
 
-    The seed is that of the choice among many points: one for all frames, or one for each. The order of the points
-    changes nothing.
+    With a velocity each box is where it was when a point was measured.
+
+    Args:
+        batch: the points.
+        boxes: [N, D].
+        batch_index: [N] int64.
+        config: how many points, and how near.
+        seed: of the choice among many points: one for all frames, or one for each. The order of the points changes
+            nothing.
+        columns: of the batch's points: x, y, z, reflectance, and the time lag if f is shown it.
     """
-    order = _order_of_places(batch.points) if config.order == "content" else torch.arange(len(batch.points))
-    order = order.to(batch.points.device)
-    cloud, cloud_frame = batch.points[order], batch.point_batch_index[order]
+    seen = batch.points
+    if tuple(columns) != tuple(range(seen.shape[1])):
+        seen = seen[:, list(columns)]
+    order = _order_of_places(seen) if config.order == "content" else torch.arange(len(seen))
+    order = order.to(seen.device)
+    cloud, cloud_frame = seen[order], batch.point_batch_index[order]
 
     def gather(points: Tensor, frame: Tensor, rows: Tensor | slice, seed: int) -> tuple[Tensor, Tensor]:
         return gather_near_boxes(
@@ -117,12 +144,13 @@ def points_near_boxes(
             margin=config.margin,
             max_points=config.max_points,
             seed=seed,
+            drift=config.drift,
         )
 
     if isinstance(seed, int):
         chosen, counts = gather(cloud, cloud_frame, slice(None), seed)  # [N, K, 4], [N]
     else:
-        chosen = batch.points.new_zeros(len(boxes), config.max_points, batch.points.shape[1])
+        chosen = seen.new_zeros(len(boxes), config.max_points, seen.shape[1])
         counts = torch.zeros_like(batch_index)
         for frame, own_seed in enumerate(seed):
             points, rows = cloud_frame == frame, batch_index == frame
@@ -133,9 +161,12 @@ def points_near_boxes(
 
 
 def _order_of_places(points: Tensor) -> Tensor:
-    """An order [N] of points [N, 4] that is that of their numbers, reflectance first, not of how they came."""
+    """An order [N] of points [N, C] that is that of their numbers, the last first, not of how they came."""
     if len(points) == 0:
         return torch.zeros(0, dtype=torch.int64, device=points.device)
-    pairs = points.float().contiguous().view(torch.int64)  # [N, 2]: the bits of x and y, and those of z and reflectance
+    even = F.pad(points.float(), (0, points.shape[1] % 2)).contiguous()
+    pairs = even.view(torch.int64)  # [N, 2 or 3]: the bits of x and y, those of z and reflectance, and the lag's
     order = torch.argsort(pairs[:, 0])
-    return order[torch.argsort(pairs[order, 1], stable=True)]
+    for column in pairs.T[1:]:
+        order = order[torch.argsort(column[order], stable=True)]
+    return order

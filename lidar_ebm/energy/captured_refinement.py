@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from lidar_ebm.ebm import Ascent
 from lidar_ebm.energy.box_features import BevView, BoxContext, PointView
 
-Refine = Callable[[BoxContext, Tensor], Ascent]  # a context and its boxes [N, 7], or P starts each -> where it ends
+Refine = Callable[[BoxContext, Tensor], Ascent]  # a context and its boxes [N, D], or P starts each -> where it ends
 Outputs = tuple[Tensor, ...]
 Recorder = Callable[[Callable[[], Outputs]], tuple[Callable[[], object], Outputs]]
 
@@ -103,7 +103,7 @@ class CapturedRefinement:
         Args:
             refine: looks at nothing on the host that depends on the values of its tensors.
             context: of the boxes.
-            boxes: [N, 7], or [N, P, 7] with P starts for each; whatever is random about them has been drawn.
+            boxes: [N, D], or [N, P, D] with P starts for each; whatever is random about them has been drawn.
             key: whatever else a recording depends on (settings, where parameters and buffers lie).
         """
         padded, rows = pad(context, boxes)
@@ -138,7 +138,7 @@ class CapturedRefinement:
 
 
 def pad(context: BoxContext, boxes: Tensor) -> tuple[BoxContext, Tensor]:
-    """A context and its boxes [N, 7] or [N, P, 7] brought to sizes that recur; padding, at the end, has own boxes."""
+    """A context and its boxes [N, D] or [N, P, D] brought to sizes that recur; padding, at the end, has own boxes."""
     count = len(boxes)
     rows = _size_above(count)
     extra = rows - count
@@ -155,6 +155,7 @@ def pad(context: BoxContext, boxes: Tensor) -> tuple[BoxContext, Tensor]:
             F.pad(view.box_index, (0, more), value=rows - 1),
             lengths,
             F.pad(view.counts, (0, extra)),
+            None if view.kinds is None else F.pad(view.kinds, (0, 0, 0, extra)),
         )
     return BoxContext(bev, points), torch.cat([boxes.detach(), boxes.new_ones(extra, *boxes.shape[1:])])
 
@@ -168,7 +169,8 @@ def _tensors(context: BoxContext) -> Outputs:
     bev = () if context.bev is None else (context.bev.shared, context.bev.batch_index)
     points = context.points
     near = () if points is None else (points.points, points.box_index, points.lengths, points.counts)
-    return (*bev, *near)
+    kinds = () if points is None or points.kinds is None else (points.kinds,)
+    return (*bev, *near, *kinds)
 
 
 def _with_tensors(context: BoxContext, tensors: Outputs) -> BoxContext:

@@ -4,36 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cuda_ops.plain import plain_torch
+from lidar_ebm.config.base import one_each
 from lidar_ebm.config.energy import EnergySettings
 from lidar_ebm.ebm.ascent import Ascent, ascend
 from lidar_ebm.ebm.energy import value
 from lidar_ebm.ebm.multi_start import highest
+from lidar_ebm.ebm.noise import Noise
 from lidar_ebm.ebm.proposal_network import GaussianMixture
 from lidar_ebm.ebm.random_numbers import GroupedGenerator, normal
 from lidar_ebm.ebm.step_rules import Adam, Halving, Momentum, StepRule
 from lidar_ebm.energy.box_feature import BoxFeature
 from lidar_ebm.energy.box_features import BevView, BoxContext, points_near_boxes
 from lidar_ebm.energy.box_proposal import BoxProposal
-from lidar_ebm.energy.box_space import box_space
+from lidar_ebm.energy.box_space import VELOCITY, box_space, relative_scales
 from lidar_ebm.energy.captured_refinement import CapturedRefinement
-from lidar_ebm.energy.losses import BY_GRADIENTS, LEARNED, make_loss, make_noise
+from lidar_ebm.energy.losses import BY_GRADIENTS, LEARNED, make_loss
 from lidar_ebm.energy.networks import BevEnergy, PointEnergy
+from lidar_ebm.energy.noise import RelativeNoise, make_noise
 from lidar_ebm.system.synchronised import shared_count
-from lidar_ebm.types import Batch, BevFeatures
+from lidar_ebm.types import TIME_LAG, Batch, BevFeatures
 
 START_SEED = 0  # of the draws that further refinement paths start from
 RULES: dict[str, StepRule] = {"halving": Halving(), "momentum": Momentum(), "adam": Adam()}
 
 
 class EnergyHead(nn.Module):
-    """f(x, y): one number for each candidate box y, an unnormalised log-density, higher is better."""
+    """f(x, y): one number for each candidate box y, an unnormalised log-density, higher is better.
+
+    Boxes are rows of D numbers: x, y, z, l, w, h, yaw, and vx, vy where boxes have a velocity. f is over the first d of
+    them. Where that leaves the velocity out, f sees points that were moved by it, and refined boxes keep it.
+    """
 
     step_lengths: Tensor | None
     start_offsets: Tensor
@@ -59,24 +68,51 @@ class EnergyHead(nn.Module):
         settings = config.energy
         kinds, activation = settings.features, settings.activation
         self.bev = BevEnergy(map_channels, settings.bev, activation) if "bev" in kinds else None
-        self.points = PointEnergy(settings.points, torch.tensor(sizes), activation) if "points" in kinds else None
+        channels = config.points.channels
+        self.lag = 3 + channels.index(TIME_LAG) if TIME_LAG in channels else None  # its column among the points'
+        lag = self.lag is not None
+        sizes_of_classes = torch.tensor(sizes)
+        self.points = PointEnergy(settings.points, sizes_of_classes, activation, lag=lag) if "points" in kinds else None
+        self.classes = len(sizes)
         self.extra = nn.ModuleList(extra)
-        self.space = box_space(settings.min_size)
-        self.noise = make_noise(settings)
+        self.space = box_space(settings.min_size, config.energy_dimensions)
+        self.noise = make_noise(settings, config.energy_dimensions)
         widths = [energy.width for energy in (self.bev, self.points, *extra) if energy is not None]
-        self.proposal = BoxProposal(sum(widths), settings) if settings.objective.method in LEARNED else None
+        self.proposal = (
+            BoxProposal(sum(widths), settings, self.space.dims) if settings.objective.method in LEARNED else None
+        )
         ascent = config.refinement
-        lengths = None if isinstance(ascent.step_length, float) else torch.tensor(ascent.step_length)
-        self.register_buffer("step_lengths", lengths, persistent=False)  # [7], where they differ
+        lengths = None
+        if not isinstance(ascent.step_length, float):
+            power = 1 if ascent.rule == "adam" else 2
+            lengths = torch.tensor(one_each(ascent.step_length, self.space.dims, power=power))
+        self.register_buffer("step_lengths", lengths, persistent=False)  # [d], where they differ
         # The same draws around every box, so that what becomes of a box depends on nothing else.
-        draws = torch.randn(ascent.starts - 1, 7, generator=torch.Generator().manual_seed(START_SEED))
-        self.register_buffer("start_offsets", draws * torch.tensor(ascent.start_stds), persistent=False)  # [P - 1, 7]
+        draws = torch.randn(ascent.starts - 1, self.space.dims, generator=torch.Generator().manual_seed(START_SEED))
+        stds = torch.tensor(one_each(ascent.start_stds, self.space.dims))
+        self.register_buffer("start_offsets", draws * stds, persistent=False)  # [P - 1, d]
         self.captured = CapturedRefinement()
 
     @property
     def needs_bev(self) -> bool:
         """True for an f that reads the shared map; without, the detector need not run to train it."""
         return self.bev is not None
+
+    @property
+    def needs_classes(self) -> bool:
+        """True for an f that is told the class of each box."""
+        return self.points is not None and self.config.energy.points.class_input
+
+    @property
+    def _needs_velocity(self) -> bool:
+        """True where a box's velocity changes what f sees, whether f is over it or not."""
+        moved = self.config.box_dimensions > self.space.dims and self.points is not None and self.lag is not None
+        return moved or self.space.dims > VELOCITY.start
+
+    def trained_on(self, labels: Tensor) -> Tensor:
+        """Mask [N] of the labels [N, D] that the loss is over: not those whose velocity is unknown, if that matters."""
+        seen = labels if self._needs_velocity else labels[:, : VELOCITY.start]
+        return ~seen[:, VELOCITY].isnan().any(dim=1)
 
     def context(
         self,
@@ -86,35 +122,47 @@ class EnergyHead(nn.Module):
         batch_index: Tensor,
         *,
         seed: int | Sequence[int] = 0,
+        class_index: Tensor | None = None,
     ) -> BoxContext:
-        """View that f has around boxes [N, 7] in the frames batch_index [N], fixed for every candidate y to come.
+        """View that f has around boxes [N, D] in the frames batch_index [N], fixed for every candidate y to come.
 
         Args:
             batch: the points.
             bev: the maps; None will do where `needs_bev` is false.
-            boxes: [N, 7] proposals, or labels.
+            boxes: [N, D] proposals, or labels.
             batch_index: [N] int64.
             seed: of the choice among more than K points; one for all frames, or one for each.
+            class_index: [N] int64; None will do where `needs_classes` is false.
 
         Raises:
-            ValueError: the maps are needed and missing.
+            ValueError: the maps or the classes are needed and missing.
         """
+        if boxes.shape[1] != self.config.box_dimensions:
+            raise ValueError(f"boxes have {boxes.shape[1]} numbers, and this energy's {self.config.box_dimensions}")
         bev_view = points = None
         if self.bev is not None:
             if bev is None:
                 raise ValueError("this energy head reads the shared map, so its context needs the BevFeatures")
             bev_view = BevView(bev.shared.to(boxes.dtype), bev.grid, batch_index)
         if self.points is not None:
-            points = points_near_boxes(batch, boxes, batch_index, self.config.energy.points, seed)
+            columns = (0, 1, 2, 3) if self.lag is None else (0, 1, 2, 3, self.lag)
+            points = points_near_boxes(batch, boxes, batch_index, self.config.energy.points, seed, columns=columns)
+            if boxes.shape[1] > self.space.dims:
+                points = points.moved(boxes[:, VELOCITY])
+            if self.needs_classes:
+                if class_index is None:
+                    raise ValueError("this energy is told the class of each box, so its context needs class_index")
+                points = replace(points, kinds=F.one_hot(class_index, self.classes).to(boxes.dtype))
         others = tuple(term.view(batch, boxes, batch_index) for term in self._terms())
         return BoxContext(bev_view, points, others)
 
     def forward(self, context: BoxContext, boxes: Tensor) -> Tensor:
-        """f [N, S] of boxes [N, S, 7], S candidates for each box of the context; gradients to boxes and parameters.
+        """f [N, S] of boxes [N, S, D], S candidates for each box of the context; gradients to boxes and parameters.
 
         f is a log-density: candidates differ by centimetres and their f by little, so it is computed in float32, in
         autocast regions too. (In bfloat16 the demo's refinement gained 2 points of AP instead of 31.)
         """
+        boxes = boxes[..., : self.space.dims]
         f = boxes.new_zeros(boxes.shape[:2])
         with torch.autocast(boxes.device.type, enabled=False):
             for energy, view in self._with_views(context):
@@ -129,7 +177,7 @@ class EnergyHead(nn.Module):
         seeds: Sequence[int] | None = None,
         count: float | None = None,
     ) -> Tensor:
-        """The configured loss, a scalar: its sum over all labels of the batch, divided by their count.
+        """The configured loss, a scalar: its sum over the batch's labels (`trained_on`), divided by their count.
 
         The points near a label are taken around a box that is displaced from it as a proposal would be
         (`neighbourhood_jitter`): taken around the label itself, the choice of points would give it away.
@@ -146,12 +194,18 @@ class EnergyHead(nn.Module):
         if len(seeds) != batch.batch_size:
             raise ValueError(f"{len(seeds)} seeds for {batch.batch_size} frames; give one for each")
         settings = self.config.energy
-        labels, frame = batch.boxes.boxes, batch.boxes.batch_index  # [N, 7], [N]
+        labels, frame, kind = batch.boxes.boxes, batch.boxes.batch_index, batch.boxes.class_index  # [N, D], [N], [N]
+        if self._needs_velocity:
+            used = self.trained_on(labels)
+            labels, frame, kind = labels[used], frame[used], kind[used]
         random = GroupedGenerator(seeds, frame)
-        near = _displaced(labels, normal(labels.shape, labels, random), settings.points.neighbourhood_jitter)
-        context = self.context(batch, bev, near, frame, seed=seeds)
-        noise = self.noise if self.proposal is None else self.proposal_density(context, near)
-        loss, method = make_loss(settings, noise), settings.objective.method
+        near = self._displaced(labels, normal(labels.shape, labels, random))
+        context = self.context(batch, bev, near, frame, seed=seeds, class_index=kind)
+        labels = labels[:, : self.space.dims]
+        noise: Noise = self.noise if self.proposal is None else self.proposal_density(context, near)
+        if settings.noise.relative:
+            noise = RelativeNoise(noise, relative_scales(labels, settings.noise.relative))
+        loss, method = make_loss(settings, noise, self.space.dims), settings.objective.method
 
         def energy(boxes: Tensor) -> Tensor:
             # Chains of Langevin steps ask for the gradient to the boxes alone, and could do without the whole map's.
@@ -163,11 +217,23 @@ class EnergyHead(nn.Module):
             divisor = shared_count(len(labels)) if count is None else count
             total = loss(energy, labels, random=random, count=divisor)
             if twice:  # the slope does not depend on the last bias, but whoever trains waits for every gradient
-                total = total + energy(labels.new_zeros(len(labels), 0, 7)).sum()
+                total = total + energy(labels.new_zeros(len(labels), 0, self.space.dims)).sum()
         return total
 
+    def _displaced(self, boxes: Tensor, noise: Tensor) -> Tensor:
+        """Boxes [N, D] displaced as proposals are, by standard normal noise [N, D] times the configured stds."""
+        settings, relative = self.config.energy.points, self.config.energy.noise.relative
+        place, size, turn = settings.neighbourhood_jitter
+        offset = noise[:, :3] * place
+        if relative:
+            offset = offset * relative_scales(boxes, relative)[:, :3]
+        sizes = boxes[:, 3:6] * (noise[:, 3:6] * size).exp()
+        yaw = boxes[:, 6:7] + noise[:, 6:7] * turn
+        velocity = boxes[:, VELOCITY] + noise[:, VELOCITY] * settings.velocity_jitter
+        return torch.cat([boxes[:, :3] + offset, sizes, yaw, velocity], dim=1)
+
     def proposal_density(self, context: BoxContext, boxes: Tensor) -> GaussianMixture:
-        """The q(y | x) that is learnt beside f, for the boxes [N, 7] that the context was made for.
+        """The q(y | x) that is learnt beside f, for the boxes [N, D] that the context was made for.
 
         It sees what the energies see of those boxes, and its gradient changes nothing of that.
 
@@ -176,6 +242,7 @@ class EnergyHead(nn.Module):
         """
         if self.proposal is None:
             raise ValueError(f"energy.objective.method={self.config.energy.objective.method} learns no proposal")
+        boxes = boxes[:, : self.space.dims]
         with torch.autocast(boxes.device.type, enabled=False):
             with torch.no_grad():
                 seen = [energy.describe(view, boxes.unsqueeze(1)) for energy, view in self._with_views(context)]
@@ -193,23 +260,37 @@ class EnergyHead(nn.Module):
         return [cast(BoxFeature, term) for term in self.extra]
 
     def refine(self, context: BoxContext, boxes: Tensor, *, steps: int | None = None, record: bool = False) -> Ascent:
-        """Ascend f from the boxes [N, 7] that the context was made for, and from the configured draws around them.
+        """Ascend f from the boxes [N, D] that the context was made for, and from the configured draws around them.
 
         Args:
             context: from `context`.
-            boxes: [N, 7].
+            boxes: [N, D].
             steps: T; None for the configured number. With 0 boxes stay as they are, and no draws are made around them.
             record: keep the boxes as they would be after every number of steps.
 
         Returns:
-            The best ends; f0 is f at the boxes themselves.
+            The best ends [N, D]; f0 is f at the boxes themselves.
         """
+        own = self._refine(context, boxes[:, : self.space.dims], steps, record)
+        kept = boxes[:, self.space.dims :].detach()  # a velocity that f is not over
+        if not kept.shape[1]:
+            return own
+        trajectory = own.trajectory
+        if trajectory is not None:
+            trajectory = torch.cat([trajectory, kept.expand(len(trajectory), -1, -1)], dim=2)
+        return replace(own, y=torch.cat([own.y, kept], dim=1), trajectory=trajectory)
+
+    def _refine(self, context: BoxContext, boxes: Tensor, steps: int | None, record: bool) -> Ascent:
+        """`refine` of the numbers [N, d] that f is over."""
         settings = self.config.refinement
         steps = settings.steps if steps is None else steps
         context = context.frozen()  # or each step would make a gradient of the whole map, for nobody
-        starts = boxes.unsqueeze(1)  # [N, P, 7]
+        starts = boxes.unsqueeze(1)  # [N, P, d]
         if settings.starts > 1 and steps > 0:
-            starts = torch.cat([starts, self.space.constrain(starts + self.start_offsets.to(boxes))], dim=1)
+            offsets = self.start_offsets.to(boxes)
+            if self.config.energy.noise.relative:
+                offsets = offsets * relative_scales(starts, self.config.energy.noise.relative)
+            starts = torch.cat([starts, self.space.constrain(starts + offsets)], dim=1)
 
         def refine(context: BoxContext, starts: Tensor) -> Ascent:
             return self._ascend(context, starts, steps, record)
@@ -225,24 +306,29 @@ class EnergyHead(nn.Module):
         ):
             return refine(context, starts)
         places = tuple((tensor.data_ptr(), tensor.dtype) for tensor in (*self.parameters(), *self.buffers()))
-        key = (steps, settings, self.config.energy.min_size, places)
+        key = (steps, settings, self.config.energy.min_size, self.config.energy.noise.relative, places)
         return self.captured(refine, context, starts, key=key)
 
     def _ascend(self, context: BoxContext, starts: Tensor, steps: int, record: bool) -> Ascent:
-        """From starts [N, P, 7] to the best end of each box."""
+        """From starts [N, P, d] to the best end of each box."""
         settings, energy = self.config.refinement, partial(self, context)
+        step_length = settings.step_length if self.step_lengths is None else self.step_lengths.to(starts)
+        if relative := self.config.energy.noise.relative:
+            # f is the steeper the narrower its noise was: as with the noise's variance, or width, steps grow.
+            scales = relative_scales(starts[:, :1], relative if settings.rule == "adam" else 2 * relative)
+            step_length = step_length * scales
         ascent = ascend(
             energy,
             starts,
             steps=steps,
-            step_length=settings.step_length if self.step_lengths is None else self.step_lengths.to(starts),
+            step_length=step_length,
             rule=RULES[settings.rule],
             constrain=self.space.constrain,
             record=record,
         )
         y, f = _best(ascent.y, ascent.f)
         trajectory = None
-        if ascent.trajectory is not None:  # [1 + T, N, P, 7]
+        if ascent.trajectory is not None:  # [1 + T, N, P, d]
             later = [_best(y, value(energy, y))[0] for y in ascent.trajectory[1:]] if starts.shape[1] > 1 else ()
             own = ascent.trajectory[:, :, 0]
             trajectory = torch.stack([own[0], *later]) if later else own
@@ -250,13 +336,6 @@ class EnergyHead(nn.Module):
 
 
 def _best(y: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
-    """Of P boxes each, [N, P, 7], the one of the highest f [N, P], and its f: [N, 7], [N]."""
+    """Of P boxes each, [N, P, d], the one of the highest f [N, P], and its f: [N, d], [N]."""
     best = highest(f)[:, None]  # [N, 1]
     return y.take_along_dim(best.unsqueeze(-1), dim=1).squeeze(1), f.take_along_dim(best, dim=1).squeeze(1)
-
-
-def _displaced(boxes: Tensor, noise: Tensor, stds: tuple[float, float, float]) -> Tensor:
-    """Boxes [N, 7] moved, scaled and turned by standard normal noise [N, 7] times the stds of (xyz, log lwh, yaw)."""
-    center = boxes[:, :3] + noise[:, :3] * stds[0]
-    size = boxes[:, 3:6] * (noise[:, 3:6] * stds[1]).exp()
-    return torch.cat([center, size, boxes[:, 6:] + noise[:, 6:] * stds[2]], dim=1)

@@ -8,8 +8,16 @@ import numpy as np
 
 from lidar_ebm.energy.box_space import BOX_NAMES
 
-PLANES = (("x", "y"), ("l", "w"), ("z", "h"))
+Plane = tuple[str, str]  # two of BOX_NAMES
+
+PLANES: tuple[Plane, ...] = (("x", "y"), ("l", "w"), ("z", "h"))
+VELOCITY_PLANE: Plane = ("vx", "vy")
 YAW = BOX_NAMES.index("yaw")
+
+
+def planes_of(dimensions: int) -> tuple[Plane, ...]:
+    """The planes that show f over boxes of 7 or 9 dimensions."""
+    return PLANES if dimensions == YAW + 1 else (*PLANES, VELOCITY_PLANE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +25,7 @@ class Slice:
     """f on the grid that one or two of a box's numbers span, the others being those of the refined box."""
 
     names: tuple[str, ...]  # of BOX_NAMES
-    axes: tuple[np.ndarray, ...]  # of each of them its rising values [A], m or rad; yaw may leave [-π, π)
+    axes: tuple[np.ndarray, ...]  # of each of them its rising values [A], m, rad or m/s; yaw may leave [-π, π)
     f: np.ndarray  # [A] or [A, B]
 
     def density(self, temperature: float) -> np.ndarray:
@@ -38,22 +46,24 @@ class Slice:
 
 @dataclass(frozen=True, eq=False)
 class Landscape:
-    """f around one detection. Boxes are (x, y, z, l, w, h, yaw), LiDAR frame, m and rad."""
+    """f around one detection. Boxes are (x, y, z, l, w, h, yaw), LiDAR frame, m and rad; D is 9 with (vx, vy), m/s."""
 
     index: int  # row of the frame's detections, by falling score
     class_name: str
     score: float
     temperature: float  # that f is divided by to make a density
-    box: np.ndarray  # [7] refined
-    proposal: np.ndarray  # [7] where the ascent began
-    path: np.ndarray  # [1 + T, 7] from the proposal to the refined box
+    box: np.ndarray  # [D] refined
+    proposal: np.ndarray  # [D] where the ascent began
+    path: np.ndarray  # [1 + T, D] from the proposal to the refined box
     path_f: np.ndarray  # [1 + T] f along it
-    label: np.ndarray | None  # [7] that overlaps it most; None where none is known, or none does
+    label: (
+        np.ndarray | None
+    )  # [D] that overlaps it most, velocity NaN where it is unknown; None where none is known, or none does
     overlaps: tuple[float, float] | None  # 3-D IoU with the label before and after refinement
-    planes: tuple[Slice, ...]  # one of each of PLANES
+    planes: tuple[Slice, ...]  # `planes_of` the energy's dimensions, or those that were asked for
     yaw: Slice  # near the refined yaw
     turn: Slice  # a whole turn, from a quarter before it on
-    points: np.ndarray  # [N, 4] float32, the frame's points within some metres of the box
+    points: np.ndarray  # [N, 3 + C] float32, the frame's points within some metres of the box
 
     @property
     def f(self) -> float:

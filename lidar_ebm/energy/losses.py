@@ -1,42 +1,34 @@
-"""From settings to what f over boxes is trained with: the noise around labels, and the loss."""
+"""From settings to the loss that f over boxes is trained with."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from lidar_ebm.config.base import one_each
 from lidar_ebm.config.energy import EnergyConfig
 from lidar_ebm.ebm.energy import Energy, Loss
 from lidar_ebm.ebm.losses import DSM, KLDIS, MLIS, MLMCMC, NCE, SM, LearnedProposal
-from lidar_ebm.ebm.noise import GaussianMixtureNoise, Noise, ShiftedNoise
+from lidar_ebm.ebm.noise import Noise
 from lidar_ebm.ebm.random_numbers import Random
 from lidar_ebm.ebm.targets import TargetSpace
-from lidar_ebm.energy.box_space import BOX_NAMES, box_space
+from lidar_ebm.energy.box_space import box_space
 
-HALF_TURN = tuple(math.pi if name == "yaw" else 0.0 for name in BOX_NAMES)
 LEARNED = ("learned-nce", "learned-ml-is")  # methods whose samples come from a density that is learnt beside f
 BY_GRADIENTS = ("sm", "dsm")  # methods that differentiate f twice
 
 
-def make_noise(config: EnergyConfig) -> GaussianMixtureNoise | ShiftedNoise:
-    """The configured noise around labels, a module that follows the model to its device."""
-    space = box_space(config.min_size)
-    noise = GaussianMixtureNoise(config.noise.stds, space, boundary=config.noise.boundary)
-    share = config.noise.flip_share
-    return ShiftedNoise(noise, HALF_TURN, share, space) if share else noise
-
-
-def make_loss(config: EnergyConfig, noise: Noise) -> Loss:
+def make_loss(config: EnergyConfig, noise: Noise, dimensions: int = 7) -> Loss:
     """The configured loss.
 
     Args:
         config: of the energy.
         noise: `make_noise`, or for the methods with a learnt proposal q(y | x) for the labels at hand.
+        dimensions: of the boxes.
     """
-    settings, samples, space = config.objective, config.samples, box_space(config.min_size)
-    method = settings.method
+    settings, samples, space = config.objective, config.samples, box_space(config.min_size, dimensions)
+    method, label_stds = settings.method, one_each(settings.label_stds, dimensions)
     if method == "nce":
         return NCE(noise, samples)
     if method == "nce+":
@@ -44,13 +36,15 @@ def make_loss(config: EnergyConfig, noise: Noise) -> Loss:
     if method == "ml-is":
         return MLIS(noise, samples)
     if method == "kld-is":
-        return KLDIS(noise, samples, settings.label_stds, space)
+        return KLDIS(noise, samples, label_stds, space)
     if method == "ml-mcmc":
-        return MLMCMC(samples, settings.langevin_steps, settings.langevin_step_length, space)
+        length = settings.langevin_step_length
+        lengths = length if isinstance(length, float) else one_each(length, dimensions)
+        return MLMCMC(samples, settings.langevin_steps, lengths, space)
     if method == "sm":
         return _InScales(SM(_in_scales(space)), space)
     if method == "dsm":
-        stds = [std / scale for std, scale in zip(settings.label_stds, space.scales, strict=True)]
+        stds = [std / scale for std, scale in zip(label_stds, space.scales, strict=True)]
         return _InScales(DSM(stds, samples, _in_scales(space)), space)
     return LearnedProposal(noise, samples, "nce" if method == "learned-nce" else "ml-is")
 

@@ -14,8 +14,9 @@ from lidar_ebm.energy.box_features import BevView, PointView
 from lidar_ebm.energy.wide_linear import WideLinear
 
 LAST_STD = 0.001  # of the last layers' weights before training: f starts flat, as published
-# What brings `box_frame_features` to the order of one, m: offsets (3), signed distances (6), beyond (6), reflectance.
-FEATURE_SCALES = (2.0, 1.0, 1.0, *(1.5,) * 6, *(0.5,) * 6, 1.0)
+# What brings `box_frame_features` to the order of one, m: offsets (3), signed distances (6), beyond (6), reflectance,
+# time lag (s).
+FEATURE_SCALES = (2.0, 1.0, 1.0, *(1.5,) * 6, *(0.5,) * 6, 1.0, 0.25)
 # Offsets span metres, yet centimetres at the faces decide how good a box is. Distances that are enlarged within this
 # of a face let the network see them in a fraction of the training.
 NEAR_SCALE = 0.25  # m
@@ -47,12 +48,12 @@ class BevEnergy(nn.Module):
         self.head = nn.Sequential(activation_type(), *_hidden_and_last(config.hidden, activation_type))
 
     def describe(self, view: BevView, boxes: Tensor) -> Tensor:
-        """Description of boxes [N, S, 7] by the map: [N, S, width]."""
+        """Description of boxes [N, S, D] by the map: [N, S, width]."""
         shape = torch.cat([self.z(boxes[..., 2:3]), self.height(boxes[..., 5:6])], dim=-1)
         return self.map_layer(view.features(boxes, self.grid)) + self.shape_layer(shape)
 
     def forward(self, view: BevView, boxes: Tensor) -> Tensor:
-        """f [N, S] of boxes [N, S, 7]."""
+        """f [N, S] of boxes [N, S, D]."""
         return self.head(self.describe(view, boxes)).squeeze(-1).to(boxes.dtype)
 
 
@@ -67,33 +68,47 @@ class PointEnergy(nn.Module):
     typical_log_size: Tensor
     log_size_spread: Tensor
 
-    def __init__(self, config: PointEnergyConfig, class_sizes: Tensor, activation: str = "relu") -> None:
-        """Args: class_sizes: [classes, 3] typical l, w, h, m, which the inputs are measured against."""
+    def __init__(
+        self, config: PointEnergyConfig, class_sizes: Tensor, activation: str = "relu", *, lag: bool = False
+    ) -> None:
+        """Make the networks with fresh weights.
+
+        Args:
+            config: widths, and if the class is an input.
+            class_sizes: [classes, 3] typical l, w, h, m, which the inputs are measured against.
+            activation: of `ACTIVATIONS`.
+            lag: points have a time lag.
+        """
         super().__init__()
         activation_type = ACTIVATIONS[activation]
         log_sizes = class_sizes.log()
         spread = (log_sizes.var(0, correction=0) + SIZE_SPREAD**2).sqrt()
-        self.register_buffer("feature_scales", torch.tensor(FEATURE_SCALES), persistent=False)  # [16]
+        features = FRAME_FEATURES + lag
+        scales = torch.tensor(FEATURE_SCALES[:features])
+        self.register_buffer("feature_scales", scales, persistent=False)  # [16], or [17] with the lag
         self.register_buffer("typical_log_size", log_sizes.mean(0), persistent=False)  # [3]
         self.register_buffer("log_size_spread", spread, persistent=False)  # [3]
-        widths = (FRAME_FEATURES + 6, *config.channels)
+        widths = (features + 6, *config.channels)
         layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), activation_type())]
         self.point_network = nn.Sequential(*layers)
-        self.width = 2 * widths[-1] + 4  # of `describe`
+        self.width = 2 * widths[-1] + 4 + (len(class_sizes) if config.class_input else 0)  # of `describe`
         self.head = _head(self.width, config.hidden, activation_type)
 
     def describe(self, view: PointView, boxes: Tensor) -> Tensor:
-        """Description of boxes [N, S, 7] by the points: [N, S, width]."""
-        features = view.features(boxes)  # [V, S, 16]
+        """Description of boxes [N, S, D] by the points: [N, S, width]."""
+        features = view.features(boxes)  # [V, S, 16 or 17]
         near = (features[..., SIGNED_DISTANCES] / NEAR_SCALE).tanh()  # [V, S, 6]
         x = self.point_network(torch.cat([features / self.feature_scales, near], dim=-1))  # [V, S, C]
         maximum, mean = view.pool(x.to(boxes.dtype))
         number = (view.counts.to(boxes.dtype) + 1).log()[:, None, None] / 5  # [N, 1, 1]
         size = (boxes[..., 3:6].log() - self.typical_log_size) / self.log_size_spread  # [N, S, 3]
-        return torch.cat([maximum, mean, number.expand(*boxes.shape[:2], 1), size], dim=-1)  # [N, S, 2 * C + 4]
+        parts = [maximum, mean, number.expand(*boxes.shape[:2], 1), size]
+        if view.kinds is not None:
+            parts.append(view.kinds.to(boxes.dtype)[:, None].expand(-1, boxes.shape[1], -1))
+        return torch.cat(parts, dim=-1)  # [N, S, 2 * C + 4, and the number of classes]
 
     def forward(self, view: PointView, boxes: Tensor) -> Tensor:
-        """f [N, S] of boxes [N, S, 7]."""
+        """f [N, S] of boxes [N, S, D]."""
         return self.head(self.describe(view, boxes)).squeeze(-1).to(boxes.dtype)
 
 

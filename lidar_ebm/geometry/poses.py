@@ -50,6 +50,23 @@ def quaternions_of_yaw(yaw: np.ndarray) -> np.ndarray:
     return np.stack((np.cos(half), zeros, zeros, np.sin(half)), axis=1)
 
 
+def quaternion_of(rotation: np.ndarray) -> np.ndarray:
+    """Quaternion [4] w, x, y, z of a rotation matrix [3, 3], of length 1, its largest number above 0."""
+    r = np.asarray(rotation, np.float64)
+    (xx, yy, zz), trace = np.diag(r), np.trace(r)
+    # Four times the products of w, x, y and z with one another; the column of the largest square is the exact one.
+    products = np.array(
+        [
+            [1 + trace, r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
+            [r[2, 1] - r[1, 2], 1 + xx - yy - zz, r[0, 1] + r[1, 0], r[0, 2] + r[2, 0]],
+            [r[0, 2] - r[2, 0], r[0, 1] + r[1, 0], 1 - xx + yy - zz, r[1, 2] + r[2, 1]],
+            [r[1, 0] - r[0, 1], r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], 1 - xx - yy + zz],
+        ]
+    )
+    column = products[:, int(np.argmax(np.diag(products)))]
+    return column / np.linalg.norm(column)
+
+
 def yaw_of(rotation: np.ndarray) -> np.ndarray:
     """Heading [N] of rotation matrices [N, 3, 3], seen from above: the angle of the turned x axis, in [-π, π)."""
     return _wrapped(np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0]))

@@ -120,7 +120,7 @@ def calibrate(
     _check([match_overlap for _, _, match_overlap in assessed], frames, iou)
     flipped, overlap = torch.cat([part[1] for part in assessed]), torch.cat([part[2] for part in assessed])
     before, after = (
-        _summarise([assessments[k] for assessments, _, _ in assessed], flipped, each)
+        _summarise([assessments[k] for assessments, _, _ in assessed], flipped, each, config.energy_dimensions)
         for k, each in enumerate((1.0, temperature))
     )
     return BoxCalibration(
@@ -182,11 +182,12 @@ def _assess(match: MatchedBoxes, config: Config, temperature: float, number: int
     return _Assessment(HeldOut.of(samples, match.targets, _energy_at(match)), overlap, flips)
 
 
-def _summarise(assessments: Sequence[_Assessment], flipped: Tensor, temperature: float) -> SplitCalibration:
+def _summarise(
+    assessments: Sequence[_Assessment], flipped: Tensor, temperature: float, dimensions: int
+) -> SplitCalibration:
+    names = BOX_NAMES[:dimensions]
     try:
-        boxes = Reliability.of(
-            HeldOut.join([each.held_out for each in assessments]), BOX_NAMES, temperature=temperature
-        )
+        boxes = Reliability.of(HeldOut.join([each.held_out for each in assessments]), names, temperature=temperature)
     except ValueError as error:
         raise InputError(f"the energy's values are no numbers around some boxes ({error}). Train it anew.") from error
     probabilities = [each.flip_probability for each in assessments if each.flip_probability is not None]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from lidar_ebm.boxes import Boxes
+from lidar_ebm.boxes.boxes import BOX_SIZE
 from lidar_ebm.datasets.collate import collate
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.datasets.samples import crop_to_range
@@ -49,15 +50,17 @@ class DetectedBatch:
 
     def _by_frame(self, boxes: Tensor, f: Tensor, uncertainty: BoxUncertainty | None) -> list[Boxes]:
         proposals, names = self.proposals, np.array(self.class_names)
-        whole = Boxes(
-            boxes,
-            names[proposals.class_index.cpu().numpy()],
-            proposals.scores,
-            f=f,
-            **({} if uncertainty is None else uncertainty.columns()),
-        )
+        columns = {} if uncertainty is None else uncertainty.columns()
+        whole = to_boxes(boxes, names[proposals.class_index.cpu().numpy()], proposals.scores, f=f, **columns)
         frame = proposals.batch_index.cpu().numpy()
         return [whole.select(frame == index) for index in range(proposals.batch_size)]
+
+
+def to_boxes(rows: Tensor, names: np.ndarray, scores: Tensor, **columns: Tensor) -> Boxes:
+    """`Boxes` of rows [N, D] as the network has them, seven numbers or nine with a velocity."""
+    if rows.shape[1] > BOX_SIZE:
+        columns["velocity"] = rows[:, BOX_SIZE:]
+    return Boxes(rows[:, :BOX_SIZE], names, scores, **columns)
 
 
 @torch.inference_mode(False)  # an ascent needs gradients, and a caller's inference mode would forbid them
@@ -71,9 +74,15 @@ def detect_batch(model: Model, batch: Batch, steps: int | None = None, *, record
         record: keep the boxes as they would be after every number of steps.
     """
     features = model.detector.encode(batch)
-    proposals = model.detector.propose(features)
+    proposals = model.detector.propose(features, model.detector.encode_mirrored(batch))
     refiner = Refiner.around(
-        model.energy, batch, features.bev, proposals.boxes, proposals.batch_index, seed=model.config.seed
+        model.energy,
+        batch,
+        features.bev,
+        proposals.boxes,
+        proposals.batch_index,
+        class_index=proposals.class_index,
+        seed=model.config.seed,
     )
     return DetectedBatch(model.config.class_names, proposals, refiner, refiner.refine(steps, record=record))
 
@@ -83,7 +92,7 @@ class RefinementPath:
     """The detections of one frame, and how refinement came to them."""
 
     boxes: Boxes  # M of them
-    path: np.ndarray  # [1 + T, M, 7] float32 where each would be after 0..T steps; the last are those of `boxes`
+    path: np.ndarray  # [1 + T, M, D] float32 where each would be after 0..T steps; the last are those of `boxes`
     f: np.ndarray  # [1 + T, M] float32 their f
 
 
@@ -114,14 +123,16 @@ class LoadedDetector:
         """Detect the objects of one frame.
 
         Args:
-            points: [N, 4] x, y, z in the LiDAR frame (x forward, y left, z up, m) and reflectance 0..1. Points outside
-                the configured range are not used.
+            points: [N, 3 + C] x, y, z in the LiDAR frame (x forward, y left, z up, m), reflectance 0..1, and what
+                further channels the run was trained with (`config.points.channels`). Points outside the configured
+                range are not used.
             steps: refinement steps T; the configuration's where None, 0 for the detector's own boxes.
             uncertainty: estimate how sure the energy is of each box; as configured where None.
 
         Returns:
             Boxes with their class names, the detector's scores in falling order, and f; with uncertainty also
             covariance, expected IoU, samples, effective samples and, where the energy can know, the flip probability.
+            With velocities (m/s over ground) where the run was trained with them.
 
         Raises:
             InputError: the points have another shape, or a NaN or infinite place; or `steps` is negative.
@@ -150,15 +161,16 @@ class LoadedDetector:
         return RefinementPath(detected.after()[0], trajectory.cpu().numpy(), f.cpu().numpy())
 
     def to_batch(self, points: ArrayLike | Tensor) -> Batch:
-        """Points [N, 4] of one frame as the model takes them, cropped to the configured range, on its device.
+        """Points [N, 3 + C] of one frame as the model takes them, cropped to the configured range, on its device.
 
         Reflectances of 0..255 or 0..65535 are brought to 0..1, with a warning; those that are not finite become 0.
 
         Raises:
             InputError: they have another shape, or a place that is NaN or infinite.
         """
-        array = checked_points(points)
-        sample = Sample("points", array, np.zeros((0, 7), np.float32), np.zeros(0, np.int64))
+        array = checked_points(points, self.config.points.channels)
+        nothing = np.zeros((0, self.config.box_dimensions), np.float32)
+        sample = Sample("points", array, nothing, np.zeros(0, np.int64))
         batch = collate([crop_to_range(sample, self.config.voxels.range)])
         return batch.to(next(self.model.parameters()).device)
 

@@ -15,7 +15,7 @@ from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.collate import collate
 from lidar_ebm.datasets.samples import Samples
 from lidar_ebm.errors import InputError
-from lidar_ebm.inference.detection import detect_batch
+from lidar_ebm.inference.detection import detect_batch, to_boxes
 from lidar_ebm.inference.parts import Parts
 from lidar_ebm.runs.model import Model
 from lidar_ebm.system.processes import Group
@@ -43,7 +43,7 @@ class Predictions:
 class _BatchBoxes:
     """Boxes of a batch, on the CPU."""
 
-    boxes: Tensor  # [S, N, 7], after each of S numbers of refinement steps
+    boxes: Tensor  # [S, N, D], after each of S numbers of refinement steps
     scores: Tensor  # [N] 0..1
     class_index: Tensor  # [N] int64, index into config.classes
     batch_index: Tensor  # [N] int64
@@ -123,5 +123,5 @@ def _by_frame(batch: _BatchBoxes, frames: int, class_names: Sequence[str]) -> li
     for offset in range(frames):
         mine = batch.batch_index == offset
         types, scores = names[batch.class_index[mine].numpy()], batch.scores[mine]
-        by_frame.append(tuple(Boxes(boxes, types, scores) for boxes in batch.boxes[:, mine]))
+        by_frame.append(tuple(to_boxes(boxes, types, scores) for boxes in batch.boxes[:, mine]))
     return by_frame

@@ -24,7 +24,7 @@ class Refiner:
     """
 
     energy: EnergyHead
-    boxes: Tensor  # [N, 7] LiDAR frame, m and rad, that the context was made for
+    boxes: Tensor  # [N, D] LiDAR frame, m, rad and m/s, that the context was made for
     context: BoxContext
     seed: int = UNCERTAINTY_SEED
 
@@ -37,21 +37,24 @@ class Refiner:
         boxes: Tensor,
         batch_index: Tensor,
         *,
+        class_index: Tensor | None = None,
         seed: int = UNCERTAINTY_SEED,
     ) -> Refiner:
-        """The energy around boxes [N, 7] in the frames batch_index [N] of a batch.
+        """The energy around boxes [N, D] in the frames batch_index [N] of a batch.
 
         Args:
             bev: the detector's maps; None will do for an energy that reads points alone.
+            class_index: [N] int64; None will do for an energy that is not told the boxes' classes.
             seed: of the samples that uncertainty is estimated with.
 
         Raises:
-            ValueError: the energy reads the maps, and there are none.
+            ValueError: the energy reads the maps, or is told classes, and there are none.
         """
-        return cls(energy, boxes, energy.context(batch, bev, boxes, batch_index), seed)
+        context = energy.context(batch, bev, boxes, batch_index, class_index=class_index)
+        return cls(energy, boxes, context, seed)
 
     def f(self, candidates: Tensor) -> Tensor:
-        """f [N, S] of candidates [N, S, 7] for each box."""
+        """f [N, S] of candidates [N, S, D] for each box."""
         return self.energy(self.context, candidates)
 
     def refine(self, steps: int | None = None, *, record: bool = False) -> Ascent:
@@ -64,7 +67,7 @@ class Refiner:
         return self.energy.refine(self.context, self.boxes, steps=steps, record=record)
 
     def uncertainty(self, boxes: Tensor, temperature: float) -> BoxUncertainty:
-        """p(y | x) around boxes [N, 7] that were refined from these, with f divided by `temperature`."""
+        """p(y | x) around boxes [N, D] that were refined from these, with f divided by `temperature`."""
         random = torch.Generator().manual_seed(self.seed)
         return estimate_uncertainty(self.f, boxes, self.energy.config, temperature=temperature, random=random)
 

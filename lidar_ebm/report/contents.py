@@ -29,4 +29,5 @@ class Contents:
     improved: list[Picture] = field(default_factory=list)
     worst: list[Picture] = field(default_factory=list)
     frames: list[ViewedFrame] = field(default_factory=list)
+    class_names: tuple[str, ...] = ()  # of the run
     missing: list[str] = field(default_factory=list)

@@ -5,39 +5,29 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from html import escape
 from importlib import resources
-from typing import Any
-
-import numpy as np
-from matplotlib.colors import to_hex
 
 from lidar_ebm.evaluation.curves import Comparison
 from lidar_ebm.evaluation.paired_result import PairedComparison, PairedDifference
 from lidar_ebm.evaluation.table import metric_name, overlap_text
 from lidar_ebm.report.contents import Contents
 from lidar_ebm.report.figures_section import figure_cards, figure_table
-from lidar_ebm.report.frames import CENTIMETRES
 from lidar_ebm.report.pictures import Picture
+from lidar_ebm.report.scene_section import plain_colors, scene_section, view_settings
 from lidar_ebm.visualization import palette
-from lidar_ebm.visualization.bev_plot import HEIGHT_LIMITS
 from lidar_ebm.visualization.curve_plots import headline_difficulty
-from lidar_ebm.visualization.scene_geometry import colorings
-from lidar_ebm.visualization.views import view_of
 
 # Nothing but what is in the file may be loaded, and nothing sent: browsers hold the page to it.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 HALF = 820  # px: two pictures as wide as this stand side by side
-FIELD_OF_VIEW = 40.0  # degrees, of the 3-D view's camera, as the script has it
-COLOR_STOPS = 9  # of the heights' colours
 
 
 def to_html(contents: Contents) -> str:
     """The whole page."""
     sections = [
         ("summary", "Summary", _summary(contents)),
-        ("scene", "Frames in 3-D", _scene(contents)),
+        ("scene", "Frames in 3-D", scene_section(contents.frames)),
         ("refinement", "What refinement does", _pictures(contents, "ap", "steps", "curves")),
         ("errors", "Where the errors are", _pictures(contents, "errors")),
         ("improved", "Most improved boxes", _side_by_side(contents.improved)),
@@ -51,12 +41,12 @@ def to_html(contents: Contents) -> str:
     links = "".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in shown)
     body = "".join(f'<section id="{key}"><h2>{escape(title)}</h2>{text}</section>' for key, title, text in shown)
     title = f"{contents.name}, split {contents.split}"
-    view = {"themes": _themes(), "units": CENTIMETRES, "heights": HEIGHT_LIMITS, "above": _pose_above(contents)}
     scripts = "".join(
         f'<script type="application/json" class="frame">{_json(frame.as_dict())}</script>' for frame in contents.frames
     )
     if contents.frames:
-        scripts += f'<script type="application/json" id="view">{_json(view)}</script>'
+        view = _json(view_settings(contents.frames, contents.class_names))
+        scripts += f'<script type="application/json" id="view">{view}</script>'
         scripts += f"<script>{_asset('three.min.js')}</script>"
     return (
         '<!doctype html>\n<html lang="en" data-theme="light"><head><meta charset="utf-8">'
@@ -66,19 +56,6 @@ def to_html(contents: Contents) -> str:
         f'<header><h1>{escape(title)}</h1><nav>{links}</nav><button id="theme" type="button">Dark</button></header>'
         f"<main>{body}</main>\n{scripts}<script>{_asset('page.js')}</script></body></html>\n"
     )
-
-
-def _pose_above(contents: Contents) -> dict[str, list[float]]:
-    """Eye and target, in m, from which the view's camera sees all of the ground that frames show."""
-    points = [frame.points for frame in contents.frames]
-    boxes = [each for frame in contents.frames for each in (frame.labels, frame.path[-1])]
-    low_x, low_y, high_x, high_y = view_of(
-        np.concatenate([np.zeros((0, 2)), *(each[:, :2] for each in points)]), *boxes
-    )
-    middle, half = [(low_x + high_x) / 2, (low_y + high_y) / 2], max(high_x - low_x, high_y - low_y) / 2
-    height = half / math.tan(math.radians(FIELD_OF_VIEW) / 2)
-    # A little behind what it looks at: straight down, the picture's up would be undefined.
-    return {"eye": [middle[0] - 0.1, middle[1], height], "target": [*middle, 0.0]}
 
 
 def _summary(contents: Contents) -> str:
@@ -139,38 +116,6 @@ def _key(item: PairedDifference) -> tuple[str, str, float, str]:
     return item.class_name.lower(), item.metric, round(item.iou, 4), item.difficulty
 
 
-def _scene(contents: Contents) -> str:
-    if not contents.frames:
-        return ""
-    options = "".join(f"<option>{escape(frame.name)}</option>" for frame in contents.frames)
-    toggles = "".join(
-        f'<label><input type="checkbox" id="show-{key}" checked><i class="swatch {key}"></i>{name}</label>'
-        for key, name in (
-            ("points", "points"),
-            ("label", "labels"),
-            ("before", "before refinement"),
-            ("after", "after refinement"),
-        )
-    )
-    channels = dict.fromkeys(name for frame in contents.frames for name in frame.channels)
-    colors = "".join(f'<option value="{escape(key)}">by {escape(key)}</option>' for key in colorings(tuple(channels)))
-    return (
-        '<div class="bar"><button id="previous" type="button">Previous</button>'
-        f'<select id="frame" aria-label="Frame">{options}</select><button id="next" type="button">Next</button>'
-        f'{toggles}<label>Points <select id="color">{colors}</select></label>'
-        '<label>Minimum score <input id="score" type="range" min="0" max="1" step="0.01" value="0">'
-        '<output id="score-text">0.00</output></label></div>'
-        '<div id="stage"><canvas id="canvas" aria-label="Points and boxes in space"></canvas><p id="tip" hidden></p>'
-        '<p id="no-view" hidden>This browser offers no WebGL, which the 3-D view needs.</p></div>'
-        '<div class="bar"><button data-pose="behind" type="button">From behind</button>'
-        '<button data-pose="above" type="button">From above</button><button id="play" type="button">Play</button>'
-        '<label class="grow">Refinement step <input id="step" type="range" min="0" value="0"></label>'
-        '<output id="step-text"></output></div>'
-        '<p class="hint">Drag to turn, wheel to come closer, right button to move; touch a box for its figures. The '
-        "step moves the boxes after refinement along their path up f.</p>"
-    )
-
-
 def _pictures(contents: Contents, *keys: str) -> str:
     return _side_by_side([each for key in keys for each in contents.pictures.get(key, ())])
 
@@ -208,25 +153,11 @@ def _settings(contents: Contents) -> str:
     )
 
 
-def _themes() -> dict[str, Any]:
-    return {
-        name: {
-            **_plain(theme),
-            "heights": [to_hex(theme.heights(k / (COLOR_STOPS - 1))) for k in range(COLOR_STOPS)],
-        }
-        for name, theme in palette.THEMES.items()
-    }
-
-
-def _plain(theme: palette.Theme) -> dict[str, str]:
-    return {key: value for key, value in asdict(theme).items() if isinstance(value, str)}
-
-
 def _variables() -> str:
     """The palette as CSS variables of both themes."""
     return "".join(
         f'html[data-theme="{name}"]{{color-scheme:{name};'
-        + "".join(f"--{key.replace('_', '-')}:{value};" for key, value in _plain(theme).items() if key != "name")
+        + "".join(f"--{key.replace('_', '-')}:{value};" for key, value in plain_colors(theme).items() if key != "name")
         + "}"
         for name, theme in palette.THEMES.items()
     )

@@ -36,12 +36,9 @@ def make_energy(config: Config, extra: Sequence[BoxFeature] = ()) -> EnergyHead:
 
 def name_in_file(name: str) -> str:
     """The name that a weight of `Model` has in files: those of the detector stand there without their prefix."""
-    name = name.removeprefix("detector.")
-    return f"anchor_{name}" if name.split(".")[0] == "head" else name
+    return name.removeprefix("detector.")
 
 
 def name_in_model(name: str) -> str:
     """The inverse of `name_in_file`."""
-    if name.startswith("energy."):
-        return name
-    return f"detector.{name.removeprefix('anchor_') if name.startswith('anchor_head.') else name}"
+    return name if name.startswith("energy.") else f"detector.{name}"

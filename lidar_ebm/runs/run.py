@@ -18,16 +18,22 @@ from lidar_ebm.runs.model import Model, name_in_file, name_in_model
 from lidar_ebm.runs.tensor_file import read_tensors, write_tensors
 
 # What a model's shapes and meaning follow from; the rest of a configuration may differ between a run and its use.
-MODEL_SETTINGS = ("classes", "voxels", "backbone", "bev", "point_head", "anchor_head", "part_score", "energy")
+MODEL_SETTINGS = (
+    *("classes", "encoder", "head", "points", "velocity", "voxels", "backbone", "pillars", "bev", "point_head"),
+    *("anchor_head", "center_head", "part_score", "energy"),
+)
 # How f was trained: where that adds weights (a learnt proposal), their names tell.
 NOT_IN_WEIGHTS = (
+    "points.sweeps",
     "energy.points.order",
     "voxels.max_points_per_voxel",
     "backbone.backend",
     "voxels.max_voxels",
+    "center_head.rectification",
     "energy.objective.",
     "energy.noise.",
     "energy.samples",
+    "points.minimum_per_label",
 )
 
 
@@ -150,7 +156,9 @@ def read_model(
 def _check_settings(path: str | Path, metadata: dict[str, str], config: Config, parts: tuple[str, ...] | None) -> None:
     if "config" not in metadata:
         raise InputError(f"{path}: was not written by lidar_ebm (no configuration in its header).")
-    sections = MODEL_SETTINGS if parts is None else (*parts, "classes", "voxels")
+    sections = (
+        MODEL_SETTINGS if parts is None else (*parts, "classes", "encoder", "head", "points", "velocity", "voxels")
+    )
     saved, wanted = (
         {
             k: v

@@ -20,7 +20,12 @@ class Occupancy:
         if overlaps_any(grown, self._rectangles[: self._count]):
             return False
         if self._count == len(self._rectangles):
-            self._rectangles = np.concatenate([self._rectangles, np.zeros_like(self._rectangles)])
+            self._rectangles = np.concatenate([self._rectangles, np.zeros((self._count + 64, 5))])
         self._rectangles[self._count] = x, y, length, width, yaw
         self._count += 1
         return True
+
+    def block(self, rectangles: np.ndarray) -> None:
+        """Take rectangles [N, 5] (x, y, length, width, yaw), though they overlap one another."""
+        self._rectangles = np.concatenate([self._rectangles[: self._count], np.asarray(rectangles, np.float64)])
+        self._count = len(self._rectangles)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -30,6 +30,7 @@ class Actor:
     type: str  # class name, of SIMULATED_CLASSES
     box: NDArray[np.float64]  # [7] LiDAR frame
     solid: Solid  # in the LiDAR frame, touching all faces of the box
+    on_its_way: bool = False  # it moves along its heading, where a frame has motion at all
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,14 @@ class Scene:
         owners = [*range(len(self.actors)), SURROUNDINGS]
         pieces = [len(part.opacity) for part in parts]
         return merge(parts), np.repeat(np.array(owners, dtype=np.int64), pieces)
+
+    def moved(self, shifts: NDArray[np.float64]) -> Scene:
+        """The scene with each labelled thing shifted on the ground by its row of [A, 2], m."""
+        actors = []
+        for actor, (x, y) in zip(self.actors, shifts, strict=True):
+            box = actor.box + np.array([x, y, 0, 0, 0, 0, 0])
+            actors.append(replace(actor, box=box, solid=actor.solid.placed((x, y, 0.0), 0.0)))
+        return replace(self, actors=tuple(actors))
 
 
 @dataclass(frozen=True)
@@ -114,31 +123,31 @@ class _Stage:
     taken: Occupancy = field(default_factory=Occupancy)
     actors: list[Actor] = field(default_factory=list)
 
-    def place(self, type_: str, s: float, d: float, turn: float, *, spread: float) -> bool:
+    def place(self, type_: str, s: float, d: float, turn: float, *, spread: float, moves: bool = False) -> bool:
         """Put a new thing of a class at (s, d), turned by `turn` against the road; False if there is no room.
 
         The size is drawn here, so that crowding, not choice, is all that can change its distribution.
         """
         x, y = self.plan.road.point(s, d)
         yaw = _wrap(self.plan.road.heading_at(s) + turn + spread * float(self.rng.standard_normal()))
-        return self.place_at(type_, x, y, yaw)
+        return self.place_at(type_, x, y, yaw, moves=moves)
 
-    def place_at(self, type_: str, x: float, y: float, yaw: float) -> bool:
+    def place_at(self, type_: str, x: float, y: float, yaw: float, *, moves: bool) -> bool:
         """Put a new thing of a class at (x, y) on the ground; False if there is no room."""
         size = draw_size(type_, self.rng)
         if not self.taken.claim(x, y, size[0], size[1], yaw, gap=_GAP):
             return False
         center = (x, y, self._stand(x, y, yaw, size) + size[2] / 2)
         body = make_body(type_, size, self.rng).placed(center, yaw)
-        self.actors.append(Actor(type_, np.array([*center, *size, yaw]), body))
+        self.actors.append(Actor(type_, np.array([*center, *size, yaw]), body, moves))
         return True
 
-    def place_vehicle(self, type_: str, s: float, d: float, turn: float, *, spread: float) -> None:
+    def place_vehicle(self, type_: str, s: float, d: float, turn: float, *, spread: float, moves: bool = False) -> None:
         """Put a vehicle at (s, d) if there is room, and far away only now and then."""
         start, end, min_share = _THINNING
         share = 1.0 - (1.0 - min_share) * min(max((s - start) / (end - start), 0.0), 1.0)
         if self.rng.random() < share:
-            self.place(type_, s, d, turn, spread=spread)
+            self.place(type_, s, d, turn, spread=spread, moves=moves)
 
     def _stand(self, x: float, y: float, yaw: float, size: tuple[float, float, float]) -> float:
         """z on which a thing stands: the mean of the ground under four places where wheels would be."""
@@ -181,7 +190,8 @@ def _place_traffic(stage: _Stage) -> None:
             s = BEHIND + float(rng.exponential(1.0 / plan.traffic))
             while s < FAR:
                 d = side * (lane + 0.5) * plan.lane_width + float(rng.normal(0.0, 0.2))
-                stage.place_vehicle(draw_vehicle_class(rng), s, d, math.pi if side > 0 else 0.0, spread=0.03)
+                way = math.pi if side > 0 else 0.0
+                stage.place_vehicle(draw_vehicle_class(rng), s, d, way, spread=0.03, moves=True)
                 s += 7.0 + float(rng.exponential(1.0 / plan.traffic))
 
 
@@ -200,7 +210,7 @@ def _place_crossing_traffic(stage: _Stage) -> None:
             x = x0 + along * math.cos(across) - beside * math.sin(across)
             y = y0 + along * math.sin(across) + beside * math.cos(across)
             yaw = across + (0.0 if way > 0 else math.pi) + 0.05 * float(rng.standard_normal())
-            stage.place_at(draw_vehicle_class(rng), x, y, _wrap(yaw))
+            stage.place_at(draw_vehicle_class(rng), x, y, _wrap(yaw), moves=True)
             along += 7.0 + float(rng.exponential(40.0))
 
 
@@ -264,7 +274,8 @@ def _try_places(stage: _Stage, type_: str, s: float, d: float, turn: float, *, s
     """Try places ever farther around (s, d) until there is room."""
     for attempt in range(8):
         ds, dd = stage.rng.normal(0.0, 0.5 + attempt, 2)
-        if stage.place(type_, s + float(ds), d + 0.3 * float(dd), turn, spread=spread):
+        moves = type_ != "sitting_person"
+        if stage.place(type_, s + float(ds), d + 0.3 * float(dd), turn, spread=spread, moves=moves):
             return
 
 

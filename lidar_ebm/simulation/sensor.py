@@ -8,7 +8,8 @@ lie in its way. The ground is swept once per azimuth.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Final
 
@@ -53,6 +54,14 @@ class RayGrid:
     first: int  # place of the first azimuth in a full turn that starts at -pi
     elevations: Array  # [R] rad, falling
     in_view: NDArray[np.bool_]  # [C, R] whether what a ray meets at 20 m would lie in the image; all without a camera
+    start: float = -math.pi  # rad, of the full turn's first azimuth
+    step: float = AZIMUTH_STEP  # rad, between neighbouring azimuths
+    turn: int = TURN  # azimuths in a full turn
+
+    def columns(self, begin: int, end: int) -> RayGrid:
+        """The rays of a part of the azimuths, `begin` to `end` (left out)."""
+        part = np.ascontiguousarray(self.in_view[begin:end])
+        return replace(self, azimuths=self.azimuths[begin:end], first=self.first + begin, in_view=part)
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,13 @@ class Echoes:
     alone: NDArray[np.int64]  # [A] rays in view that would meet each labelled thing if it were alone
     visible: NDArray[np.int64]  # [A] rays in view that do meet it
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Echoes]) -> Echoes:
+        """Echoes of neighbouring azimuths of one scene, put together."""
+        counts = {name: np.sum([getattr(part, name) for part in parts], axis=0) for name in ("alone", "visible")}
+        grids = [field.name for field in fields(cls) if field.name not in counts]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in grids}, **counts)
+
 
 @dataclass(frozen=True)
 class Returns:
@@ -75,6 +91,8 @@ class Returns:
 
     points: NDArray[np.float32]  # [N, 4] x, y, z (m), reflectance 0..1
     actor: NDArray[np.int32]  # [N] index of the labelled thing or SURROUNDINGS
+    column: NDArray[np.int64]  # [N] place of the azimuth in the grid
+    beam: NDArray[np.int64]  # [N] place of the elevation in the grid
 
 
 @lru_cache(maxsize=8)
@@ -107,7 +125,16 @@ def camera_grid(camera: Camera) -> RayGrid:
     )
 
 
-def cast(solid: Solid, actors: NDArray[np.int64], ground: Ground, grid: RayGrid, *, seed: int) -> Echoes:
+def cast(
+    solid: Solid,
+    actors: NDArray[np.int64],
+    ground: Ground,
+    grid: RayGrid,
+    *,
+    seed: int,
+    pose: Array | None = None,
+    actor_count: int | None = None,
+) -> Echoes:
     """Send all rays of the grid into a scene.
 
     Args:
@@ -116,8 +143,10 @@ def cast(solid: Solid, actors: NDArray[np.int64], ground: Ground, grid: RayGrid,
         ground: the height field.
         grid: the rays.
         seed: decides which rays pass through fences and leaves, and the ground's roughness.
+        pose: [4, 4] of the LiDAR frame in the ground's frame, nearly upright; None where they are the same.
+        actor_count: of labelled things, more than `actors` may name; by default as many as it names.
     """
-    count = int(actors.max(initial=-1)) + 1
+    count = int(actors.max(initial=-1)) + 1 if actor_count is None else actor_count
     depth, exit_depth, cosine, albedo, glass, actor, alone = _cast(
         solid.planes,
         solid.albedo,
@@ -132,9 +161,13 @@ def cast(solid: Solid, actors: NDArray[np.int64], ground: Ground, grid: RayGrid,
         np.cos(grid.azimuths),
         np.sin(grid.azimuths),
         grid.first,
+        grid.start,
+        grid.step,
+        grid.turn,
         np.cos(grid.elevations),
         np.sin(grid.elevations),
         grid.in_view,
+        np.eye(4) if pose is None else np.ascontiguousarray(pose, dtype=np.float64),
         np.uint64(seed),
         count,
     )
@@ -177,7 +210,7 @@ def receive(echoes: Echoes, grid: RayGrid, rng: np.random.Generator) -> Returns:
         ]
     )
     points[:, :3] = np.round(points[:, :3], 3)
-    return Returns(points.astype(np.float32), echoes.actor[column, beam])
+    return Returns(points.astype(np.float32), echoes.actor[column, beam], column, beam)
 
 
 def _rays_in_view(azimuths: Array, elevations: Array, camera: Camera | None) -> NDArray[np.bool_]:
@@ -202,9 +235,20 @@ def _hash(seed: int, a: int, b: int) -> float:
     return (float(x >> np.uint64(12)) + 0.5) / 4503599627370496.0
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _ground_place(g: Array, pose: Array, x: float, y: float, z: float) -> tuple[float, float, float]:
+    """(x, y) in the ground's frame of the ground below or above a place (x, y) of the LiDAR frame, and its z in the
+    LiDAR frame; `z` is a guess of the last, better after each call."""
+    gx = pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3]
+    gy = pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z + pose[1, 3]
+    height = ground_height(g, gx, gy) - pose[2, 3] - pose[2, 0] * x - pose[2, 1] * y
+    return gx, gy, height / pose[2, 2]
+
+
 @njit(cache=True, nogil=True)
 def _sweep_ground(
     g: Array,
+    pose: Array,
     cos_azimuth: Array,
     sin_azimuth: Array,
     first: int,
@@ -218,17 +262,23 @@ def _sweep_ground(
 ) -> None:
     """Along each azimuth walk outwards; the ground's angle of sight tells which beams it stops, lowest first."""
     beams = len(cos_elevation)
+    tilted = pose[2, 2] < 1.0
+    below = _ground_place(g, pose, 0.0, 0.0, 0.0)[2]
     for column in range(len(cos_azimuth)):
         beam = beams - 1
         radius = _GROUND_FROM
-        last_radius, last_height = 0.0, ground_height(g, 0.0, 0.0)
+        last_radius, last_height = 0.0, below
         step = 0
         while radius < MAX_RANGE and beam >= 0:
             x, y = radius * cos_azimuth[column], radius * sin_azimuth[column]
-            _, roughness = ground_surface(g, x, y)
+            # A tilted sensor sees the ground's places beside its own; the last height is a good first guess.
+            gx, gy, smooth = _ground_place(g, pose, x, y, last_height)
+            if tilted:
+                gx, gy, smooth = _ground_place(g, pose, x, y, smooth)
+            _, roughness = ground_surface(g, gx, gy)
             place = (first + column) * 4096 + step
             jitter = _hash(seed, place, 1) + _hash(seed, place, 2) + _hash(seed, place, 3) - 1.5
-            height = ground_height(g, x, y) + 2.0 * roughness * jitter  # three uniforms have deviation 1/2
+            height = smooth + 2.0 * roughness * jitter  # three uniforms have deviation 1/2
             while beam >= 0:
                 slope = sin_elevation[beam] / cos_elevation[beam]
                 above_now = slope * radius - height
@@ -240,7 +290,9 @@ def _sweep_ground(
                 incline = math.atan2(height - last_height, radius - last_radius) - math.atan(slope)
                 depth[column, beam] = hit / cos_elevation[beam]
                 cosine[column, beam] = abs(math.sin(incline))
-                brightness, _ = ground_surface(g, hit * cos_azimuth[column], hit * sin_azimuth[column])
+                hx, hy = hit * cos_azimuth[column], hit * sin_azimuth[column]
+                hx, hy, _ = _ground_place(g, pose, hx, hy, slope * hit)
+                brightness, _ = ground_surface(g, hx, hy)
                 albedo[column, beam] = brightness
                 actor[column, beam] = SURROUNDINGS
                 beam -= 1
@@ -298,9 +350,13 @@ def _cast(
     cos_azimuth: Array,
     sin_azimuth: Array,
     first: int,
+    start: float,
+    step: float,
+    turn: int,
     cos_elevation: Array,
     sin_elevation: Array,
     in_view: NDArray[np.bool_],
+    pose: Array,
     seed: int,
     actor_count: int,
 ) -> tuple[Array, Array, Array, Array, NDArray[np.bool_], NDArray[np.int32], NDArray[np.int64]]:
@@ -314,13 +370,13 @@ def _cast(
     met = np.full((columns, beams), np.int32(NOTHING), np.int32)  # the last labelled thing on each ray
     alone = np.zeros(actor_count, np.int64)
     _sweep_ground(
-        ground, cos_azimuth, sin_azimuth, first, cos_elevation, sin_elevation, seed, depth, cosine, albedo, actor
+        ground, pose, cos_azimuth, sin_azimuth, first, cos_elevation, sin_elevation, seed, depth, cosine, albedo, actor
     )
 
     for piece in range(len(plane_starts) - 1):
         low_azimuth, high_azimuth, low, high = _angular_bounds(corners, corner_starts[piece], corner_starts[piece + 1])
-        begin = math.ceil((low_azimuth + math.pi) / AZIMUTH_STEP - 1e-9)
-        end = min(math.floor((high_azimuth + math.pi) / AZIMUTH_STEP + 1e-9), begin + TURN - 1)
+        begin = math.ceil((low_azimuth - start) / step - 1e-9)
+        end = min(math.floor((high_azimuth - start) / step + 1e-9), begin + turn - 1)
         top, bottom = 0, beams - 1
         while top < beams and sin_elevation[top] / cos_elevation[top] > high:
             top += 1
@@ -328,7 +384,7 @@ def _cast(
             bottom -= 1
         who = actors[piece]
         for place in range(begin, end + 1):
-            column = place % TURN - first
+            column = place % turn - first
             if column < 0 or column >= columns:
                 continue
             for beam in range(top, bottom + 1):

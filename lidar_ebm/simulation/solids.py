@@ -58,6 +58,12 @@ class Solid:
         planes = np.column_stack([normals, self.planes[:, 3] + normals @ shift])
         return replace(self, planes=planes, corners=self.corners @ rotation.T + shift)
 
+    def moved(self, pose: NDArray[np.float64]) -> Solid:
+        """The solid of a child frame in its parent frame, by the child's pose [4, 4] there."""
+        normals = self.planes[:, :3] @ pose[:3, :3].T
+        planes = np.column_stack([normals, self.planes[:, 3] + normals @ pose[:3, 3]])
+        return replace(self, planes=planes, corners=self.corners @ pose[:3, :3].T + pose[:3, 3])
+
 
 def merge(solids: Sequence[Solid]) -> Solid:
     """One solid of all pieces, in order."""

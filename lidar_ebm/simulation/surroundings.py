@@ -15,34 +15,53 @@ if TYPE_CHECKING:
     from lidar_ebm.simulation.scene import StreetPlan
 
 _FROM, _TO = -25.0, 110.0  # m along the street
+_SCATTERED = 85.0  # m of the street that small things are scattered along at a time
+_VIEW_ENDS, _VIEW_DEPTH = -22.0, 17.0  # m beyond the stretch's end at which the view is closed, and how deep
 _SUNK = 0.6  # m that things reach into the ground, so that none hovers on a slope
 _FOLIAGE_ALBEDO = 0.35
 
 
-def place_surroundings(plan: StreetPlan, ground: Ground, taken: Occupancy, rng: np.random.Generator) -> Solid:
-    """Line both sides of the street, in the LiDAR frame; small things keep clear of what is taken."""
-    gardener = _Surroundings(plan, ground, taken, rng)
+def place_surroundings(
+    plan: StreetPlan,
+    ground: Ground,
+    taken: Occupancy,
+    rng: np.random.Generator,
+    stretch: tuple[float, float] = (_FROM, _TO),
+) -> Solid:
+    """Line both sides of a stretch (m along the street); small things keep clear of what is taken."""
+    gardener = _Surroundings(plan, ground, taken, rng, stretch)
     for side in (1, -1):
         gardener.line_buildings(side)
         gardener.line_border(side)
         gardener.line_poles(side)
         gardener.line_trees(side)
-        gardener.scatter_small_things(side)
-    gardener.close_the_view()
+        for start in np.arange(stretch[0] - _FROM, stretch[1] + _FROM, _SCATTERED):
+            gardener.scatter_small_things(side, float(start))
+    gardener.close_the_view(stretch[1] + _VIEW_ENDS)
+    if stretch[0] < _FROM:
+        gardener.close_the_view(stretch[0] - _VIEW_ENDS - _VIEW_DEPTH)
     return merge(gardener.solids)
 
 
 class _Surroundings:
-    def __init__(self, plan: StreetPlan, ground: Ground, taken: Occupancy, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        plan: StreetPlan,
+        ground: Ground,
+        taken: Occupancy,
+        rng: np.random.Generator,
+        stretch: tuple[float, float],
+    ) -> None:
         self.solids: list[Solid] = []
+        self._from, self._to = stretch
         self._plan, self._ground, self._taken, self._rng = plan, ground, taken, rng
 
     def line_buildings(self, side: int) -> None:
         """Houses in a row, with gaps."""
         plan, rng = self._plan, self._rng
         setback = float(rng.choice([0.2, 3.0, 7.0], p=[0.4, 0.3, 0.3]))
-        s = _FROM + float(rng.uniform(0.0, 10.0))
-        while s < _TO:
+        s = self._from + float(rng.uniform(0.0, 10.0))
+        while s < self._to:
             length, depth, height = rng.uniform(8.0, 18.0), rng.uniform(7.0, 11.0), rng.uniform(3.5, 12.0)
             if rng.random() < plan.built_up and not self._on_side_road(s, length / 2 + 1.0):
                 d = plan.kerb(side) + side * (plan.pavement + setback + depth / 2 + rng.uniform(0.0, 0.8))
@@ -52,8 +71,8 @@ class _Surroundings:
     def line_border(self, side: int) -> None:
         """Garden walls, fences and hedges along the back of the pavement, in sections."""
         plan, rng = self._plan, self._rng
-        s = _FROM
-        while s < _TO:
+        s = self._from
+        while s < self._to:
             kind = str(rng.choice(["none", "wall", "fence", "hedge"], p=[0.45, 0.15, 0.2, 0.2]))
             height = {"none": 0.0, "wall": rng.uniform(0.6, 1.8), "fence": rng.uniform(0.9, 1.6)}.get(
                 kind, rng.uniform(0.7, 2.0)
@@ -70,9 +89,9 @@ class _Surroundings:
     def line_poles(self, side: int) -> None:
         """Lamp posts and traffic signs near the kerb."""
         plan, rng = self._plan, self._rng
-        s = _FROM + float(rng.uniform(0.0, 20.0))
+        s = self._from + float(rng.uniform(0.0, 20.0))
         spacing = float(rng.uniform(15.0, 35.0))
-        while s < _TO:
+        while s < self._to:
             sign = rng.random() < 0.4
             width = float(rng.uniform(0.1, 0.28))
             solid = _sign() if sign else _pole()
@@ -85,34 +104,34 @@ class _Surroundings:
         plan, rng = self._plan, self._rng
         if rng.random() < 0.35:
             return
-        s = _FROM + float(rng.uniform(0.0, 10.0))
+        s = self._from + float(rng.uniform(0.0, 10.0))
         far_back = float(rng.choice([0.8, plan.pavement + 2.5]))
-        while s < _TO:
+        while s < self._to:
             if not self._on_side_road(s, 2.0):
                 d = plan.kerb(side) + side * (far_back + float(rng.uniform(0.0, 0.6)))
                 self._add_tree(s, d)
             s += float(rng.uniform(6.0, 20.0))
 
-    def scatter_small_things(self, side: int) -> None:
-        """Bushes, bins, cabinets and bollards."""
+    def scatter_small_things(self, side: int, start: float) -> None:
+        """Bushes, bins, cabinets and bollards, from `start` on."""
         plan, rng = self._plan, self._rng
         for _ in range(int(rng.poisson(3 if plan.built_up > 0.5 else 7))):
             width = float(rng.uniform(0.8, 2.8))
             height = width * float(rng.uniform(0.5, 1.0))
             d = plan.kerb(side) + side * (plan.pavement + float(rng.uniform(0.5, 8.0)))
-            self._add(_bush(), float(rng.uniform(0.0, 70.0)), d, (width, width, height), gap=0.0)
+            self._add(_bush(), start + float(rng.uniform(0.0, 70.0)), d, (width, width, height), gap=0.0)
         for _ in range(int(rng.poisson(2))):
             size = (float(rng.uniform(0.3, 1.4)), float(rng.uniform(0.3, 0.8)), float(rng.uniform(0.7, 1.5)))
             d = plan.kerb(side) + side * float(rng.uniform(0.6, plan.pavement + 0.4))
-            self._add(_crate(), float(rng.uniform(0.0, 60.0)), d, size, gap=0.1)
+            self._add(_crate(), start + float(rng.uniform(0.0, 60.0)), d, size, gap=0.1)
 
-    def close_the_view(self) -> None:
+    def close_the_view(self, start: float) -> None:
         """Something stands at the far end: trees or houses, so that not every ray there is lost."""
         plan, rng = self._plan, self._rng
         for _ in range(int(rng.integers(2, 7))):
             size = (float(rng.uniform(3.0, 9.0)), float(rng.uniform(5.0, 14.0)), float(rng.uniform(3.0, 8.0)))
             solid = _bush() if rng.random() < 0.6 else _house(rng)
-            self._add(solid, float(rng.uniform(88.0, 105.0)), float(rng.uniform(-30.0, 30.0)), size, gap=0.0)
+            self._add(solid, start + float(rng.uniform(0.0, 17.0)), float(rng.uniform(-30.0, 30.0)), size, gap=0.0)
         if plan.crossing is not None:
             for end in (-42.0, 42.0):
                 self._add(_house(rng), plan.crossing, end, (14.0, 5.0, 7.0), gap=0.0)

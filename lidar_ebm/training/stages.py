@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,10 @@ class Stage(nn.Module):
     def counts(self, work: Work) -> LossCounts:
         """Counts that the losses of this work are divided by where it is all of a step; it changes nothing."""
         raise NotImplementedError
+
+    def label_count(self, batch: Batch) -> int:
+        """Labels of a batch that the energy is trained on."""
+        return int(self.model.energy.trained_on(batch.boxes.boxes).sum())
 
     def trained(self) -> Iterator[nn.Parameter]:
         """The parameters that this stage changes."""
@@ -73,7 +78,7 @@ class DetectorStage(Stage):
         counts = self.model.detector.loss_counts(work.batch, self.model.detector.encode(work.batch))
         for buffer, old in zip(self.buffers(), before, strict=True):  # running statistics follow once a pass
             buffer.copy_(old)
-        return counts
+        return replace(counts, labels=self.label_count(work.batch))
 
     def forward(self, work: Work) -> dict[str, Tensor]:
         """Weighted losses by name."""
@@ -101,7 +106,7 @@ class EnergyStage(Stage):
 
     def counts(self, work: Work) -> LossCounts:
         """Of the labels alone."""
-        return LossCounts(labels=len(work.batch.boxes.boxes))
+        return LossCounts(labels=self.label_count(work.batch))
 
     def forward(self, work: Work) -> dict[str, Tensor]:
         """The energy's loss."""

@@ -16,7 +16,7 @@ from lidar_ebm.system.progress import progress_bar
 from lidar_ebm.visualization.offscreen import render
 from lidar_ebm.visualization.palette import Theme, theme
 from lidar_ebm.visualization.scene import SceneFrame
-from lidar_ebm.visualization.scene_geometry import Pose, inside_color, outside_color
+from lidar_ebm.visualization.scene_geometry import Pose, inside_color, outside_color, ramp_of
 from lidar_ebm.visualization.views import is_all_around
 
 KINDS = ("turntable", "fly", "refinement")
@@ -85,7 +85,7 @@ def flight(points: np.ndarray) -> list[Pose]:
 
 
 def _draw(shown: Sequence[tuple[SceneFrame, Pose]], color: str) -> list[Image.Image]:
-    colors = _color_table(shown[0][0], theme())
+    colors = _color_table(shown[0][0], color, theme())
     images = []
     with progress_bar("Drawing", len(shown)) as bar:
         for frame, pose in shown:
@@ -95,10 +95,12 @@ def _draw(shown: Sequence[tuple[SceneFrame, Pose]], color: str) -> list[Image.Im
     return images
 
 
-def _color_table(frame: SceneFrame, theme: Theme) -> Image.Image:
+def _color_table(frame: SceneFrame, color: str, theme: Theme) -> Image.Image:
     """The colours that pictures of a frame are made of, so that few small boxes keep theirs."""
-    named = [to_rgb(name) for name in (theme.text, *(each.color for each in frame.sets))]
-    pure = np.array([*named, inside_color(theme), outside_color(theme), *theme.heights(np.linspace(0, 1, RAMP))[:, :3]])
+    names = [theme.text, *(each.color for each in frame.sets), *([theme.muted_text] if frame.has_arrows() else [])]
+    named = [to_rgb(name) for name in dict.fromkeys(names)]
+    ramp = ramp_of(color, theme)(np.linspace(0, 1, RAMP))[:, :3]
+    pure = np.array([*named, inside_color(theme), outside_color(theme), *ramp])
     back = np.array(to_rgb(theme.background))
     blended = np.concatenate([back[None], *(back + share * (pure - back) for share in BLENDS)])[:256]
     table = Image.new("P", (1, 1))

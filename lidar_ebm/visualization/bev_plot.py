@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lidar_ebm.geometry.boxes import corners_3d, corners_bev, wrap_angle
 from lidar_ebm.visualization import palette
+from lidar_ebm.visualization.box_arrays import ARROW_LEGEND, arrow_segments, has_arrows, split_velocity
 from lidar_ebm.visualization.views import View, view_of
 
 FloatArray = NDArray[np.floating[Any]]
@@ -28,6 +29,7 @@ FloatArray = NDArray[np.floating[Any]]
 # z of the lowest and highest colour, m: the ground and two metres above it, from a sensor on a vehicle's roof
 HEIGHT_LIMITS = (-2.0, 1.0)
 MAX_ZOOMS = 6
+ARROW_WIDTH = 1.8  # points, of arrows at most
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class BoxLayer:
     """Boxes that are drawn alike."""
 
     name: str  # in the legend
-    boxes: ArrayLike  # [M, 7] LiDAR frame, m, rad
+    boxes: ArrayLike  # [M, 7] LiDAR frame, m, rad; [M, 9] with vx, vy, m/s, which arrows show
     color: str
     scores: ArrayLike | None = None  # [M], written beside the boxes
     linestyle: Literal["solid", "dashed", "dotted", "dashdot"] = "solid"
@@ -48,17 +50,17 @@ class BoxLayer:
 
 
 def label_layer(boxes: ArrayLike) -> BoxLayer:
-    """Labels [M, 7] as every picture shows them: wide, so that they stay visible under what is drawn over them."""
+    """Labels [M, 7 or 9] as every picture shows them: wide, so that they stay visible under what is drawn over them."""
     return BoxLayer("label", boxes, palette.theme().label, linewidth=3.8)
 
 
 def before_layer(boxes: ArrayLike, scores: ArrayLike | None = None) -> BoxLayer:
-    """Detections [M, 7] before refinement as every picture shows them."""
+    """Detections [M, 7 or 9] before refinement as every picture shows them."""
     return BoxLayer("before refinement", boxes, palette.theme().before, scores, linestyle="dashed")
 
 
 def after_layer(boxes: ArrayLike, scores: ArrayLike | None = None) -> BoxLayer:
-    """Detections [M, 7] after refinement as every picture shows them."""
+    """Detections [M, 7 or 9] after refinement as every picture shows them."""
     return BoxLayer("after refinement", boxes, palette.theme().after, scores)
 
 
@@ -70,6 +72,7 @@ def draw_bev(
     view: View | None = None,
     height_limits: tuple[float, float] = HEIGHT_LIMITS,
     point_size: float = 1.0,
+    colors: ArrayLike | None = None,
 ) -> None:
     """Draw points and boxes into `axes`, whose data coordinates become (y, x) in metres.
 
@@ -79,15 +82,22 @@ def draw_bev(
         view: the part of the ground shown, by default `view_of` points and layers; what lies outside is left out.
         height_limits: z (m) of the lowest and the highest colour of the points.
         point_size: diameter of a point in typographic points.
+        colors: [N, 3] 0..1 of the points, in place of those by height; later points are drawn over earlier ones.
+
+    Raises:
+        ValueError: the view, the boxes or the colours have another shape than they should.
     """
     if view is None:
         view = view_of(points, *(_boxes(layer.boxes) for layer in layers))
     low_x, low_y, high_x, high_y = view
     if not (low_x < high_x and low_y < high_y):
         raise ValueError(f"a view is (low x, low y, high x, high y) in metres, low below high, not {view}")
-    _draw_points(axes, np.asarray(points), view, height_limits, point_size)
+    _draw_points(axes, np.asarray(points), view, height_limits, point_size, colors)
     for order, layer in enumerate(layers):
         _draw_boxes(axes, layer, view, order)
+    if any(has_arrows(layer.boxes) for layer in layers):
+        color = palette.theme().muted_text
+        axes.plot([], [], color=color, linewidth=ARROW_WIDTH, marker=">", markersize=5.0, label=ARROW_LEGEND)
     axes.set_xlim(high_y, low_y)
     axes.set_ylim(low_x, high_x)
     axes.set_aspect("equal")
@@ -99,19 +109,20 @@ def plot_bev(
     *,
     layers: Sequence[BoxLayer] = (),
     view: View | None = None,
+    colors: ArrayLike | None = None,
     title: str = "",
     size: tuple[int, int] = (1100, 1000),
 ) -> Path:
     """Write a bird's-eye view of one frame to `path` as PNG of `size` (width, height) pixels.
 
-    For `points`, `layers` and `view` see `draw_bev`.
+    For `points`, `layers`, `view` and `colors` see `draw_bev`.
 
     Raises:
         OutputError: the file cannot be written.
     """
     figure = palette.new_figure(size)
     axes = figure.add_axes((0.07, 0.07, 0.90, 0.87))
-    draw_bev(axes, points, layers=layers, view=view)
+    draw_bev(axes, points, layers=layers, view=view, colors=colors)
     palette.style_axes(axes, x_label="y left (m)", y_label="x forward (m)", title=title)
     add_layer_legend(axes)
     return palette.save_figure(figure, path)
@@ -139,9 +150,9 @@ def plot_refinement(
 
     Args:
         points: [N, >= 3] x, y, z (m), LiDAR frame.
-        labels: [L, 7] labelled boxes.
-        before: [M, 7] detections before refinement.
-        after: [M, 7] the same detections after refinement, row for row.
+        labels: [L, 7] labelled boxes, or [L, 9] with their velocities.
+        before: [M, 7 or 9] detections before refinement.
+        after: [M, 7 or 9] the same detections after refinement, row for row.
         iou_before: [M] 3-D IoU of `before` with the label that it overlaps best; 0 or NaN where it overlaps none.
         iou_after: [M] the same of `after`.
         scores: [M], written beside the boxes of the overview.
@@ -153,8 +164,9 @@ def plot_refinement(
         ValueError: boxes or IoUs do not fit each other.
         OutputError: the file cannot be written.
     """
-    points, labels, before, after = np.asarray(points), _boxes(labels), _boxes(before), _boxes(after)
-    count = len(before)
+    points, count = np.asarray(points), len(_boxes(before))
+    wide = [np.column_stack(split_velocity(each)) for each in (labels, before, after)]  # [., 9]
+    labels, before, after = (each[:, :7] for each in wide)
     if len(after) != count:
         raise ValueError(f"{count} boxes before refinement but {len(after)} after: they are compared row for row")
     if not 0 <= zooms <= MAX_ZOOMS:
@@ -164,7 +176,7 @@ def plot_refinement(
         if not np.isfinite(boxes).all():
             raise ValueError("boxes before and after refinement must be finite to be compared")
     view = view or view_of(points, labels, before, after)
-    overview = [label_layer(labels), before_layer(before), after_layer(after, scores)]
+    overview = [label_layer(wide[0]), before_layer(wide[1]), after_layer(wide[2], scores)]
 
     figure = palette.new_figure(size)
     axes = add_overview(figure)
@@ -175,7 +187,7 @@ def plot_refinement(
     chosen = _furthest_moved(before, after, ious, zooms)
     for number, index in enumerate(chosen, start=1):
         panel = add_panel(figure, number)
-        _draw_zoom(panel, number, points, labels, before[index], after[index], ious[index])
+        _draw_zoom(panel, number, points, wide[0], wide[1][index], wide[2][index], ious[index])
         mark_box(axes, number, after[index], view)
     if chosen:
         write_above_panels(figure, "boxes that moved furthest, x forward is up, one square of the grid is 1 m")
@@ -219,12 +231,8 @@ def style_panel(panel: Axes, title: str, note: str) -> None:
 
 
 def _boxes(boxes: ArrayLike) -> FloatArray:
-    array = np.asarray(boxes, dtype=np.float64)
-    if array.size == 0:
-        return np.zeros((0, 7))
-    if array.ndim != 2 or array.shape[1] != 7:
-        raise ValueError(f"boxes are [M, 7] (x, y, z, l, w, h, yaw), not {array.shape}")
-    return array
+    """Boxes [M, 7] without their velocities."""
+    return split_velocity(boxes)[0]
 
 
 def _per_box(values: ArrayLike, count: int, what: str) -> FloatArray:
@@ -235,7 +243,12 @@ def _per_box(values: ArrayLike, count: int, what: str) -> FloatArray:
 
 
 def _draw_points(
-    axes: Axes, points: NDArray[Any], view: View, height_limits: tuple[float, float], point_size: float
+    axes: Axes,
+    points: NDArray[Any],
+    view: View,
+    height_limits: tuple[float, float],
+    point_size: float,
+    colors: ArrayLike | None,
 ) -> None:
     if points.size == 0:
         return
@@ -244,6 +257,9 @@ def _draw_points(
     # Comparisons with NaN are false, so this also leaves out points without a place; z needs a check of its own.
     shown = (x >= low_x) & (x <= high_x) & (y >= low_y) & (y <= high_y) & np.isfinite(z)
     x, y, z = x[shown], y[shown], z[shown]
+    if colors is not None:
+        axes.scatter(y, x, c=np.asarray(colors)[shown], s=point_size**2, linewidths=0, rasterized=True, zorder=1)
+        return
     order = np.argsort(z, kind="stable")  # high points over low ones
     axes.scatter(
         y[order],
@@ -281,6 +297,14 @@ def _draw_boxes(axes: Axes, layer: BoxLayer, view: View, order: int) -> None:
         list(np.stack([centers, fronts], axis=1)), colors=layer.color, linewidths=layer.linewidth, zorder=3 + order
     )
     axes.add_collection(marks, autolim=False)
+    arrows = LineCollection(
+        list(arrow_segments(layer.boxes)[:, :, [1, 0]]),
+        colors=layer.color,
+        linewidths=min(layer.linewidth, ARROW_WIDTH),
+        capstyle="round",
+        zorder=3 + order,
+    )
+    axes.add_collection(arrows, autolim=False)
     if layer.scores is not None:
         scores = _per_box(layer.scores, len(given), "score")[finite]
         _write_scores(axes, boxes, scores, layer.color, view)
@@ -343,8 +367,9 @@ def _draw_zoom(
     after: FloatArray,
     ious: FloatArray,
 ) -> None:
-    """One box before and after refinement with its surroundings; the title gives its IoUs, a line below its move."""
-    view = view_around(np.stack([before, after]))
+    """One box [9] before and after refinement with its surroundings; the title gives its IoUs, a line below its
+    move."""
+    view = view_around(np.stack([before, after])[:, :7])
     bottom, top = before[2] - 0.5 * before[5], before[2] + 0.5 * before[5]
     layers = [label_layer(labels), before_layer(before[None]), after_layer(after[None])]
     draw_bev(panel, points, layers=layers, view=view, height_limits=(float(bottom), float(top)), point_size=2.5)
@@ -356,11 +381,13 @@ def _draw_zoom(
 def _describe_move(before: FloatArray, after: FloatArray) -> str:
     # Adding 0.0 makes the zero that rounding leaves of a small negative number a positive one.
     forward, left, up, length, width, height = np.round(100 * (after[:6] - before[:6])) + 0.0
-    turn = round(float(np.degrees(wrap_angle(after[6:] - before[6:]))[0]), 1) + 0.0
-    return (
+    turn = round(float(np.degrees(wrap_angle(after[6:7] - before[6:7]))[0]), 1) + 0.0
+    text = (
         f"x {forward:+.0f}  y {left:+.0f}  z {up:+.0f} cm\nl {length:+.0f}  w {width:+.0f}  h {height:+.0f} cm  "
         f"yaw {turn:+.1f}°"
     )
+    faster = np.round(after[7:] - before[7:], 2) + 0.0
+    return f"{text}\nvx {faster[0]:+.2f}  vy {faster[1]:+.2f} m/s" if np.isfinite(faster).all() else text
 
 
 def mark_box(axes: Axes, number: int, box: FloatArray, view: View) -> None:

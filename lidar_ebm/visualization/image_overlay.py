@@ -23,7 +23,8 @@ from numpy.typing import ArrayLike
 from lidar_ebm.geometry.boxes import corners_3d
 from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.visualization import palette
-from lidar_ebm.visualization.bev_plot import BoxLayer
+from lidar_ebm.visualization.bev_plot import ARROW_WIDTH, BoxLayer
+from lidar_ebm.visualization.box_arrays import ARROW_LEGEND, arrow_segments, has_arrows, split_velocity
 
 NEAR = 0.1  # m: what lies nearer to the camera's plane is cut off
 HEADER = 44  # pixels above the image, for title, legend and the scale of depths
@@ -38,7 +39,7 @@ def project_edges(boxes: ArrayLike, camera: Camera) -> list[np.ndarray]:
     """Edges and heading marks of boxes in the image, as far as they lie before the camera.
 
     Args:
-        boxes: [M, 7] LiDAR frame.
+        boxes: [M, 7 or 9] LiDAR frame.
         camera: of this frame.
 
     Returns:
@@ -52,6 +53,11 @@ def project_edges(boxes: ArrayLike, camera: Camera) -> list[np.ndarray]:
     last = np.concatenate([corners[:, ends], marks[:, 1:]], axis=1)
     segments = np.stack([first, last], axis=2)  # [M, 13, 2, 3]
     return [_clip_segments(each) for each in segments]
+
+
+def project_arrows(boxes: ArrayLike, camera: Camera) -> np.ndarray:
+    """Lines [A, 2, 2] in pixels of the arrows of boxes [M, 7 or 9], as far as they lie before the camera."""
+    return _clip_segments(_to_homogeneous(arrow_segments(boxes), camera))
 
 
 def draw_overlay(
@@ -69,7 +75,7 @@ def draw_overlay(
         image: [H, W, 3] uint8; None for an empty one of the camera's size.
         camera: of this frame.
         points: [N, >= 3] LiDAR frame, m, coloured by their depth; None for none.
-        layers: boxes [M, 7] in LiDAR frame, later layers over earlier ones.
+        layers: boxes [M, 7 or 9] in LiDAR frame, later layers over earlier ones.
         point_size: diameter of a point in typographic points.
     """
     width, height = camera.image_size if image is None else (image.shape[1], image.shape[0])
@@ -119,6 +125,8 @@ def plot_overlay(
         Line2D([], [], color=layer.color, linewidth=max(layer.linewidth, 2.0), label=name)
         for layer, name in zip(layers, names, strict=True)
     ]
+    if any(has_arrows(layer.boxes) for layer in layers):
+        handles.append(Line2D([], [], color=theme.muted_text, linewidth=ARROW_WIDTH, label=ARROW_LEGEND))
     if handles:
         figure.legend(
             handles=handles,
@@ -151,7 +159,7 @@ def plot_overlay(
 
 
 def _boxes(boxes: ArrayLike) -> np.ndarray:
-    return np.asarray(boxes, np.float64).reshape(-1, 7)
+    return split_velocity(boxes)[0]
 
 
 def _heading_marks(boxes: np.ndarray) -> np.ndarray:
@@ -214,6 +222,10 @@ def _draw_boxes(axes: Axes, layer: BoxLayer, camera: Camera, image_size: tuple[i
         zorder=2.5 + order,
     )
     axes.add_collection(lines, autolim=False)
+    arrows = [part for part in project_arrows(layer.boxes, camera) if np.abs(part).max() < limit]
+    width = min(layer.linewidth, ARROW_WIDTH)
+    shafts = LineCollection(arrows, colors=layer.color, linewidths=width, capstyle="round", zorder=2.5 + order)
+    axes.add_collection(shafts, autolim=False)
 
 
 def _draw_points(

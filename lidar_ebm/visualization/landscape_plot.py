@@ -31,9 +31,17 @@ AXIS_LABELS = {
     "w": "width (m)",
     "h": "height (m)",
     "yaw": "yaw (°)",
+    "vx": "velocity forward (m/s)",
+    "vy": "velocity to the left (m/s)",
 }
-_TITLES = ("Position", "Length and width", "Height above ground and height")
-_MAP_WIDTH, _LEFT, _STEP = 0.25, 0.055, 0.307  # shares of the picture's width
+_TITLES: dict[tuple[str, ...], str] = {
+    ("x", "y"): "Position",
+    ("l", "w"): "Length and width",
+    ("z", "h"): "Height above ground and height",
+    ("vx", "vy"): "Velocity",
+}
+_MAP_WIDTH, _LEFT, _STEP = 0.25, 0.055, 0.307  # shares of the picture's width, if there are three maps
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven")
 _MINUS = "\N{MINUS SIGN}"  # as matplotlib writes it at the axes
 _FALL = 0.12  # share of a plane's lowest f that one colour stands for
 
@@ -47,21 +55,28 @@ def plot_landscape(
         landscape: what is drawn.
         path: of the picture.
         title: what the detection is called; its class and number where empty.
-        size: width and height in pixels; laid out for 3 : 2.
+        size: width and height in pixels of a picture with three maps; more make it wider.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    figure = palette.new_figure(size)
+    maps = max(3, len(landscape.planes))
+    share = 3 / maps  # of the width that everything is laid out for
+    figure = palette.new_figure((round(size[0] / share), size[1]))
+
+    def place(number: int, bottom: float, height: float) -> Axes:
+        return figure.add_axes(((_LEFT + number * _STEP) * share, bottom, _MAP_WIDTH * share, height))
+
     norm = _norm(landscape)
-    for number, (plane, name) in enumerate(zip(landscape.planes, _TITLES, strict=True)):
-        axes = figure.add_axes((_LEFT + number * _STEP, 0.475, _MAP_WIDTH, 0.375))
+    for number, plane in enumerate(landscape.planes):
+        axes = place(number, 0.475, 0.375)
         draw_plane(axes, landscape, plane, norm)
-        axes.set_title(name, fontsize=palette.LABEL_SIZE, color=palette.theme().text)
-    _add_color_bar(figure, norm)
-    draw_surroundings(figure.add_axes((_LEFT, 0.06, _MAP_WIDTH, 0.33)), landscape)
-    draw_yaw(figure.add_axes((_LEFT + _STEP, 0.06, _MAP_WIDTH, 0.33)), landscape, landscape.yaw)
-    draw_turn(figure.add_axes((_LEFT + 2 * _STEP, 0.06, _MAP_WIDTH, 0.33)), landscape)
+        title_of_map = _TITLES.get(plane.names, " and ".join(plane.names))
+        axes.set_title(title_of_map, fontsize=palette.LABEL_SIZE, color=palette.theme().text)
+    _add_color_bar(figure, norm, maps, share)
+    draw_surroundings(place(0, 0.06, 0.33), landscape)
+    draw_yaw(place(1, 0.06, 0.33), landscape, landscape.yaw)
+    draw_turn(place(2, 0.06, 0.33), landscape)
     _write_heading(figure, landscape, title or f"{landscape.class_name}, box {landscape.index}")
     return palette.save_figure(figure, path)
 
@@ -70,10 +85,10 @@ def draw_plane(axes: Axes, landscape: Landscape, plane: Slice, norm: Normalize) 
     """Draw one plane: f as colours and contours, credible regions, the path, and the boxes as points."""
     theme = palette.theme()
     # As in bird's-eye views x points up and y left; elsewhere the first number runs to the right.
-    seen_from_above = plane.names == ("x", "y")
+    seen_from_above = plane.names in (("x", "y"), ("vx", "vy"))
     up, right = (0, 1) if seen_from_above else (1, 0)
     f = plane.f if up == 0 else plane.f.T  # [up, right]
-    grid = (plane.axes[right], plane.axes[up])
+    grid = (_shown(plane, right, plane.axes[right]), _shown(plane, up, plane.axes[up]))
     axes.pcolormesh(*grid, f, cmap=palette.ENERGY_COLORS, norm=norm, shading="gouraud", rasterized=True, zorder=0)
     heights = MaxNLocator(14).tick_values(float(norm.vmin or 0), float(norm.vmax or 1))
     lines = palette.ENERGY_COLORS(np.asarray(norm(heights)) - 0.12)  # a little darker than what they run through
@@ -82,30 +97,41 @@ def draw_plane(axes: Axes, landscape: Landscape, plane: Slice, norm: Normalize) 
         edge = plane.threshold(level, landscape.temperature)
         axes.contour(*grid, f, levels=[edge], colors=palette.REGION, linewidths=1.6, linestyles=[style], zorder=2)
     columns = [BOX_NAMES.index(plane.names[k]) for k in (right, up)]
-    _draw_path(axes, landscape.path[:, columns])
+    path = [_shown(plane, k, landscape.path[:, column]) for k, column in zip((right, up), columns, strict=True)]
+    _draw_path(axes, np.column_stack(path))
     limits = ((grid[0][0], grid[0][-1]), (grid[1][0], grid[1][-1]))
     for box, mark in _marked(landscape):
-        place = [float(np.clip(box[k], low, high)) for k, (low, high) in zip(columns, limits, strict=True)]
-        inside = np.allclose(place, box[columns])
+        own = [float(_shown(plane, k, box[column])) for k, column in zip((right, up), columns, strict=True)]
+        place = [float(np.clip(value, *ends)) for value, ends in zip(own, limits, strict=True)]
+        inside = np.allclose(place, own)
         axes.plot(*place, **mark, alpha=1.0 if inside else 0.55, clip_on=False, zorder=6)
     palette.style_axes(axes, x_label=AXIS_LABELS[plane.names[right]], y_label=AXIS_LABELS[plane.names[up]], grid=False)
     axes.set_xlim(limits[0][::-1] if seen_from_above else limits[0])
     axes.set_ylim(limits[1])
-    axes.set_aspect("equal")
+    units = {AXIS_LABELS[name].rpartition(" ")[2] for name in plane.names}
+    axes.set_aspect("equal" if len(units) == 1 else "auto")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color(theme.muted_text)
 
 
+def _shown(plane: Slice, number: int, values: np.ndarray) -> np.ndarray:
+    """Values of one of a plane's numbers as its axis shows them: angles in degrees, in the axis's own turn."""
+    if plane.names[number] != "yaw":
+        return np.asarray(values)
+    middle = float(plane.axes[number][[0, -1]].mean())
+    return np.degrees(unwrapped(values, middle - np.pi))
+
+
 def draw_surroundings(axes: Axes, landscape: Landscape) -> None:
     """Draw the boxes among the points around them, seen from above."""
-    shown = [box[None] for box in (landscape.proposal, landscape.box, landscape.label) if box is not None]
+    proposal, refined = landscape.proposal[None, : YAW + 1], landscape.box[None, : YAW + 1]
+    labels = [] if landscape.label is None else [landscape.label[None, : YAW + 1]]
+    shown = [proposal, refined, *labels]
     low_x, low_y, high_x, high_y = view_around(np.concatenate(shown))
     view = (low_x - 0.6, low_y - 0.6, high_x + 0.6, high_y + 0.6)
-    layers = [before_layer(landscape.proposal[None]), after_layer(landscape.box[None])]
-    if landscape.label is not None:
-        layers.insert(0, label_layer(landscape.label[None]))
+    layers = [*map(label_layer, labels), before_layer(proposal), after_layer(refined)]
     bottom, top = landscape.box[2] + np.array([-0.5, 0.5]) * landscape.box[5]
     draw_bev(axes, landscape.points, layers=layers, view=view, height_limits=(bottom, top), point_size=2.8)
     palette.style_axes(axes, x_label=AXIS_LABELS["y"], y_label=AXIS_LABELS["x"])
@@ -202,9 +228,10 @@ def _norm(landscape: Landscape) -> Normalize:
     return Normalize(low if low < high else high - 1.0, high)
 
 
-def _add_color_bar(figure: Figure, norm: Normalize) -> None:
+def _add_color_bar(figure: Figure, norm: Normalize, maps: int, share: float) -> None:
     theme = palette.theme()
-    axes = figure.add_axes((_LEFT + 2 * _STEP + _MAP_WIDTH + 0.015, 0.4775, 0.012, 0.37))
+    right = _LEFT + (maps - 1) * _STEP + _MAP_WIDTH
+    axes = figure.add_axes(((right + 0.015) * share, 0.4775, 0.012 * share, 0.37))
     bar = figure.colorbar(ScalarMappable(norm, palette.ENERGY_COLORS), cax=axes, extend="min")
     bar.outline.set_edgecolor(theme.muted_text)
     axes.tick_params(labelsize=palette.TICK_SIZE, labelcolor=theme.text, color=theme.muted_text)
@@ -213,17 +240,21 @@ def _add_color_bar(figure: Figure, norm: Normalize) -> None:
 
 def _write_heading(figure: Figure, landscape: Landscape, title: str) -> None:
     theme = palette.theme()
-    figure.text(_LEFT, 0.972, title, fontsize=palette.TITLE_SIZE, color=theme.text, va="top", parse_math=False)
+    maps = max(3, len(landscape.planes))
+    share = 3 / maps
+    left, right = _LEFT * share, (_LEFT + (maps - 1) * _STEP + _MAP_WIDTH) * share
+    held = _NUMBERS[len(landscape.box) - 2]
+    figure.text(left, 0.972, title, fontsize=palette.TITLE_SIZE, color=theme.text, va="top", parse_math=False)
     facts = [f"score {landscape.score:.2f}", f"f {landscape.path_f[0]:.1f} → {landscape.f:.1f}".replace("-", _MINUS)]
     if landscape.overlaps is not None:
         before, after = landscape.overlaps
         facts.append(f"IoU with the label {before:.3f} → {after:.3f}")
     facts.append(f"temperature {landscape.temperature:.2f}")
-    figure.text(_LEFT, 0.942, "    ".join(facts), fontsize=palette.LABEL_SIZE, color=theme.muted_text, va="top")
+    figure.text(left, 0.942, "    ".join(facts), fontsize=palette.LABEL_SIZE, color=theme.muted_text, va="top")
     figure.text(
-        _LEFT + 2 * _STEP + _MAP_WIDTH,
+        right,
         0.968,
-        "A map holds the other five numbers at the refined box;\nthe ascent's path is projected onto it.",
+        f"A map holds the other {held} numbers at the refined box;\nthe ascent's path is projected onto it.",
         fontsize=palette.TICK_SIZE,
         color=theme.muted_text,
         ha="right",
@@ -243,7 +274,7 @@ def _write_heading(figure: Figure, landscape: Landscape, title: str) -> None:
     figure.legend(
         handles=handles,
         loc="upper left",
-        bbox_to_anchor=(_LEFT, 0.912),
+        bbox_to_anchor=(left, 0.912),
         borderpad=0.0,
         borderaxespad=0.0,
         ncols=len(handles),

@@ -13,6 +13,8 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont
 
+from lidar_ebm.types import TIME_LAG
+from lidar_ebm.visualization.box_arrays import ARROW_LEGEND
 from lidar_ebm.visualization.open3d_import import import_open3d
 from lidar_ebm.visualization.palette import Theme, theme
 from lidar_ebm.visualization.scene import SceneFrame
@@ -22,6 +24,7 @@ from lidar_ebm.visualization.scene_geometry import (
     box_segments,
     colored_points,
     project,
+    ramp_of,
     scale_ends,
     tubes,
 )
@@ -30,6 +33,8 @@ SIZE = (1280, 720)  # width and height of the pictures, pixels
 FINER = 2  # samples along each side of a pixel, for smooth edges
 POINT_SIZE = 2  # pixels
 EDGE_WIDTH = 1.6  # pixels, of box edges at least, however far they are
+ROW_HEIGHT, COLUMN_GAP = 22, 24  # pixels, of the legend
+HALO = 2  # pixels of background around letters, where points may stand behind them
 SCALE_WIDTH = 120  # pixels, of the bar that says what points' colours mean
 ROWS = 256  # of samples that rays are cast for at a time, which bounds the memory
 MINIMUM_DEPTH = 0.1  # m; what is nearer to the eye is not seen
@@ -125,28 +130,38 @@ def _bytes(color: Any) -> np.ndarray:
 def _with_legend(picture: np.ndarray, frame: SceneFrame, color: str, current: Theme) -> np.ndarray:
     image = Image.fromarray(picture)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=16)
-    draw.text((14, 10), f"Frame {frame.name}, {len(frame.points):,} points", fill=current.text, font=font)
-    for row, each in enumerate(frame.sets):
-        top = 36 + 22 * row
-        draw.rectangle((14, top + 4, 34, top + 14), fill=each.color)
-        draw.text((42, top), each.legend(), fill=current.text, font=font)
+    style: dict[str, Any] = {"fill": current.text, "font": font}
+    if TIME_LAG in frame.channels:  # points of many sweeps fill the picture, its corners too
+        style |= {"stroke_width": HALO, "stroke_fill": current.background}
+    draw.text((14, 10), f"Frame {frame.name}, {len(frame.points):,} points", **style)
+    rows = [(each.color, each.legend()) for each in frame.sets]
+    if frame.has_arrows():
+        rows.append((current.muted_text, ARROW_LEGEND))
+    left, width, room = 14, 0, max((image.height - 36 - 60) // ROW_HEIGHT, 1)  # above the scale
+    for number, (fill, words) in enumerate(rows):
+        if number and number % room == 0:  # the next column
+            left, width = left + width + COLUMN_GAP, 0
+        top = 36 + ROW_HEIGHT * (number % room)
+        draw.rectangle((left, top + 4, left + 20, top + 14), fill=fill)
+        draw.text((left + 28, top), words, **style)
+        width = max(width, 28 + round(draw.textlength(words, font=font)))
     if len(frame.points):
-        _draw_scale(draw, image.height, frame, color, current, font)
+        _draw_scale(draw, image.height, frame, color, current, style)
     return np.asarray(image)
 
 
 def _draw_scale(
-    draw: ImageDraw.ImageDraw, height: int, frame: SceneFrame, color: str, current: Theme, font: Any
+    draw: ImageDraw.ImageDraw, height: int, frame: SceneFrame, color: str, current: Theme, style: dict[str, Any]
 ) -> None:
-    """Write at the lower left what the points' colours mean."""
+    """Write at the lower left what the points' colours mean, in a style of text."""
     top, (low, high) = height - 30, scale_ends(frame, color, current)
     if color == "boxes":
         for row, (words, rgb) in enumerate((high, low)):
             draw.ellipse((19, top - 22 * row + 4, 29, top - 22 * row + 14), fill=tuple(_bytes(rgb).tolist()))
-            draw.text((42, top - 22 * row), words, fill=current.text, font=font)
+            draw.text((42, top - 22 * row), words, **style)
         return
-    draw.text((14, top), low[0], fill=current.text, font=font)
-    left = 22 + round(draw.textlength(low[0], font=font))
-    for step, rgb in enumerate(current.heights(np.linspace(0, 1, SCALE_WIDTH))):
+    draw.text((14, top), low[0], **style)
+    left = 22 + round(draw.textlength(low[0], font=style["font"]))
+    for step, rgb in enumerate(ramp_of(color, current)(np.linspace(0, 1, SCALE_WIDTH))):
         draw.line((left + step, top + 4, left + step, top + 14), fill=tuple(_bytes(rgb).tolist()))
-    draw.text((left + SCALE_WIDTH + 8, top), high[0], fill=current.text, font=font)
+    draw.text((left + SCALE_WIDTH + 8, top), high[0], **style)

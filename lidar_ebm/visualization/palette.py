@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.patches import Patch
@@ -29,9 +28,8 @@ from matplotlib.patches import Patch
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write
 
-CLASS_SEED = 19005  # with which the names of common road users have different colours
-CLASS_SHADES = 3  # of each colour
-CLASS_SHARE = 0.6  # of the colour itself in its second and third shade
+CLASS_SEED = 124102751  # with which the names of common road users have colours far apart
+DISTINCT_CLASSES = 10  # colours of a theme that are as far apart as ten can be, also without one kind of cone
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,8 @@ class Theme:
     region: str  # a region of given probability
     other: str  # lines that are none of these
     heights: LinearSegmentedColormap  # low to high; low points recede into the background
+    lags: LinearSegmentedColormap  # new to old; old points recede into the background
+    classes: tuple[str, ...]  # the first `DISTINCT_CLASSES` far apart, then as many that are nearer to others
 
     @property
     def cycle(self) -> tuple[str, ...]:
@@ -62,14 +62,41 @@ class Theme:
 
     def class_color(self, name: str) -> str:
         """The colour of a class, by its name alone (in any case of letters): the same in every picture and frame."""
-        shade, place = divmod(
-            zlib.crc32(f"{CLASS_SEED} {name.lower()}".encode()) % (CLASS_SHADES * len(self.cycle)), len(self.cycle)
-        )
-        other = (self.cycle[place], self.text, self.background)[shade]  # that the second and third shade lean to
-        red, green, blue = CLASS_SHARE * np.array(to_rgb(self.cycle[place])) + (1 - CLASS_SHARE) * np.array(
-            to_rgb(other)
-        )
-        return to_hex((red, green, blue))
+        return self.classes[self._place(name)]
+
+    def class_colors(self, names: Iterable[str], others: Iterable[str] = ()) -> dict[str, str]:
+        """Colours of classes by lower-case name, each another: `class_color`, where that is free and far from others.
+
+        The others take, in the order of `names`, the free colours that are far apart, then those that are nearer to
+        others. Of more classes than there are colours the last ones share theirs.
+
+        Args:
+            names: that are declared; their colours do not depend on `others`.
+            others: that are there beside them.
+        """
+        wanted = list(dict.fromkeys(name.lower() for name in names))
+        beside = [name for name in dict.fromkeys(name.lower() for name in others) if name not in wanted]
+        chosen: dict[str, int] = {}
+        for name in wanted:
+            place = self._place(name)
+            if place < DISTINCT_CLASSES and place not in chosen.values():
+                chosen[name] = place
+        free = [place for place in range(len(self.classes)) if place not in chosen.values()]
+        for name in wanted:
+            if name not in chosen:
+                chosen[name] = free.pop(0) if free else self._place(name)
+        for name in beside:
+            place = self._place(name)
+            chosen[name] = place if place in free or not free else free[0]
+            free = [each for each in free if each != chosen[name]]
+        return {name: self.classes[chosen[name]] for name in (*wanted, *beside)}
+
+    def _place(self, name: str) -> int:
+        return zlib.crc32(f"{CLASS_SEED} {name.lower()}".encode()) % len(self.classes)
+
+
+def _hexadecimal(*lines: str) -> tuple[str, ...]:
+    return tuple(f"#{color}" for line in lines for color in line.split())
 
 
 LIGHT = Theme(
@@ -85,6 +112,11 @@ LIGHT = Theme(
     region="#D55E00",  # vermilion
     other="#CC79A7",  # purple
     heights=LinearSegmentedColormap.from_list("height", ("#CFCAC4", "#9A93A0", "#5A4E78")),
+    lags=LinearSegmentedColormap.from_list("lag", ("#4B0F6B", "#A8518A", "#E3A6A0", "#E9DFD8")),
+    classes=_hexadecimal(
+        "0077DD BBAAFF EE4488 DDAA77 0000EE 33CCBB 990000 663355 778800 116644",
+        "443388 997755 BBBB22 DD77CC 55AA44 8866AA AA4488 118877 3355BB AA2244",
+    ),
 )
 DARK = Theme(
     name="dark",
@@ -99,6 +131,11 @@ DARK = Theme(
     region="#F27B35",
     other="#DD92BB",
     heights=LinearSegmentedColormap.from_list("height_dark", ("#3D424B", "#7C7690", "#CEC4E6")),
+    lags=LinearSegmentedColormap.from_list("lag_dark", ("#FFF1C2", "#D59A6A", "#84576B", "#34303F")),
+    classes=_hexadecimal(
+        "6699FF DDCCFF FF77AA FFCCAA 7744FF 00FF00 CC3300 886688 99AA55 337755",
+        "88CCCC BB22AA 009988 BB6677 667733 EEEE88 CC9988 998855 BB77CC FF6600",
+    ),
 )
 THEMES = {each.name: each for each in (LIGHT, DARK)}
 

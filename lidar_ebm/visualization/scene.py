@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from lidar_ebm.geometry.camera import Camera
+from lidar_ebm.types import REFLECTANCE
 from lidar_ebm.visualization import palette
+from lidar_ebm.visualization.box_arrays import has_arrows
 
 LABEL, BEFORE, AFTER = "label", "before refinement", "after refinement"  # names of sets of boxes
-REFLECTANCE = "reflectance"
 NAMED_CLASSES = 3  # in a legend's row; the others are counted
 
 
@@ -21,12 +22,12 @@ class BoxSet:
     """Boxes that are drawn alike."""
 
     name: str  # in the legend
-    boxes: np.ndarray  # [M, 7] float32, LiDAR frame
+    boxes: np.ndarray  # [M, 7] float32, LiDAR frame; [M, 9] with vx, vy, m/s, NaN where unknown
     types: tuple[str, ...]  # M class names
     color: str
     scores: np.ndarray | None = None  # [M]
     f: np.ndarray | None = None  # [M]
-    path: np.ndarray | None = None  # [1 + T, M, 7] where refinement had each box after 0..T steps
+    path: np.ndarray | None = None  # [1 + T, M, 7 or 9] where refinement had each box after 0..T steps
     path_f: np.ndarray | None = None  # [1 + T, M] f there
 
     def select(self, rows: np.ndarray) -> BoxSet:
@@ -47,6 +48,10 @@ class BoxSet:
             return self
         step = min(step, len(self.path) - 1)
         return replace(self, name=f"{self.name}, step {step}", boxes=self.path[step], f=self.path_f[step])
+
+    def without_velocity(self) -> BoxSet:
+        """The same boxes without velocities, and so without arrows."""
+        return replace(self, boxes=self.boxes[:, :7], path=None if self.path is None else self.path[:, :, :7])
 
     def legend(self) -> str:
         """The name with the number of boxes, and how many are of each class where these are several."""
@@ -89,6 +94,7 @@ class SceneFrame:
     channels: tuple[str, ...] = (REFLECTANCE,)
     camera: Camera | None = None  # None where the frame has none
     image: np.ndarray | None = field(default=None, repr=False)  # [H, W, 3] uint8 of the camera
+    class_names: tuple[str, ...] = ()  # all that its source declares, so that each has a colour of its own
 
     @property
     def steps(self) -> int:
@@ -97,7 +103,11 @@ class SceneFrame:
 
     def boxes(self) -> np.ndarray:
         """Boxes [M, 7] of all sets."""
-        return np.concatenate([np.zeros((0, 7), np.float32), *(each.boxes for each in self.sets)])
+        return np.concatenate([np.zeros((0, 7), np.float32), *(each.boxes[:, :7] for each in self.sets)])
+
+    def has_arrows(self) -> bool:
+        """Tell if a velocity of any box is shown."""
+        return any(has_arrows(each.boxes) for each in self.sets)
 
     def at_step(self, step: int) -> SceneFrame:
         """The frame with every path's boxes after so many steps."""
@@ -107,12 +117,17 @@ class SceneFrame:
         """The frame with the boxes that pass."""
         return replace(self, sets=tuple(chosen.apply(each) for each in self.sets))
 
+    def without_velocity(self) -> SceneFrame:
+        """The frame without velocities."""
+        return replace(self, sets=tuple(each.without_velocity() for each in self.sets))
+
     def by_class(self, theme: palette.Theme) -> SceneFrame:
         """The frame with a set for each class of each set, in the class's own colour, the same in every frame."""
-        sets = []
+        kinds = sorted({name for each in self.sets for name in each.types})
+        sets, colors = [], theme.class_colors(self.class_names, kinds)
         for each in self.sets:
             for name in sorted(set(each.types)):
                 rows = np.flatnonzero([kind == name for kind in each.types])
                 title = f"{each.name}: {name}"
-                sets.append(replace(each.select(rows), name=title, color=theme.class_color(name)))
+                sets.append(replace(each.select(rows), name=title, color=colors[name.lower()]))
         return replace(self, sets=tuple(sets))

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.geometry.boxes import corners_3d, points_in_boxes
+from lidar_ebm.types import REFLECTANCE, TIME_LAG
 from lidar_ebm.visualization.bev_plot import HEIGHT_LIMITS
+from lidar_ebm.visualization.box_arrays import arrow_segments, split_velocity
 from lidar_ebm.visualization.image_overlay import EDGES
 from lidar_ebm.visualization.palette import Theme
-from lidar_ebm.visualization.scene import REFLECTANCE, SceneFrame
+from lidar_ebm.visualization.scene import SceneFrame
 from lidar_ebm.visualization.views import is_all_around, view_of
 
 Rgb = tuple[float, float, float]  # 0..1
@@ -25,6 +27,7 @@ SCALES = {
     REFLECTANCE: ("reflectance", 0.0, 1.0),
     "distance": ("m, distance", 0.0, 70.0),
 }
+LAG_REACH = 0.5  # s, of the scale of lags at least, so that ten sweeps of any frame have the same colours
 BOX_RADIUS = 0.035  # m, of the tubes that rays see edges as
 SIDES = 6  # of a tube
 
@@ -113,17 +116,31 @@ def colored_points(frame: SceneFrame, by: str, theme: Theme) -> np.ndarray:
     _, low, high = scale_of(frame, by)
     with np.errstate(invalid="ignore"):
         shares = np.clip((_values(frame, by) - low) / (high - low), 0, 1)
-    return theme.heights(np.nan_to_num(shares))[:, :3]
+    return ramp_of(by, theme)(np.nan_to_num(shares))[:, :3]
+
+
+def ramp_of(by: str, theme: Theme) -> LinearSegmentedColormap:
+    """Colours of points from the lowest to the highest value: by time lag new points stand out and old ones fade."""
+    return theme.lags if by == TIME_LAG else theme.heights
 
 
 def scale_of(frame: SceneFrame, by: str) -> tuple[str, float, float]:
     """Words for what a frame's points are coloured by, and the lowest and the highest value that colours tell apart."""
     if by in SCALES:
         return SCALES[by]
-    values = _values(frame, by)
-    values = values[np.isfinite(values)]
-    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-    return by.replace("_", " "), low, high if high > low else low + 1.0
+    low, high = channel_limits(by, _values(frame, by))
+    return "s, time lag" if by == TIME_LAG else by.replace("_", " "), low, high
+
+
+def channel_limits(name: str, values: np.ndarray) -> tuple[float, float]:
+    """The lowest and the highest value of a channel [N] that colours tell apart: its own, unless its scale is fixed."""
+    if name in SCALES:
+        return SCALES[name][1:]
+    finite = values[np.isfinite(values)]
+    if name == TIME_LAG:
+        return 0.0, max(float(finite.max(initial=0.0)), LAG_REACH)
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    return low, high if high > low else low + 1.0
 
 
 def _values(frame: SceneFrame, by: str) -> np.ndarray:
@@ -157,9 +174,9 @@ def scale_ends(frame: SceneFrame, by: str, theme: Theme) -> tuple[tuple[str, Rgb
 
 
 def box_segments(boxes: np.ndarray) -> np.ndarray:
-    """Lines [13 M, 2, 3] of boxes [M, 7]: edges, and a mark from each one's middle through its front. Boxes with a
-    number that is not finite are left out."""
-    finite = np.asarray(boxes, np.float64).reshape(-1, 7)
+    """Lines [13 M + 3 K, 2, 3] of boxes [M, 7 or 9]: edges, a mark from each one's middle through its front, and arrows
+    of K boxes with a velocity. Boxes with a number that is not finite are left out."""
+    finite = split_velocity(boxes)[0]
     finite = finite[np.isfinite(finite).all(axis=1)]
     if not len(finite):
         return np.zeros((0, 2, 3))
@@ -167,7 +184,7 @@ def box_segments(boxes: np.ndarray) -> np.ndarray:
     heading = np.stack([np.cos(finite[:, 6]), np.sin(finite[:, 6]), np.zeros(len(finite))], axis=1)
     fronts = finite[:, :3] + heading * (0.5 * finite[:, 3:4] + 0.4 * finite[:, 4:5])
     marks = np.stack([finite[:, :3], fronts], axis=1)[:, None]
-    return np.concatenate([edges, marks], axis=1).reshape(-1, 2, 3)
+    return np.concatenate([np.concatenate([edges, marks], axis=1).reshape(-1, 2, 3), arrow_segments(boxes)])
 
 
 def tubes(segments: np.ndarray, radius: float | np.ndarray = BOX_RADIUS) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from matplotlib.collections import LineCollection
 from numpy.typing import ArrayLike
 
 from lidar_ebm.boxes import Boxes
+from lidar_ebm.boxes.boxes import BOX_SIZE
 from lidar_ebm.geometry.boxes import corners_bev
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import (
@@ -26,6 +27,7 @@ from lidar_ebm.visualization.bev_plot import (
     view_around,
     write_above_panels,
 )
+from lidar_ebm.visualization.box_arrays import as_array, split_velocity
 from lidar_ebm.visualization.views import View, view_of
 
 LEVEL = 0.9  # probability of the centre's region
@@ -47,7 +49,7 @@ def plot_uncertainty(
 
     Args:
         points: [N, >= 3] x, y, z (m), LiDAR frame.
-        before: [M, 7] detections before refinement.
+        before: [M, 7 or 9] detections before refinement.
         after: the same after it, with their uncertainty. Panels show those of the lowest expected IoU.
         view: the part of the ground that the overview shows; by default `view_of` points and boxes.
         size: width and height of the picture, pixels.
@@ -58,15 +60,17 @@ def plot_uncertainty(
     """
     if after.covariance is None or after.samples is None or after.expected_iou is None:
         raise ValueError("these detections come without uncertainty: detect with it, or draw them with plot_bev")
-    before, refined, covariance, samples, overlap = (
+    refined, covariance, samples, overlap = (
         np.asarray(values, dtype=np.float64)
-        for values in (before, after.boxes, after.covariance, after.samples, after.expected_iou)
+        for values in (after.boxes, after.covariance, after.samples[..., :BOX_SIZE], after.expected_iou)
     )
+    wide_before, wide_after = np.column_stack(split_velocity(before)), np.column_stack(split_velocity(as_array(after)))
+    before = wide_before[:, :BOX_SIZE]
     flip = after.flip_probability
     view = view or view_of(points, before, refined)
     figure = palette.new_figure(size)
     axes = add_overview(figure)
-    draw_bev(axes, points, layers=[before_layer(before), after_layer(refined, after.scores)], view=view)
+    draw_bev(axes, points, layers=[before_layer(wide_before), after_layer(wide_after, after.scores)], view=view)
     draw_uncertainty(axes, refined, covariance, samples)
     palette.style_axes(axes, x_label="y left (m)", y_label="x forward (m)", title=title)
     handles, names = axes.get_legend_handles_labels()
@@ -92,7 +96,7 @@ def plot_uncertainty(
         draw_bev(
             panel,
             points,
-            layers=[before_layer(before[row]), after_layer(refined[row])],
+            layers=[before_layer(wide_before[row]), after_layer(wide_after[row])],
             view=view_around(shown[np.isfinite(shown).all(axis=1)]),
             height_limits=(float(bottom), float(top)),
             point_size=2.5,
@@ -112,7 +116,7 @@ def draw_uncertainty(axes: Axes, boxes: FloatArray, covariance: FloatArray, samp
     Args:
         axes: prepared by `draw_bev`.
         boxes: [M, 7].
-        covariance: [M, 7, 7], of which the rows and columns of x and y are used.
+        covariance: [M, D, D], of which the rows and columns of x and y are used.
         samples: [M, K, 7].
     """
     drawn = samples.reshape(-1, 7)
@@ -135,4 +139,6 @@ def _describe(covariance: FloatArray, flipped: float | None) -> str:
     x, y, z, length, width, height = 100 * np.sqrt(np.diagonal(covariance)[:6])
     turn = float(np.degrees(np.sqrt(covariance[6, 6])))
     text = f"± x {x:.0f}  y {y:.0f}  z {z:.0f} cm\nl {length:.0f}  w {width:.0f}  h {height:.0f} cm  yaw {turn:.1f}°"
+    if len(covariance) > BOX_SIZE:
+        text += "\n± vx {:.2f}  vy {:.2f} m/s".format(*np.sqrt(np.diagonal(covariance)[BOX_SIZE:]))
     return text if flipped is None else f"{text}\nflipped: {flipped:.0%}"

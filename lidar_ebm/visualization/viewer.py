@@ -16,9 +16,10 @@ from PIL import Image
 
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.system.files import atomic_write
+from lidar_ebm.visualization.box_arrays import ARROW_LEGEND
 from lidar_ebm.visualization.open3d_import import check_vulkan, import_open3d, quiet
 from lidar_ebm.visualization.palette import LIGHT, Theme
-from lidar_ebm.visualization.scene_geometry import pose_of, scale_ends
+from lidar_ebm.visualization.scene_geometry import pose_of, ramp_of, scale_ends
 from lidar_ebm.visualization.viewer_scene import background, scene_geometries, switch_light_off
 from lidar_ebm.visualization.viewer_state import KEYS, ViewerState
 
@@ -85,21 +86,26 @@ class _Window:
         self._problem = self._text("", theme.after)
         self._scale = self._gui.Horiz(0.4 * em)
         self._scale_ends = self._text(""), self._text("")
-        ramp = np.round(255 * theme.heights(np.linspace(0, 1, 8 * em))[:, :3]).astype(np.uint8)
-        self._ramp = self._gui.ImageWidget(o3d.geometry.Image(np.tile(ramp, (max(em // 2, 1), 1, 1))))
+        self._ramp = self._gui.ImageWidget(self._ramp_image())
         for part in (self._scale_ends[0], self._ramp, self._scale_ends[1]):
             self._scale.add_child(part)
+        self._arrows = self._text(ARROW_LEGEND, theme.muted_text)
         self._legend: list[tuple[Any, Any]] = []
         self._legend_box = self._gui.Vert(0.2 * em)
-        self._keys = self._gui.Vert(0.0)
-        for key, what in {**{key: words for key, (words, _) in KEYS.items()}, **OWN_KEYS}.items():
-            self._keys.add_child(self._text(f"{key.upper()}   {what}", theme.muted_text))
+        self._keys = self._gui.Horiz(1.2 * em)  # two columns, so that ten classes have room above them
+        keys = list({**{key: words for key, (words, _) in KEYS.items()}, **OWN_KEYS}.items())
+        for half in (keys[: (len(keys) + 1) // 2], keys[(len(keys) + 1) // 2 :]):
+            column = self._gui.Vert(0.0)
+            for key, what in half:
+                column.add_child(self._text(f"{key.upper()}   {what}", theme.muted_text))
+            self._keys.add_child(column)
         for line in self._lines:
             self._panel.add_child(line)
         self._panel.add_child(self._problem)
         self._panel.add_child(self._scale)
         self._panel.add_fixed(0.4 * em)
         self._panel.add_child(self._legend_box)
+        self._panel.add_child(self._arrows)
         self._panel.add_fixed(0.4 * em)
         self._panel.add_child(self._keys)
         self._refresh()
@@ -143,7 +149,9 @@ class _Window:
             self._scale_ends, scale_ends(state.frame, state.color, self._theme), strict=True
         ):
             end.text, end.text_color = words, self._gui.Color(*color)
+        self._ramp.update_image(self._ramp_image())
         self._ramp.visible = state.color != "boxes"
+        self._arrows.visible = state.shown().has_arrows()
         while len(self._legend) < len(state.layers):  # rows are kept: Open3D cannot take one away again
             row = self._gui.Horiz(0.3 * self._window.theme.font_size)
             box, name = self._gui.Checkbox(""), self._text("")
@@ -164,6 +172,12 @@ class _Window:
                 name.text_color = self._gui.Color(*to_rgb(colors.get(layer, self._theme.muted_text)))
         self._panel.visible = state.panel or state.problem is not None
         self._window.set_needs_layout()
+
+    def _ramp_image(self) -> Any:
+        """The scale of points' colours as they are coloured now."""
+        em = self._window.theme.font_size
+        ramp = np.round(255 * ramp_of(self._state.color, self._theme)(np.linspace(0, 1, 8 * em))[:, :3])
+        return self._o3d.geometry.Image(np.tile(ramp.astype(np.uint8), (max(em // 2, 1), 1, 1)))
 
     def _toggler(self, number: int) -> Callable[[bool], None]:
         def toggle(_: bool) -> None:

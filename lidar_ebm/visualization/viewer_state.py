@@ -29,6 +29,7 @@ class ViewerState:
     hidden: set[str] = field(default_factory=set)  # names of box sets; "points" too
     step: int | None = None  # refinement step that is shown; None: the last
     texts: bool = True  # scores and f beside boxes
+    velocity: bool = True  # arrows of boxes that have one
     panel: bool = True
     playing: bool = False
     theme: Theme = LIGHT  # of the classes' colours
@@ -60,6 +61,7 @@ class ViewerState:
     def shown(self) -> SceneFrame:
         """The frame with the boxes that pass the filters, at the refinement step that was chosen."""
         frame = self.frame if self.step is None else self.frame.at_step(self.step)
+        frame = frame if self.velocity else frame.without_velocity()
         return frame.filtered(self.chosen)
 
     def visible(self) -> list[BoxSet]:
@@ -154,6 +156,10 @@ class ViewerState:
         """Show or hide scores and f."""
         self.texts = not self.texts
 
+    def toggle_velocity(self) -> None:
+        """Show or hide the arrows of velocities."""
+        self.velocity = not self.velocity
+
     def toggle_panel(self) -> None:
         """Show or hide legend, filters and keys."""
         self.panel = not self.panel
@@ -187,5 +193,6 @@ KEYS: dict[str, tuple[str, Callable[[ViewerState], None]]] = {
     ",": ("refinement step back", lambda state: state.take_step(-1)),
     "space": ("play the refinement", ViewerState.play),
     "t": ("scores and f", ViewerState.toggle_texts),
+    "v": ("velocities", ViewerState.toggle_velocity),
     "h": ("this panel", ViewerState.toggle_panel),
 }

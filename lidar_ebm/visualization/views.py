@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lidar_ebm.visualization.box_arrays import split_velocity
+
 View = tuple[float, float, float, float]  # low x, low y, high x, high y, LiDAR frame, m
 
 BEHIND = -2.0  # m, of x: what lies further back is behind the sensor, not beside it
@@ -21,7 +23,7 @@ def is_all_around(points: ArrayLike, *boxes: ArrayLike, camera: bool = False) ->
 
     Args:
         points: [N, >= 2] LiDAR frame, m.
-        boxes: [M, 7] each, labels and detections.
+        boxes: [M, 7 or 9] each, labels and detections.
         camera: the frame has a camera that looks ahead, so that boxes alone are asked: points behind it have no label.
     """
     if any((_centers(each)[:, 0] < BEHIND).any() for each in boxes):
@@ -35,7 +37,7 @@ def view_of(points: ArrayLike, *boxes: ArrayLike, camera: bool = False) -> View:
 
     Args:
         points: [N, >= 2] LiDAR frame, m.
-        boxes: [M, 7] each.
+        boxes: [M, 7 or 9] each.
         camera: as for `is_all_around`.
     """
     places, centers = _finite(points), np.concatenate([np.zeros((0, 2)), *map(_centers, boxes)])
@@ -72,4 +74,4 @@ def _finite(points: ArrayLike) -> np.ndarray:
 
 
 def _centers(boxes: ArrayLike) -> np.ndarray:
-    return _finite(np.asarray(boxes, np.float64).reshape(-1, 7))
+    return _finite(split_velocity(boxes)[0])

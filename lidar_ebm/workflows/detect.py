@@ -28,6 +28,7 @@ from lidar_ebm.inference.detection import LoadedDetector, load_detector
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar
 from lidar_ebm.visualization.bev_plot import after_layer, before_layer, plot_bev
+from lidar_ebm.visualization.box_arrays import as_array
 from lidar_ebm.visualization.uncertainty_plot import plot_uncertainty
 
 Told = Callable[[str], None]
@@ -139,11 +140,11 @@ def _detect_frame(
     picture, title = result.with_suffix(".png"), f"{frame.name}: {len(after)} detections"
     view = (low_x, low_y, high_x, high_y)
     if after.covariance is None:
-        layers = [before_layer(before.boxes), after_layer(after.boxes, after.scores)]
+        layers = [before_layer(as_array(before)), after_layer(as_array(after), after.scores)]
         plot_bev(points, picture, layers=layers, view=view, title=title)
     else:
         _write_uncertainty(result.with_suffix(".json"), after, detector)
-        plot_uncertainty(points, before.boxes, after, picture, view=view, title=title)
+        plot_uncertainty(points, as_array(before), after, picture, view=view, title=title)
     return result
 
 

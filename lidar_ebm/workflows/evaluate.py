@@ -153,7 +153,7 @@ def write_results(frames: Frames, results: Mapping[str, Boxes], folder: Path) ->
     Raises:
         OutputError: a file cannot be written.
     """
-    for old in (folder / "data").glob("*"):
+    for old in () if frames.data_set.results_in_one_file else (folder / "data").glob("*"):
         if old.is_file() and old.stem not in results:  # of another data set: it would be scored with these
             old.unlink()
     frames.data_set.write_results(folder, results)

@@ -50,9 +50,9 @@ def plot_frame_landscapes(
     seen = find_frame(frame, data)
     given = seen.boxes if labels is None else read_label_file(labels, seen)
     label_boxes = None if given is None else given.boxes
-    shown = landscapes(
-        load_detector(run, device), points_in_view(seen), list(dict.fromkeys(boxes)), labels=label_boxes, steps=steps
-    )
+    detector, chosen = load_detector(run, device), list(dict.fromkeys(boxes))
+    points = points_in_view(seen, detector.config.points.channels)
+    shown = landscapes(detector, points, chosen, labels=label_boxes, steps=steps)
     folder = Path(run) / "pictures" if out is None else Path(out)
     with use_theme(theme):
         return [

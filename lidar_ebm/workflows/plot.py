@@ -22,6 +22,7 @@ from lidar_ebm.report.records import (
 )
 from lidar_ebm.runs.run import load_run_config
 from lidar_ebm.visualization.bev_plot import plot_refinement
+from lidar_ebm.visualization.box_arrays import as_array
 from lidar_ebm.visualization.curve_plots import plot_ap_against_steps, plot_comparison, plot_losses
 from lidar_ebm.visualization.figure_plots import plot_differences, plot_figures_against_steps
 from lidar_ebm.visualization.views import view_of_range
@@ -104,8 +105,9 @@ def _plot_frames(run: Path, config: Config, data: Path, split: str, count: int, 
 def _plot_frame(source: FrameSource, index: int, config: Config, results: Sequence[Path], folder: Path) -> Path:
     frame = source[index]
     before, after = (read_results(path, frame, source) or Boxes.empty(scores=True) for path in results)
-    labels = labels_in_range(frame, config).boxes.astype(np.float32)
-    first, last = (each.boxes.astype(np.float32) for each in (before, after))
+    labels, first, last = (
+        as_array(each).astype(np.float32) for each in (labels_in_range(frame, config), before, after)
+    )
     return plot_refinement(
         points_in_range(points_in_view(frame), config),
         labels,

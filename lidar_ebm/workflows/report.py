@@ -10,7 +10,7 @@ import numpy as np
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.config.config import Config
-from lidar_ebm.datasets.frame import Frame
+from lidar_ebm.datasets.frame import Frame, take_channels
 from lidar_ebm.datasets.frames import Frames
 from lidar_ebm.datasets.samples import index_by_name
 from lidar_ebm.datasets.source import FrameSource
@@ -40,9 +40,10 @@ from lidar_ebm.runs.temperature import weights_digest
 from lidar_ebm.system.environment import describe_environment
 from lidar_ebm.system.files import atomic_write, check_output_file
 from lidar_ebm.system.progress import progress_bar
+from lidar_ebm.visualization.box_arrays import as_array
 from lidar_ebm.visualization.curve_plots import SCHEDULE_COLUMNS, headline_difficulty
 from lidar_ebm.workflows.scoring import SplitScoring
-from lidar_ebm.workflows.sources import open_frame_source, points_in_view, read_results
+from lidar_ebm.workflows.sources import all_channels_in_view, open_frame_source, points_in_view, read_results
 
 MAXIMUM_FRAMES = 1000  # whose points are read to see where the errors are
 OTHER_OVERLAP = 0.5  # that a match exceeds in classes for which the protocol has no rule
@@ -143,6 +144,7 @@ def _from_run(run: Path, config: Config, split: str) -> Contents:
             "calibration": drawings.calibration_pictures(calibrations),
         },
         missing=[] if calibrations else [uncalibrated],
+        class_names=config.class_names,
     )
 
 
@@ -193,7 +195,7 @@ def _needed_overlap(class_name: str) -> float:
 
 
 def points_in_range(points: np.ndarray, config: Config) -> np.ndarray:
-    """The points [N, 4] that lie in a run's range."""
+    """The points [N, 3 + C] that lie in a run's range."""
     return points[_inside(points[:, :3], config)]
 
 
@@ -219,15 +221,14 @@ def view_frame(detector: LoadedDetector, frame: Frame, steps: int | None) -> Vie
         InputError: the frame's points cannot be used.
     """
     config = detector.config
-    points = points_in_view(frame)
+    points = points_in_view(frame, config.points.channels)
     refined = detector.refinement_path(points, steps=steps)
-    shown = points_in_range(points, config)
     labels = labels_in_range(frame, config)
     return ViewedFrame(
         name=frame.name,
-        points=shown,
-        channels=("reflectance",),
-        labels=labels.boxes,
+        points=points_in_range(all_channels_in_view(frame), config),
+        channels=frame.channels,
+        labels=as_array(labels),
         label_types=tuple(labels.names.tolist()),
         types=tuple(refined.boxes.names.tolist()),
         scores=np.asarray(refined.boxes.scores),
@@ -304,7 +305,9 @@ def _landscape(
     place = drawings.detection_of(view, errors, row)
     if place is None:
         return None
-    shown = landscapes(detector, view.points, [place], labels=view.labels, steps=steps)[0]
+    config = detector.config
+    points = take_channels(view.points, view.channels, config.points.channels)
+    shown = landscapes(detector, points, [place], labels=view.labels[:, : config.box_dimensions], steps=steps)[0]
     return drawings.landscape_picture(shown, errors, row, view.name)
 
 

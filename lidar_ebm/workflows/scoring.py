@@ -92,7 +92,8 @@ class SplitScoring:
         data = self.frames.data_set
         if isinstance(data, KittiDataSet):
             return [data.result_labels(name, results[name]) for name in self.frames.names]
-        return results
+        # What is written for others to score has the same figures.
+        return {name: data.as_written(boxes) for name, boxes in results.items()}
 
     def _read(self, folder: Path) -> Any:
         data = self.frames.data_set

@@ -1,4 +1,6 @@
-"""Writing a data set of simulated frames, in any layout that `lidar_ebm.datasets` writes.
+"""Writing a data set of simulated frames, in any layout of frames that `lidar_ebm.datasets` writes.
+
+Scenes of many sweeps are written by `lidar_ebm.workflows.simulate_scenes`.
 
 Frame i of a seed is the same, byte for byte, whatever the number of workers and whatever other frames are made.
 """
@@ -16,9 +18,10 @@ from typing import Any, Final
 
 from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.datasets.kitti.writer import CLASS_NAMES
-from lidar_ebm.datasets.writing import data_set_writers, find_writer
+from lidar_ebm.datasets.writing import DataSetWriter, SceneWriter, data_set_writers, find_writer, scene_writers
 from lidar_ebm.errors import InputError, OutputError
 from lidar_ebm.simulation.bodies import SIMULATED_CLASSES
+from lidar_ebm.simulation.shutter import RollingShutter
 from lidar_ebm.simulation.simulator import VERSION, SimulationSettings, simulate_frame
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.worker_pool import in_processes
@@ -52,6 +55,7 @@ class _Request:
     full: bool  # points of a whole turn, in a layout with a camera
     layout: str
     names: tuple[tuple[str, str], ...]  # classes that are called otherwise: (as data sets have it, written)
+    rolling_shutter: RollingShutter
 
     def __post_init__(self) -> None:
         find_writer(self.layout)
@@ -63,7 +67,7 @@ class _Request:
     @property
     def settings(self) -> SimulationSettings:
         """Settings of the frames themselves."""
-        return SimulationSettings(self.seed, find_writer(self.layout).CAMERA, self.full)
+        return SimulationSettings(self.seed, find_writer(self.layout).CAMERA, self.full, self.rolling_shutter)
 
     def class_name(self, simulated: str) -> str:
         """The name under which a simulated class is written."""
@@ -77,6 +81,8 @@ class _Request:
             note["layout"] = self.layout
         if self.names:
             note["names"] = [list(pair) for pair in self.names]
+        if self.rolling_shutter != "none":
+            note["rolling_shutter"] = self.rolling_shutter
         return note
 
 
@@ -89,6 +95,7 @@ def simulate(
     full: bool = False,
     layout: str = _DEFAULT_LAYOUT,
     names: Mapping[str, str] | None = None,
+    rolling_shutter: RollingShutter = "none",
     val_fraction: float = 1 / 3,
     progress: Progress | None = None,
 ) -> SimulationSummary:
@@ -106,6 +113,8 @@ def simulate(
         full: points all around instead of those that the camera sees.
         layout: "kitti", or "folder" for points and labels all around in the LiDAR frame, without a camera.
         names: other names for classes, {"Car": "forklift"} for one.
+        rolling_shutter: "none" for a sweep at one instant; "raw" for points taken while the sensor turns, its car
+            drives and things move; "compensated" for the same with the car's own motion removed.
         val_fraction: share of the frames in the split val, evenly spread over the frames; the others are in train.
         progress: called now and then with (frames that are there, frames asked for).
 
@@ -120,10 +129,10 @@ def simulate(
     workers = (os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise InputError(f"workers is {workers}; give a number of at least 1.")
-    request = _Request(seed, full, layout, tuple((names or {}).items()))
+    request = _Request(seed, full, layout, tuple((names or {}).items()), rolling_shutter)
     _ = request.settings  # refuses what makes no sense before anything is written
     root = Path(out_dir)
-    _claim_folder(root, request)
+    claim_folder(root, request.to_note())
 
     writer = find_writer(layout)
     missing = [i for i in range(frames) if not all(path.exists() for path in writer.frame_paths(root, _name(i)))]
@@ -170,10 +179,14 @@ def _write_frames(root: Path, request: _Request, indices: Sequence[int], workers
         yield
 
 
-def _claim_folder(root: Path, request: _Request) -> None:
-    """Make sure that the folder is empty or holds frames of the same request, and leave a note of it there."""
+def claim_folder(root: Path, wanted: Mapping[str, Any]) -> None:
+    """Make sure that the folder is empty or holds frames of the same settings, and leave a note of them there.
+
+    Raises:
+        InputError: it holds something else.
+        OutputError: it cannot be read or written.
+    """
     note = root / SETTINGS_FILE
-    wanted = request.to_note()
     advice = "Choose another folder, or remove this one first."
     try:
         if note.exists():
@@ -181,7 +194,7 @@ def _claim_folder(root: Path, request: _Request) -> None:
             if found != wanted:
                 raise InputError(f"{root}: holds simulated frames of other settings ({found}, not {wanted}). {advice}")
             return
-        if any((root / name).exists() for each in data_set_writers().values() for name in each.OWN_FILES):
+        if any((root / name).exists() for each in _all_writers() for name in each.OWN_FILES):
             raise InputError(f"{root}: holds a data set that was not made by this simulator. {advice}")
     except json.JSONDecodeError as error:
         raise InputError(f"{note}: is not the settings of a simulation ({error}). {advice}") from error
@@ -189,6 +202,11 @@ def _claim_folder(root: Path, request: _Request) -> None:
         raise OutputError(f"{note}: cannot be read ({error.strerror}). {advice}") from error
     with atomic_write(note, "w") as file:
         file.write(json.dumps(wanted) + "\n")
+
+
+def _all_writers() -> Iterator[DataSetWriter | SceneWriter]:
+    yield from data_set_writers().values()
+    yield from scene_writers().values()
 
 
 def _name(index: int) -> str:

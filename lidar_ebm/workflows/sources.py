@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.data_set import DataSet
-from lidar_ebm.datasets.frame import Frame, four_columns
+from lidar_ebm.datasets.frame import Frame, take_channels
 from lidar_ebm.datasets.kitti.layout import BESIDE
 from lidar_ebm.datasets.opening import open_data_set, open_source
 from lidar_ebm.datasets.source import FrameSource
@@ -26,6 +26,7 @@ from lidar_ebm.formats.kitti.files import read_calibration
 from lidar_ebm.formats.point_clouds import read_point_cloud, scale_reflectance
 from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import crop_to_camera_view
+from lidar_ebm.types import REFLECTANCE
 
 TEXT_FORMAT = "kitti"  # of result files that are all empty, which look like no format
 FRAME_SUFFIXES = (".txt", ".json", ".csv")  # of results that have a file for each frame
@@ -172,13 +173,22 @@ def read_image(path: str | Path) -> np.ndarray:
         raise InputError(f"{path}: cannot be read as an image ({error}). Copy it again or remove it.") from error
 
 
-def points_in_view(frame: Frame) -> np.ndarray:
-    """Points [N, 4] (x, y, z, reflectance) that a detector is given.
+def points_in_view(frame: Frame, channels: Sequence[str] = (REFLECTANCE,)) -> np.ndarray:
+    """Points [N, 3 + C] (x, y, z, then these channels) that a detector is given.
 
     Where a frame has a camera they are those in its image, as labels are of them alone.
+
+    Raises:
+        InputError: the frame's points lack a channel.
     """
-    points = four_columns(frame.points, frame.channels)
-    return points if frame.camera is None else points[crop_to_camera_view(points, frame.camera)]
+    return take_channels(all_channels_in_view(frame), frame.channels, channels)
+
+
+def all_channels_in_view(frame: Frame) -> np.ndarray:
+    """Points [N, 3 + C] with the frame's channels: those in its camera's image where it has one, else all."""
+    if frame.camera is None:
+        return frame.points
+    return frame.points[crop_to_camera_view(frame.points, frame.camera)]
 
 
 def read_results(path: Path, frame: Frame, source: FrameSource | None = None) -> Boxes | None:
@@ -192,13 +202,17 @@ def read_results(path: Path, frame: Frame, source: FrameSource | None = None) ->
     Raises:
         InputError: a file cannot be used, or its format is not recognised.
     """
+    data_set = getattr(source, "data_set", None)
+    if data_set is not None and data_set.results_in_one_file:
+        whole: Boxes | None = data_set.read_results(path, frame.name)
+        if whole is not None:
+            return whole
     folder = path / "data" if (path / "data").is_dir() else path
     if not folder.is_dir():
         return _all_frames(folder).get(frame.name)
     for suffix in FRAME_SUFFIXES:
         file = folder / f"{frame.name}{suffix}"
         if file.is_file():
-            data_set = getattr(source, "data_set", None)
             boxes: Boxes | None = None if data_set is None else data_set.read_results(folder, frame.name)
             return boxes if boxes is not None else _read(file, _format_of(folder, suffix), frame.camera)
     if any(item.suffix in FRAME_SUFFIXES for item in folder.iterdir()) or not any(folder.iterdir()):

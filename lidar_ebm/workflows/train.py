@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from lidar_ebm.config.config import Config
 from lidar_ebm.config.loading import save_config
+from lidar_ebm.datasets.balanced import balanced_frames
 from lidar_ebm.datasets.data_set import DataSet
 from lidar_ebm.datasets.opening import open_data_set, open_samples
 from lidar_ebm.datasets.samples import Samples
@@ -35,7 +36,7 @@ from lidar_ebm.training.stages import DetectorStage, EnergyStage
 from lidar_ebm.training.state import Position, TrainingState
 from lidar_ebm.workflows.validate import Validation
 
-DETECTOR_PARTS = ("backbone", "bev", "point_head", "anchor_head", "part_score")
+DETECTOR_PARTS = ("backbone", "pillars", "bev", "point_head", "anchor_head", "center_head", "part_score")
 INSPECTED_FRAMES = 10  # for points in the range
 # Settings that a resumed run may have otherwise: they change nothing that is learnt.
 FREE_SETTINGS = ("training.workers", "training.checkpoints.", "training.log_every")
@@ -107,6 +108,7 @@ def train(
         frames = open_samples(data_set, "train", config, cache=config.training.workers == 0, cropped=False)
         validate = Validation(open_samples(data_set, "val", config)) if config.training.validate_every else None
         database = open_label_database(data_set, config)
+        order = balanced_frames(frames, config.seed) if config.training.class_balanced else None
         detector = model_of(config)
         check_rates(config.training.rates, detector)
         checkpoints = Checkpoints(run / "checkpoints", config)
@@ -114,6 +116,8 @@ def train(
         if state is None:
             if processes.first:
                 _say_what_there_is(frames, config)
+                if order is not None:
+                    _say(processes, [f"{len(order)} frames in an epoch, {len(set(order))} of {len(frames)}, by class"])
                 _say(processes, describe_stages(config, database))
             if init is not None:
                 _say(processes, take_weights(detector, config, init).lines())
@@ -139,6 +143,7 @@ def train(
             frames=frames,
             validate=validate,
             database=database,
+            order=order,
             checkpoints=checkpoints,
             log=log,
             nonfinite=NonFinite(run, processes, skip=skip_nonfinite, count=position.skipped),

@@ -14,6 +14,7 @@ from lidar_ebm.datasets.kitti.frame_file import check_names
 from lidar_ebm.datasets.source import FrameSource
 from lidar_ebm.errors import InputError
 from lidar_ebm.visualization import palette
+from lidar_ebm.visualization.box_arrays import as_array
 from lidar_ebm.visualization.scene import AFTER, BEFORE, LABEL, BoxSet, SceneFrame
 from lidar_ebm.workflows.sources import (
     FileSource,
@@ -97,6 +98,13 @@ class SceneFrames(Sequence[SceneFrame]):
         if isinstance(self.source, FileSource):  # names of a data set are told apart by it
             check_names([self.source.paths[place] for place in self.places])
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Classes that the source declares, or where it declares none the run's; none without a run either."""
+        if self.source.class_names or self.run is None:
+            return tuple(self.source.class_names)
+        return tuple(self._detector.config.class_names)
+
     @cached_property
     def _detector(self):  # type: ignore[no-untyped-def]  # the type would load torch's part of the program
         from lidar_ebm.inference.detection import load_detector
@@ -117,11 +125,12 @@ class SceneFrames(Sequence[SceneFrame]):
             boxes = read_results(result, frame, self.source)  # a result set may leave out empty frames
             sets.append(box_set(self._titles[number], boxes or Boxes.empty(), colors[number % len(colors)]))
         image = image_of(self.source, self.places[index]) if self.images else None
-        return SceneFrame(frame.name, frame.points, tuple(sets), frame.channels, frame.camera, image)
+        return SceneFrame(frame.name, frame.points, tuple(sets), frame.channels, frame.camera, image, self.class_names)
 
     def _detect(self, frame: Frame) -> list[BoxSet]:
         """Detections of the run before and after refinement."""
-        refined = self._detector.refinement_path(points_in_view(frame))
+        channels = self._detector.config.points.channels
+        refined = self._detector.refinement_path(points_in_view(frame, channels))
         types, scores = tuple(refined.boxes.names.tolist()), refined.boxes.scores
         before = BoxSet(BEFORE, refined.path[0], types, self.theme.before, scores, refined.f[0])
         after = BoxSet(AFTER, refined.path[-1], types, self.theme.after, scores, refined.f[-1], refined.path, refined.f)
@@ -129,8 +138,8 @@ class SceneFrames(Sequence[SceneFrame]):
 
 
 def box_set(name: str, boxes: Boxes, color: str) -> BoxSet:
-    """Boxes of any class as a set that is drawn alike."""
-    return BoxSet(name, boxes.boxes.astype(np.float32), tuple(boxes.names.tolist()), color, boxes.scores, boxes.f)
+    """Boxes of any class, with their velocities where they have some, as a set that is drawn alike."""
+    return BoxSet(name, as_array(boxes).astype(np.float32), tuple(boxes.names.tolist()), color, boxes.scores, boxes.f)
 
 
 def open_frames(

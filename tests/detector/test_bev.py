@@ -24,7 +24,7 @@ def test_maps_have_the_shapes_of_the_configuration(layers: int) -> None:
     config = small_config(layers)
     depth, height, width = config.bev_shape
     occupied = torch.rand(2, height, width) < 0.5
-    features = BevNetwork(config)(torch.randn(2, 6 * depth, height, width), occupied)
+    features = BevNetwork(config.detector_settings)(torch.randn(2, 6 * depth, height, width), occupied)
     assert features.shared.shape == (2, 10, height, width)
     assert features.anchor.shape == (2, 10, height, width)
     assert features.occupied is occupied
@@ -35,7 +35,7 @@ def test_maps_have_the_shapes_of_the_configuration(layers: int) -> None:
 
 def test_layers_are_the_published_ones() -> None:
     with torch.device("meta"):
-        network = BevNetwork(Config())
+        network = BevNetwork(Config().detector_settings)
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     shapes = [tuple(module.weight.shape) for module in convolutions]
     assert shapes == [(256, 320, 3, 3), *[(256, 256, 3, 3)] * 6, (256, 256, 1, 1)]
@@ -47,7 +47,7 @@ def test_layers_are_the_published_ones() -> None:
 def test_gradients_reach_the_input_through_either_map() -> None:
     config = small_config()
     depth, height, width = config.bev_shape
-    network = BevNetwork(config)
+    network = BevNetwork(config.detector_settings)
     for name in ("shared", "anchor"):
         dense = torch.randn(1, 6 * depth, height, width, requires_grad=True)
         getattr(network(dense, torch.ones(1, height, width, dtype=torch.bool)), name).square().sum().backward()
@@ -58,7 +58,7 @@ def test_gradients_reach_the_input_through_either_map() -> None:
 def test_channels_last_memory_changes_nothing_and_is_kept() -> None:
     config = small_config()
     depth, height, width = config.bev_shape
-    network = BevNetwork(config).eval()
+    network = BevNetwork(config.detector_settings).eval()
     dense, occupied = torch.randn(2, 6 * depth, height, width), torch.ones(2, height, width, dtype=torch.bool)
     expected = network(dense, occupied)
     features = network(dense.contiguous(memory_format=torch.channels_last), occupied)

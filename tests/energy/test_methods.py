@@ -15,7 +15,7 @@ from lidar_ebm.config.loading import load_config
 from lidar_ebm.ebm.losses import NCE
 from lidar_ebm.ebm.noise import GaussianMixtureNoise
 from lidar_ebm.energy.energy_head import EnergyHead
-from lidar_ebm.energy.losses import make_noise
+from lidar_ebm.energy.noise import make_noise
 from lidar_ebm.errors import InputError
 from lidar_ebm.runs.model import make_energy
 from lidar_ebm.types import Batch, BevFeatures, LabelBatch

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 import shutil
-import time
-from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from lidar_ebm.datasets.opening import open_samples
 from lidar_ebm.errors import InputError, OutputError
@@ -24,6 +20,7 @@ from lidar_ebm.report.page import to_html
 from lidar_ebm.runs.run import load_run_config
 from lidar_ebm.visualization import palette
 from lidar_ebm.workflows.report import gather, write_report
+from tests.report.browser import browser, changed, count_pixels, picture, wait_for  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*how sure the energy is")
 
@@ -161,58 +158,14 @@ def test_frames_are_spread(count: int, wanted: int, first: list[int], chosen: li
     assert spread(count, wanted, first) == chosen
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium that draws in software."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs `pip install selenium`")
-    driver = shutil.which("chromedriver")
-    if driver is None:
-        pytest.skip("needs Chromium and its driver (Debian: apt-get install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"):
-        options.add_argument(argument)
-    options.add_argument("--window-size=1200,1000")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield chrome
-    chrome.quit()
-
-
 @pytest.fixture
-def opened(browser: Any, page: Path) -> Any:
+def opened(browser: Any, page: Path) -> Any:  # noqa: F811
     """The page, anew."""
     for kind in ("browser", "performance"):
         browser.get_log(kind)
     browser.get(page.resolve().as_uri())
     wait_for(lambda: "of" in browser.find_element("id", "step-text").text)
     return browser
-
-
-def wait_for(holds: Callable[[], object], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.05)
-
-
-def picture(browser: Any) -> np.ndarray:
-    """The 3-D view as it stands, once two drawings in a row are the same."""
-    last = None
-    while True:
-        time.sleep(0.15)
-        data = browser.find_element("id", "canvas").screenshot_as_png
-        if data == last:
-            return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
-        last = data
-
-
-def count_pixels(picture: np.ndarray, color: str) -> int:
-    rgb = [int(color[k : k + 2], 16) for k in (1, 3, 5)]
-    return int((np.abs(picture - rgb).max(axis=-1) < 40).sum())
-
-
-def changed(first: np.ndarray, second: np.ndarray) -> int:
-    return int((np.abs(first - second).max(axis=-1) > 30).sum())
 
 
 def test_it_loads_alone_and_without_complaint(opened: Any, page: Path) -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 from lidar_ebm.errors import OutputError
@@ -209,3 +211,66 @@ def test_labels_of_real_frames_enclose_points_in_the_picture(kitti_frames: Path,
 def test_names_are_no_formulas(tmp_path: Path) -> None:
     layers = [BoxLayer("a$_$b", np.zeros((0, 7)), palette.AFTER)]
     assert plot_bev(np.zeros((0, 4)), tmp_path / "x.png", layers=layers, title="x$_$y").is_file()
+
+
+def arrow_lines(axes: Axes) -> np.ndarray:
+    """Lines [K, 2, 2] of the arrows in `axes`, (x, y) m: of the three collections that each layer has the third."""
+    lines = [each for each in axes.collections if isinstance(each, LineCollection)][2::3]
+    segments = [np.asarray(part)[:, ::-1] for each in lines for part in each.get_segments()]
+    return np.array(segments).reshape(-1, 2, 2)
+
+
+def test_arrows_end_where_velocities_lead_in_the_picture_s_coordinates() -> None:
+    boxes = np.column_stack([random_boxes(20), np.random.default_rng(2).normal(0, 6, (20, 2))])
+    boxes[3, 7:] = np.nan
+    axes, pixels = drawn([BoxLayer("a", boxes, palette.REGION, linewidth=3.0)])
+    moving = np.delete(boxes, 3, axis=0)
+    shafts = arrow_lines(axes)[::3]
+    np.testing.assert_allclose(shafts[:, 0], moving[:, :2], atol=1e-9)
+    np.testing.assert_allclose(shafts[:, 1], moving[:, :2] + moving[:, 7:], atol=1e-9)
+    for x, y in shafts[:, 1]:
+        if 1 < x < 69 and abs(y) < 39:
+            assert has_color(axes, pixels, float(x), float(y), palette.REGION)
+    assert "arrow: velocity, 1 s ahead" in axes.get_legend_handles_labels()[1]
+
+
+def test_without_velocities_pictures_are_what_they_were() -> None:
+    boxes, points = random_boxes(20), random_points(2000)
+    unknown = np.column_stack([boxes, np.full((20, 2), np.nan)])
+    (axes, plain), (_, same) = (drawn([BoxLayer("a", each, palette.REGION)], points) for each in (boxes, unknown))
+    np.testing.assert_array_equal(plain, same)
+    assert len(arrow_lines(axes)) == 0 and axes.get_legend_handles_labels()[1] == ["a (20)"]
+
+
+def test_points_have_the_colours_that_are_given(tmp_path: Path) -> None:
+    points = np.array([[10.0, 0, 0, 0], [30.0, 10, 0, 0], [30.0, 10, -1, 0], [np.nan, 0, 0, 0]])
+    colors = np.array([to_rgb(color) for color in ("#FF0000", "#00FF00", "#0000FF", "#000000")])
+    figure = palette.new_figure((800, 700))
+    axes = figure.add_axes((0, 0, 1, 1))
+    draw_bev(axes, points, view=(0.0, -40.0, 70.4, 40.0), colors=colors, point_size=6)
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3] / 255  # type: ignore[attr-defined]
+    assert has_color(axes, pixels, 10, 0, "#FF0000")
+    assert has_color(axes, pixels, 30, 10, "#0000FF")  # later points over earlier ones
+
+
+def test_the_move_of_a_velocity_is_told(tmp_path: Path) -> None:
+    before = np.column_stack([CAR, [[4.0, -1.0]]])
+    after = before + np.array([[0.3, 0, 0, 0, 0, 0, 0, 0.5, 0.25]])
+    figures = []
+
+    def keep(figure: Figure, path: Path) -> Path:
+        figures.append(figure)
+        return path
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(palette, "save_figure", keep)
+        for width in (9, 7):
+            ious = {"iou_before": [0.5], "iou_after": [0.6]}
+            given = (CAR, before[:, :width], after[:, :width])
+            plot_refinement(NO_POINTS, *given, tmp_path / "a.png", **ious)  # type: ignore[arg-type]
+    notes = [[axes.get_xlabel() for axes in figure.axes][1] for figure in figures]
+    assert notes[0].endswith("yaw +0.0°\nvx +0.50  vy +0.25 m/s")
+    assert notes[1].endswith("yaw +0.0°")
+    lines = arrow_lines(figures[0].axes[1])[::3]  # label without; then before and after
+    np.testing.assert_allclose(lines[:, 1] - lines[:, 0], [before[0, 7:], after[0, 7:]])

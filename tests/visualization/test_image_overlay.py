@@ -20,6 +20,7 @@ from lidar_ebm.visualization.image_overlay import (
     HEADER,
     draw_overlay,
     plot_overlay,
+    project_arrows,
     project_edges,
 )
 from lidar_ebm.workflows.sources import read_image
@@ -175,3 +176,25 @@ def test_labels_of_real_frames_stand_at_their_places_in_the_image(
     for label, extent in zip(labels, project_boxes(boxes, camera), strict=True):
         if label.truncated == 0:
             np.testing.assert_allclose(extent, label.bbox, atol=12)
+
+
+def test_arrows_end_at_the_projected_place_a_second_ahead() -> None:
+    moving = np.column_stack([CAR, [[5.0, -2.0]]])
+    shaft, *barbs = project_arrows(moving, AHEAD)
+    ends = np.array([CAR[0, :3], CAR[0, :3] + [5.0, -2.0, 0.0]])
+    np.testing.assert_allclose(shaft, project_to_image(ends, AHEAD)[0], atol=1e-6)
+    assert len(barbs) == 2
+    assert near_color(drawn([label_layer(moving)]), shaft[1], palette.LABEL)
+    assert not near_color(drawn([label_layer(CAR)]), shaft[1], palette.LABEL)
+    assert len(project_arrows(np.column_stack([CAR, [[np.nan, 0.0]]]), AHEAD)) == 0
+    behind = moving - np.array([60.0, *np.zeros(8)])
+    assert len(project_arrows(behind, AHEAD)) == 0
+
+
+def test_the_header_says_what_arrows_are(tmp_path: Path) -> None:
+    moving = np.column_stack([CAR, [[5.0, -2.0]]])
+    pictures = [
+        read_picture(plot_overlay(None, AHEAD, tmp_path / "a.png", layers=[label_layer(each)]))[:HEADER]
+        for each in (CAR, moving)
+    ]
+    assert (pictures[0] != pictures[1]).any()

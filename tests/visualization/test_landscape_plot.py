@@ -10,7 +10,8 @@ from matplotlib.colors import Normalize, to_rgb
 from matplotlib.lines import Line2D
 
 from lidar_ebm.energy.box_space import BOX_NAMES
-from lidar_ebm.inference.landscape import PLANES, Landscape, Slice, boxes_of
+from lidar_ebm.energy.landscape import PLANES, Landscape, Slice
+from lidar_ebm.inference.landscape import boxes_of
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.landscape_plot import draw_plane, draw_turn, draw_yaw, plot_landscape
 from lidar_ebm.visualization.palette import DARK, new_figure, use_theme

@@ -97,3 +97,48 @@ def test_the_legend_says_what_points_colours_mean(color: str) -> None:
     )
     for end in ends:
         assert (np.abs(legend / 255 - to_rgb(end(palette.LIGHT))) < 0.01).all(axis=-1).any()
+
+
+@needs_open3d
+def test_arrows_end_where_they_project_to() -> None:
+    boxes = np.array([[15.0, 3.0, -0.9, 4.0, 1.7, 1.5, 0.4, 6.0, -2.0]], np.float32)
+    frame = SceneFrame("a", np.zeros((0, 4), np.float32), (BoxSet("label", boxes, ("Car",), palette.REGION),))
+    (tip,) = project(boxes[:, :3] + [[6.0, -2.0, 0.0]], POSES["behind"], SIZE)
+    assert is_near(render(frame, POSES["behind"]), tip, palette.REGION)
+    still = frame.without_velocity()
+    assert not is_near(render(still, POSES["behind"]), tip, palette.REGION)
+    legends = [render(each, POSES["behind"])[58:80, :300] for each in (frame, still)]
+    assert (legends[0] != 255).any() and (legends[1] == 255).all()  # the row that says what arrows are
+
+
+@needs_open3d
+@pytest.mark.parametrize("theme", palette.THEMES.values(), ids=palette.THEMES)
+def test_the_scale_of_lags_has_its_own_colours(theme: palette.Theme) -> None:
+    points = np.array([[-5.0, 0, 0, 0.1]], np.float32)  # behind the eye: all that is drawn is the legend
+    with palette.use_theme(theme):
+        frame = SceneFrame("a", points, channels=("time_lag",))
+        legend = render(frame, Pose((0.0, 0.0, 0.0), (10.0, 0.0, 0.0)), color="time_lag")[-60:, :260] / 255
+    for share in (0.0, 0.5, 1.0):
+        assert (np.abs(legend - theme.lags(share)[:3]) < 0.02).all(axis=-1).any()
+
+
+@needs_open3d
+def test_legends_of_many_classes_stand_in_columns() -> None:
+    box = np.array([[15.0, 3.0, -0.9, 4.0, 1.7, 1.5, 0.4]], np.float32)
+    colors = [palette.LIGHT.classes[k % 20] for k in range(60)]
+    sets = tuple(BoxSet(f"set {k}", box, ("thing",), colors[k]) for k in range(60))
+    picture = render(SceneFrame("a", np.zeros((1, 4), np.float32), sets), Pose((0.0, 0.0, 0.0), (-10.0, 0.0, 0.0)))
+    swatches = (np.abs(picture[36:-50] / 255 - to_rgb(colors[59])) < 0.01).all(axis=-1)
+    assert swatches[:, 250:].any() and (picture[-50:-30] == 255).all()
+
+
+@needs_open3d
+def test_letters_before_points_of_many_sweeps_have_room() -> None:
+    across, up = np.meshgrid(np.linspace(-12, 12, 1300), np.linspace(-7, 7, 740))
+    wall = np.stack([np.full(across.size, 10.0), across.ravel(), up.ravel(), np.zeros(across.size)], axis=1)
+    pose = Pose((0.0, 0.0, 0.0), (10.0, 0.0, 0.0))
+    found = []
+    for channel in ("reflectance", "time_lag"):
+        picture = render(SceneFrame("a", wall.astype(np.float32), channels=(channel,)), pose, color="height")
+        found.append((picture[8:34, 12:200] == 255).all(axis=-1).sum())
+    assert found[0] == 0 < 200 < found[1]

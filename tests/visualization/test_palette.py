@@ -13,23 +13,25 @@ from lidar_ebm.errors import InputError
 from lidar_ebm.visualization import palette
 from lidar_ebm.visualization.bev_plot import plot_bev
 from lidar_ebm.visualization.palette import DARK, LIGHT, THEMES, Theme, find_theme, new_figure, theme, use_theme
+from tests.visualization.color_difference import (
+    DEUTERANOPIA,
+    PROTANOPIA,
+    TRITANOPIA,
+    linear_rgb,
+    smallest_difference,
+    to_lab,
+)
 from tests.visualization.test_bev_plot import read_picture
 
-# Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision deficiency", 2009:
-# what people without one kind of cone see, on linear RGB.
-PROTANOPIA = np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.0520]])
-DEUTERANOPIA = np.array(
-    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]
+# Ten classes that a detection benchmark has.
+TEN = (
+    *("barrier", "bicycle", "bus", "car", "construction_vehicle", "motorcycle", "pedestrian", "traffic_cone"),
+    *("trailer", "truck"),
 )
 
 
-def linear(color: Any) -> np.ndarray:
-    rgb = np.array(to_rgb(color))
-    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-
-
 def luminance(color: Any) -> float:
-    return float(linear(color) @ [0.2126, 0.7152, 0.0722])
+    return float(linear_rgb(color) @ [0.2126, 0.7152, 0.0722])
 
 
 def contrast(first: str, second: str) -> float:
@@ -83,7 +85,7 @@ def test_text_can_be_read(each: Theme) -> None:
 @pytest.mark.parametrize("seen", [np.eye(3), PROTANOPIA, DEUTERANOPIA], ids=["all", "protanopia", "deuteranopia"])
 def test_what_boxes_mean_can_be_told_apart(each: Theme, seen: np.ndarray) -> None:
     for first, second in itertools.combinations((each.label, each.before, each.after), 2):
-        assert np.linalg.norm(seen @ (linear(first) - linear(second))) > 0.2
+        assert np.linalg.norm(seen @ (linear_rgb(first) - linear_rgb(second))) > 0.2
 
 
 def test_lightness_of_f_rises_evenly() -> None:
@@ -104,5 +106,51 @@ def test_a_class_has_one_colour_by_its_name_alone() -> None:
     for each in THEMES.values():
         assert each.class_color("Forklift") == each.class_color("forklift")
         assert each.class_color("") != each.background
-        names = ("car", "van", "truck", "pedestrian", "cyclist", "bus", "motorcycle", "bicycle", "forklift", "trailer")
+        names = (*TEN, "van", "cyclist", "forklift")
         assert len({each.class_color(name) for name in names}) == len(names)
+        roads = ("car", "van", "truck", "pedestrian", "person_sitting", "cyclist", "tram")
+        assert len({each.class_color(name) for name in roads}) == len(roads)
+
+
+@pytest.mark.parametrize("each", THEMES.values(), ids=THEMES)
+@pytest.mark.parametrize(
+    ("seen", "bound"),
+    [(np.eye(3), 22.0), (PROTANOPIA, 14.0), (DEUTERANOPIA, 14.0), (TRITANOPIA, 16.0)],
+    ids=["all", "protanopia", "deuteranopia", "tritanopia"],
+)
+def test_ten_classes_can_be_told_apart(each: Theme, seen: np.ndarray, bound: float) -> None:
+    """By far: about 2 can be seen side by side, and about 10 at a glance."""
+    for colors in ([each.class_color(name) for name in TEN], list(each.class_colors(TEN).values())):
+        assert smallest_difference(colors, seen) > bound
+    assert smallest_difference([*each.classes, each.background], np.eye(3)) > 13  # twenty, and never lost
+
+
+@pytest.mark.parametrize("each", THEMES.values(), ids=THEMES)
+def test_classes_can_be_seen_on_the_background(each: Theme) -> None:
+    assert min(contrast(color, each.background) for color in each.classes) > 1.9
+
+
+@pytest.mark.parametrize("each", THEMES.values(), ids=THEMES)
+def test_any_ten_declared_classes_are_as_far_apart(each: Theme) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        names = [f"class {number}" for number in rng.choice(10_000, 10, replace=False)]
+        colors = each.class_colors(names)
+        assert list(colors) == names
+        assert smallest_difference(list(colors.values()), np.eye(3)) > 22
+        others = [f"other {number}" for number in rng.choice(10_000, 10, replace=False)]
+        beside = each.class_colors(names, [*others, names[3].upper()])
+        assert {name: beside[name] for name in names} == colors  # what else is there changes nothing
+        assert len(set(beside.values())) == 20
+    many = each.class_colors([f"class {number}" for number in range(50)], ["one more"])
+    assert len(many) == 51 and set(many.values()) == set(each.classes)
+    assert each.class_colors(TEN) == {name: each.class_color(name) for name in TEN}
+
+
+@pytest.mark.parametrize("each", THEMES.values(), ids=THEMES)
+def test_new_sweeps_stand_out_and_old_ones_fade(each: Theme) -> None:
+    lags = np.linspace(0, 1, 32)
+    lab = to_lab(np.stack([linear_rgb(color) for color in each.lags(lags)[:, :3]]))
+    away = np.abs(lab[:, 0] - to_lab(linear_rgb(each.background))[0])  # lightness from the background's
+    assert (np.diff(away) < 0).all()
+    assert away[0] > 60 and 3 < away[-1] < 20

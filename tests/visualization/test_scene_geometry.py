@@ -8,8 +8,10 @@ from matplotlib.colors import to_rgb
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.visualization import palette
+from lidar_ebm.visualization.box_arrays import arrow_segments
 from lidar_ebm.visualization.scene import BoxSet, SceneFrame
 from lidar_ebm.visualization.scene_geometry import (
+    LAG_REACH,
     Pose,
     box_segments,
     colored_points,
@@ -84,3 +86,38 @@ def test_axes_are_a_frame_whatever_numbers_a_pose_has() -> None:
 
 def test_boxes_with_a_number_that_is_not_finite_have_no_lines() -> None:
     assert box_segments(np.full((2, 7), np.nan)).shape == box_segments(np.zeros((0, 7))).shape == (0, 2, 3)
+
+
+def test_colours_fade_with_the_lag_and_mean_the_same_in_every_frame() -> None:
+    lags = np.linspace(0, 0.45, 10, dtype=np.float32)
+    points = np.column_stack([np.random.default_rng(0).normal(0, 20, (10, 3)), lags]).astype(np.float32)
+    for theme in palette.THEMES.values():
+        colors = colored_points(SceneFrame("a", points, channels=("time_lag",)), "time_lag", theme)
+        away = np.abs(colors - to_rgb(theme.background)).sum(axis=1)
+        assert (np.diff(away) < 0).all()
+        fewer = colored_points(SceneFrame("b", points[:3], channels=("time_lag",)), "time_lag", theme)
+        np.testing.assert_array_equal(fewer, colors[:3])
+    ends = [
+        words for words, _ in scale_ends(SceneFrame("a", points, channels=("time_lag",)), "time_lag", palette.LIGHT)
+    ]
+    assert ends == ["0", f"{LAG_REACH:g} s, time lag"]
+    late = SceneFrame("c", points * np.float32(4), channels=("time_lag",))
+    assert scale_ends(late, "time_lag", palette.LIGHT)[1][0] == "1.8 s, time lag"
+
+
+def test_a_frame_without_lags_is_coloured_as_it_was() -> None:
+    points = np.random.default_rng(0).uniform(-3, 3, (50, 4)).astype(np.float32)
+    frame = SceneFrame("a", points)
+    assert colorings(frame.channels) == ("height", "reflectance", "distance", "boxes")
+    shares = np.clip((points[:, 2] + 2) / 3, 0, 1)
+    np.testing.assert_allclose(colored_points(frame, "height", palette.LIGHT), palette.LIGHT.heights(shares)[:, :3])
+
+
+def test_lines_of_boxes_with_velocities_end_with_arrows() -> None:
+    boxes = np.array(
+        [[15.0, 3.0, -0.9, 4.0, 1.7, 1.5, 0.4, 3.0, 1.0], [25.0, 3.0, -0.9, 4.0, 1.7, 1.5, 0.4, np.nan, 0]]
+    )
+    segments = box_segments(boxes)
+    np.testing.assert_array_equal(segments[:26], box_segments(boxes[:, :7]))
+    np.testing.assert_array_equal(segments[26:], arrow_segments(boxes))
+    assert len(segments) == 29

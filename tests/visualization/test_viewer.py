@@ -135,6 +135,22 @@ def test_layers_texts_and_colours() -> None:
     assert not press(state, "h").panel
 
 
+def test_velocities_are_hidden_and_shown() -> None:
+    boxes = np.column_stack([a_set("x").boxes, [[5.0, 0.0], [np.nan, 0.0], [0.0, 0.0]]])
+    path = np.stack([boxes - k for k in (2, 1, 0)])
+    moving = replace(a_set("after"), boxes=boxes, path=path, path_f=np.zeros((3, 3)), f=np.zeros(3))
+    state = ViewerState([SceneFrame("a", np.zeros((5, 4), np.float32), (a_set("label"), moving))])
+    assert state.shown().has_arrows()
+    press(state, ",")
+    np.testing.assert_array_equal(state.shown().sets[1].boxes, path[1])  # the step before, with its velocity
+    press(state, "v")
+    assert not state.shown().has_arrows() and state.frame.has_arrows()
+    np.testing.assert_array_equal(state.shown().sets[1].boxes, path[1][:, :7])
+    assert press(state, "v").shown().has_arrows()
+    assert not a_state().shown().has_arrows()
+    assert state.frame.boxes().shape == (6, 7)
+
+
 def test_without_a_display_pictures_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("DISPLAY", raising=False)
@@ -162,7 +178,7 @@ def display(open3d: None) -> Iterator[str]:
 
 def test_a_window_opens_and_obeys(display: str, simulated: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "DISPLAY": display, "LIBGL_ALWAYS_SOFTWARE": "1"}
-    command = [sys.executable, "-m", "lidar_ebm.cli.command", "view", str(simulated)]
+    command = [sys.executable, "-m", "lidar_ebm.cli", "view", str(simulated)]
     window = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
 
     def send(*words: str) -> None:

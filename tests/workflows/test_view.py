@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +14,13 @@ from lidar_ebm.datasets.frame import Frame
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.conversion import labels_to_boxes
 from lidar_ebm.formats.kitti.files import read_calibration, read_labels, read_points, write_labels
+from lidar_ebm.inference.detection import RefinementPath
 from lidar_ebm.visualization import palette
+from lidar_ebm.visualization.box_arrays import arrow_segments
+from lidar_ebm.visualization.scene_pictures import write_pictures
 from lidar_ebm.workflows.view import SceneFrames, open_frames, result_titles
+from tests.nuscenes_material import NuscenesSet
+from tests.visualization.conftest import open3d  # noqa: F401 (a fixture)
 
 
 def results_of(simulated: Path, name: str, folder: Path) -> Path:
@@ -136,3 +143,66 @@ def test_any_source_of_frames_is_shown() -> None:
         "label: forklift (1)",
         "label: pallet (1)",
     ]
+
+
+class Street(Yard):
+    """The same with velocities, of which one is not known."""
+
+    def __getitem__(self, index: int) -> Frame:
+        frame = super().__getitem__(index)
+        assert frame.boxes is not None
+        return replace(frame, boxes=frame.boxes.with_columns(velocity=[[4.0, -1.0], [np.nan, np.nan]]))
+
+
+class Moves:
+    """A detector of one box that refinement makes slower, step by step."""
+
+    config = SimpleNamespace(points=SimpleNamespace(channels=("reflectance", "time_lag")), class_names=("forklift",))
+
+    def __init__(self) -> None:
+        self.path = np.zeros((4, 1, 9), np.float32) + np.array([10, 0, 0, 3, 1, 2, 0, 8, 0], np.float32)
+        self.path[:, 0, 7] -= np.arange(4)
+
+    def refinement_path(self, points: np.ndarray) -> RefinementPath:
+        assert points.shape[1] == 5  # x, y, z and the channels that it was trained on
+        boxes = Boxes(self.path[-1, :, :7], ["forklift"], [0.5], velocity=self.path[-1, :, 7:])
+        return RefinementPath(boxes, self.path, np.zeros((4, 1)))
+
+
+def test_velocities_become_arrows_before_and_after_refinement() -> None:
+    frames = SceneFrames(Street(), range(2), run=Path("run"))
+    frames.__dict__["_detector"] = detector = Moves()
+    label, before, after = frames[0].sets
+    np.testing.assert_array_equal(label.boxes[:, 7:], [[4, -1], [np.nan, np.nan]])
+    arrows = [arrow_segments(each.boxes)[0] for each in (label, before, after)]
+    np.testing.assert_allclose([tip[:2] for _, tip in arrows], [[-16, 2], [18, 0], [15, 0]])
+    for step in range(4):
+        (_, _, shown) = frames[0].at_step(step).sets
+        np.testing.assert_array_equal(shown.boxes, detector.path[step])
+        assert arrow_segments(shown.boxes)[0, 1, 0] == 18 - step
+    assert frames.class_names == frames[0].class_names == ("forklift", "pallet")
+
+
+def test_classes_are_the_run_s_where_the_frames_declare_none() -> None:
+    class Bare(Street):
+        class_names = ()
+
+    frames = SceneFrames(Bare(), range(2), run=Path("run"))
+    frames.__dict__["_detector"] = Moves()
+    assert frames.class_names == ("forklift",)
+    assert SceneFrames(Bare(), range(2))[0].class_names == ()
+
+
+@pytest.mark.parametrize("seen", ["bev", "behind", "above"])
+def test_sweeps_of_a_benchmark_s_folder_are_seen(
+    public_a: NuscenesSet, tmp_path: Path, seen: str, request: pytest.FixtureRequest
+) -> None:
+    if seen != "bev":
+        request.getfixturevalue("open3d")
+    frames = open_frames([public_a.root])
+    last = frames[len(frames) - 1]
+    lags = last.points[:, 3 + last.channels.index("time_lag")]
+    assert len(np.unique(lags)) > 1 and last.camera is None and len(last.class_names) == 10
+    assert last.has_arrows()
+    (path,) = write_pictures([last], tmp_path, seen=seen, color="time_lag", by_class=True)
+    assert path.stat().st_size > 5000

@@ -37,10 +37,17 @@ def cars(points: Tensor, count: int) -> Tensor:
 
 
 def candidates(boxes: Tensor) -> Tensor:
-    """Boxes [n, 129, 7] around boxes [n, 7]."""
+    """Boxes [n, 129, D] around boxes [n, D]."""
     generator = torch.Generator().manual_seed(1)
-    noise = 0.1 * torch.randn(len(boxes), CANDIDATES, 7, generator=generator)
+    noise = 0.1 * torch.randn(len(boxes), CANDIDATES, boxes.shape[1], generator=generator)
     return boxes.unsqueeze(1) + noise.to(boxes.device)
+
+
+def in_sweeps(points: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """The points [P, 5] as of ten sweeps, at 20 Hz, and the boxes [N, 9] at 10 m/s along their headings."""
+    lag = 0.05 * (torch.arange(len(points), device=points.device) % 10)
+    heading = torch.stack([boxes[:, 6].cos(), boxes[:, 6].sin()], dim=1)
+    return torch.cat([points, lag.unsqueeze(1)], dim=1), torch.cat([boxes, 10 * heading], dim=1)
 
 
 def with_gradient(
@@ -70,6 +77,15 @@ def measure(settings: Settings) -> list[Comparison]:
             points, point_frame, boxes, box_frame, margin=MARGIN, max_points=NEAR, seed=0
         )  # [100, 96, 4], [100]
 
+    sweeps, moving = in_sweeps(points, boxes)  # [20000, 5], [100, 9]
+
+    def gather_moving(implementation: Callable[..., tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        return implementation(
+            sweeps, point_frame, moving, box_frame, margin=MARGIN, max_points=NEAR, seed=0, drift=1.0
+        )  # [100, 96, 5], [100]
+
+    late, late_counts = gather_moving(op.gather_near_boxes)
+    torch.testing.assert_close((late, late_counts), gather_moving(reference.gather_near_boxes), rtol=0, atol=0)
     chosen, counts = gather(op.gather_near_boxes)
     torch.testing.assert_close((chosen, counts), gather(reference.gather_near_boxes), rtol=0, atol=0)
     inside = op.points_in_boxes(points, boxes)
@@ -83,6 +99,13 @@ def measure(settings: Settings) -> list[Comparison]:
         partial(op.box_frame_features_ragged, flat, box_index),
         partial(reference.box_frame_features_ragged, flat, box_index),
         seen,
+    )
+    late_held = torch.arange(NEAR, device=near.device) < late_counts[:LABELS, None]  # [16, 96]
+    late_flat, late_index = late[:LABELS][late_held], late_held.nonzero()[:, 0]  # [V, 5], [V]
+    in_nine = with_gradient(
+        partial(op.box_frame_features_ragged, late_flat, late_index),
+        partial(reference.box_frame_features_ragged, late_flat, late_index),
+        candidates(moving[:LABELS]),
     )
     return [
         compare(
@@ -105,6 +128,21 @@ def measure(settings: Settings) -> list[Comparison]:
             f"`box_frame_features_ragged`, the same without padding, {len(flat)} points",
             *ragged,
             against="its eager composition",
+        ),
+        compare(
+            settings,
+            f"`gather_near_boxes` of moving boxes, the same in ten sweeps, {BOXES} boxes of 10 m/s",
+            lambda: gather_moving(op.gather_near_boxes),
+            lambda: gather_moving(reference.gather_near_boxes),
+            against="the reference's eager mask-and-choose",
+        ),
+        compare(
+            settings,
+            f"`box_frame_features_ragged` in nine dimensions, {LABELS} × {CANDIDATES} boxes, {len(late_flat)} points, "
+            "forward + gradient to boxes",
+            *in_nine,
+            against="its eager composition",
+            aim=3,
         ),
         compare(
             settings,

@@ -44,7 +44,7 @@ from lidar_ebm.training.loader import TrainingLoader
 from lidar_ebm.training.schedule import make_optimizer, make_schedule
 from lidar_ebm.training.stages import EnergyStage, Work
 from lidar_ebm.training.step import frame_seeds
-from lidar_ebm.types import Batch, FrameFeatures, Proposals
+from lidar_ebm.types import Batch, FrameFeatures, MirroredFeatures, Proposals
 from lidar_ebm.visualization.palette import CYCLE, LABEL_SIZE, new_figure, style_axes
 from lidar_ebm.workflows.scoring import SplitScoring
 from lidar_ebm.workflows.train import DETECTOR_PARTS
@@ -101,7 +101,7 @@ class RememberingDetector(Detector):
             self.remembered[batch.frame_ids] = replace(features, stages=()), super().propose(features)
         return self.remembered[batch.frame_ids][0]
 
-    def propose(self, features: FrameFeatures) -> Proposals:
+    def propose(self, features: FrameFeatures, mirrored: Sequence[MirroredFeatures] = ()) -> Proposals:
         """The proposals that belong to these features."""
         return next(proposals for kept, proposals in self.remembered.values() if kept is features)
 

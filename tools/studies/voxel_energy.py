@@ -98,11 +98,12 @@ class VoxelEnergyHead(EnergyHead):
         batch_index: Tensor,
         *,
         seed: int | Sequence[int] = 0,
+        class_index: Tensor | None = None,
     ) -> BoxContext:
         """View that f has around boxes [N, 7]; see `EnergyHead.context`."""
         if not isinstance(bev, VoxelBevFeatures):
             raise ValueError("this energy reads voxels, which a VoxelDetector gives it")
-        context = super().context(batch, bev, boxes, batch_index, seed=seed)
+        context = super().context(batch, bev, boxes, batch_index, seed=seed, class_index=class_index)
         volumes = tuple(dense(stage) for stage in bev.stages)
         return VoxelContext(context.bev, context.points, volumes=volumes, stages=bev.stages, batch_index=batch_index)
 

@@ -67,6 +67,7 @@ class KittiDataSet:
         self.kind = "KITTI's layout, LiDAR alone" if self.lidar_only else "KITTI's layout, LiDAR and camera"
         self.protocol = "kitti"
         self.result_format = "kitti"
+        self.results_in_one_file = False
         self.difficulties: tuple[str, ...] = DIFFICULTY_NAMES
         self.class_names: tuple[str, ...] = ()
 
@@ -250,6 +251,10 @@ class KittiDataSet:
         """
         path = _result_path(folder, name)
         return [] if path is None else read_labels(path, require_score=True, types=None)
+
+    def as_written(self, boxes: Boxes) -> Boxes:
+        """Detections of a frame as `write_results` writes them: as they are."""
+        return boxes
 
     def read_results(self, folder: Path, name: str) -> Boxes | None:
         """The detections in FOLDER/NAME.txt or FOLDER/data/NAME.txt; None where there is no such file.

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lidar_ebm import __version__
-from lidar_ebm.datasets.preparation.prepared_frame import FORMAT, FrameRecord
+from lidar_ebm.datasets.preparation.prepared_frame import FrameRecord
+from lidar_ebm.datasets.preparation.tensor_files import FORMAT
 from lidar_ebm.datasets.stamps import Stamps
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write

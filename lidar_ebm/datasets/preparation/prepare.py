@@ -24,18 +24,17 @@ from lidar_ebm.datasets.data_set import DataSet
 from lidar_ebm.datasets.preparation.findings import WARNING, Finding, place_of
 from lidar_ebm.datasets.preparation.index import fingerprint, read_index, write_if_changed, write_index
 from lidar_ebm.datasets.preparation.label_database import FILE, SPLIT, LabelDatabase, write_label_database
+from lidar_ebm.datasets.preparation.objects import cut_out_objects
 from lidar_ebm.datasets.preparation.prepared_frame import (
     FrameRecord,
     PreparedFrame,
     prepared_path,
-    read_objects,
     read_record,
     write_prepared,
 )
 from lidar_ebm.datasets.preparation.report import PrepareReport, report_text
 from lidar_ebm.datasets.stamps import stamps
 from lidar_ebm.errors import InputError
-from lidar_ebm.geometry.boxes import points_in_boxes
 from lidar_ebm.system.worker_pool import in_processes
 
 Progress = Callable[[int, int], None]
@@ -135,21 +134,16 @@ def prepare_frame(data: DataSet, name: str) -> FrameRecord:
         objects=dict(checked.labels),
         boxes=0 if frame is None or frame.boxes is None else len(frame.boxes),
         findings=checked.findings,
+        clouds=checked.clouds,
     )
     if record.failed:
         prepared_path(data.prepared, name).unlink(missing_ok=True)
     elif frame is not None and frame.boxes is not None:
-        inside = points_in_boxes(frame.points, frame.boxes.boxes)  # [N, M]
-        words = frame.boxes.difficulty
-        prepared = PreparedFrame(
-            points=frame.points,
-            channels=frame.channels,
-            boxes=frame.boxes.boxes,
-            names=frame.boxes.names,
-            difficulty=np.full(len(frame.boxes), data.difficulties[0]) if words is None else words,
-            object_counts=inside.sum(axis=0).astype(np.int64),
-            object_points=frame.points[np.nonzero(inside.T)[1]],
-        )
+        boxes = frame.boxes
+        if boxes.difficulty is None:
+            boxes = boxes.with_columns(difficulty=np.full(len(boxes), data.difficulties[0]))
+        counts, points = cut_out_objects(frame.points, frame.channels, boxes)
+        prepared = PreparedFrame(frame.points, frame.channels, boxes, counts, points)
         write_prepared(data.prepared, prepared, record)
     return record
 
@@ -217,8 +211,7 @@ def _update_database(data: DataSet, train: Sequence[str], records: Mapping[str, 
     except InputError:
         pass  # missing or damaged: made now
     names = [name for name in train if not records[name].failed]
-    frames = [read_objects(data.prepared, name) for name in names]
-    return write_label_database(data.prepared, names, frames, made_of, data.difficulties)
+    return write_label_database(data.prepared, names, made_of, data.difficulties)
 
 
 def _count_objects(database: LabelDatabase) -> dict[str, tuple[int, ...]]:
@@ -237,14 +230,15 @@ def _all_findings(frames: Sequence[FrameRecord]) -> Iterator[Finding]:
 
 def _compare_frames(data: DataSet, frames: Sequence[FrameRecord], *, named: bool) -> Iterator[Finding]:
     """Findings by which a frame differs from the others, and point clouds that belong to no split."""
-    counts = [record.points_read for record in frames if record.points_read]
+    counts = [record.points_read / record.clouds for record in frames if record.points_read]
     median = statistics.median(counts) if counts else 0.0
     first: dict[int, str] = {}
     for record in frames:
         path = data.input_paths(record.name)[0]
         place = place_of(path, data.root)
-        if 0 < record.points_read < _SMALL_SHARE * median:
-            message = f"{record.points_read} points, half of the frames have more than {median:.0f}; cut short?"
+        if 0 < record.points_read / record.clouds < _SMALL_SHARE * median:
+            read = f"{record.points_read / record.clouds:.0f} points{' a sweep' if record.clouds > 1 else ''}"
+            message = f"{read}, half of the frames have more than {median:.0f}; cut short?"
             yield Finding(WARNING, "small point clouds", place, message)
         if record.points_read and record.points_checksum in first:
             message = f"the same bytes as frame {first[record.points_checksum]}'s."

@@ -6,8 +6,6 @@ that was interrupted goes on from the files that are there, and the index can be
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,18 +13,22 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from lidar_ebm.boxes import Boxes
 from lidar_ebm.datasets.preparation.findings import Finding
+from lidar_ebm.datasets.preparation.tensor_files import checksum_of, pack_arrays, unpack_about
 from lidar_ebm.datasets.stamps import Stamps
 from lidar_ebm.errors import InputError
 from lidar_ebm.system.files import atomic_write
+from lidar_ebm.types import TIME_LAG
 
-FORMAT = 2  # to be raised whenever what a prepared file holds changes
-# What a data set reads of a frame; the label database reads the rest.
-_READ = ("points", "boxes", "names", "difficulty", "object_counts")
+# What a data set reads of a frame beside columns of labels that it may have; the label database reads the rest.
+_READ = ("points", "boxes", "object_counts")
 _OBJECTS = ("object_points",)
+# Columns of Boxes that are kept where labels have them: texts as indices into a list of words, and numbers.
+_TEXTS = ("names", "difficulty", "attribute", "track")
+_LABEL_POINTS = "label_points"  # Boxes.points, where it is another number than that of points in the box
+_VELOCITY = "velocity"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class FrameRecord:
     objects: Mapping[str, int]  # labels by class name
     boxes: int  # labels that have a box in space
     findings: tuple[Finding, ...]
+    clouds: int = 1  # point clouds that it is made of
 
     @property
     def failed(self) -> bool:
@@ -64,7 +67,7 @@ class FrameRecord:
         read, kept, checksum, boxes = (
             int(values[key]) for key in ("points_read", "points_kept", "points_checksum", "boxes")
         )
-        return cls(name, inputs, read, kept, checksum, objects, boxes, findings)
+        return cls(name, inputs, read, kept, checksum, objects, boxes, findings, int(values["clouds"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +76,20 @@ class PreparedFrame:
 
     points: np.ndarray  # [N, 3 + C] float32: x, y, z (m, LiDAR frame), channels; in the camera's view, if there is one
     channels: tuple[str, ...]
-    boxes: np.ndarray  # [M, 7] float64, LiDAR frame
-    names: np.ndarray  # [M] str, classes
-    difficulty: np.ndarray  # [M] str, the data set's words
-    object_counts: np.ndarray  # [M] int64, points in each box
+    boxes: Boxes  # [M] LiDAR frame, with `difficulty`, the data set's words
+    object_counts: np.ndarray  # [M] int64, points that are cut out of each box
     object_points: np.ndarray  # [sum of object_counts, 3 + C] float32: the points of the first box, of the second, …
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedObjects:
+    """Objects of a prepared frame."""
+
+    boxes: Boxes  # [M]
+    channels: tuple[str, ...]
+    counts: np.ndarray  # [M] int64
+    points: np.ndarray  # [sum of counts, 3 + C] float32
+    lags: tuple[float, ...]  # s, of all of the frame's sweeps, rising; none where points have no time lag
 
 
 def prepared_path(folder: Path, name: str) -> Path:
@@ -91,23 +103,32 @@ def write_prepared(folder: Path, frame: PreparedFrame, record: FrameRecord) -> N
     Raises:
         OutputError: the file cannot be written.
     """
-    names, name_index = np.unique(frame.names, return_inverse=True)
-    words, word_index = np.unique(frame.difficulty, return_inverse=True)
+    boxes = frame.boxes
     arrays = {
         "points": frame.points,
-        "boxes": frame.boxes,
-        "names": name_index.astype(np.uint16),
-        "difficulty": word_index.astype(np.uint8),
+        "boxes": boxes.boxes,
         "object_counts": frame.object_counts,
         "object_points": frame.object_points,
     }
+    words: dict[str, list[str]] = {}
+    for column in _TEXTS:
+        texts = getattr(boxes, column)
+        if texts is not None:
+            unique, index = np.unique(texts, return_inverse=True)
+            words[column], arrays[column] = unique.tolist(), index.astype(np.uint16)
+    if boxes.velocity is not None:
+        arrays[_VELOCITY] = boxes.velocity
+    if boxes.points is not None and not np.array_equal(boxes.points, frame.object_counts):
+        arrays[_LABEL_POINTS] = boxes.points
+    columns = [key for key in arrays if key not in (*_READ, *_OBJECTS)]
     arrays = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
     about = {
         "record": record.to_json(),
         "channels": list(frame.channels),
-        "names": names.tolist(),
-        "difficulties": words.tolist(),
-        "checksum": checksum_of([arrays[key] for key in _READ]),
+        "lags": _lags(frame.points, frame.channels),
+        "columns": columns,
+        "words": words,
+        "checksum": checksum_of([arrays[key] for key in (*_READ, *columns)]),
         "objects_checksum": checksum_of([arrays[key] for key in _OBJECTS]),
     }
     with atomic_write(prepared_path(folder, record.name)) as file:
@@ -120,11 +141,9 @@ def read_prepared(folder: Path, name: str) -> tuple[np.ndarray, tuple[str, ...],
     Raises:
         InputError: the file is missing, damaged, or of another format.
     """
-    (points, rows, name_index, word_index, counts), about, record = _read(folder, name, _READ, "checksum")
+    arrays, about, record = _read(folder, name)
     try:
-        words = _words(about["difficulties"], word_index)
-        boxes = Boxes(rows, _words(about["names"], name_index), points=counts, difficulty=words)
-        return points, tuple(about["channels"]), boxes, record.inputs
+        return arrays["points"], tuple(about["channels"]), _boxes(arrays, about["words"]), record.inputs
     except (KeyError, IndexError, TypeError) as error:
         raise _unusable(folder, name, error) from error
 
@@ -140,40 +159,56 @@ def read_prepared_boxes(folder: Path, name: str) -> tuple[Boxes, Stamps]:
     try:
         with safe_open(prepared_path(folder, name), framework="numpy") as file:
             about = unpack_about(file.metadata())
-            rows, name_index, word_index, counts = (file.get_tensor(key) for key in _READ if key != "points")
+            arrays = {key: file.get_tensor(key) for key in (*_READ, *about["columns"]) if key != "points"}
             cut_out = file.get_slice("object_points").get_shape()[0]
-        if counts.sum() != cut_out:  # the checksum is of the frame's points, too
+        if arrays["object_counts"].sum() != cut_out:  # the checksum is of the frame's points, too
             raise ValueError("its content was changed")
-        words = _words(about["difficulties"], word_index)
-        boxes = Boxes(rows, _words(about["names"], name_index), points=counts, difficulty=words)
-        return boxes, FrameRecord.from_json(name, about["record"]).inputs
+        return _boxes(arrays, about["words"]), FrameRecord.from_json(name, about["record"]).inputs
     except (AttributeError, OSError, SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
         raise _unusable(folder, name, error) from error
 
 
-def read_objects(folder: Path, name: str) -> PreparedFrame:
-    """All arrays of a frame.
+def read_objects(folder: Path, name: str) -> PreparedObjects:
+    """The objects of a frame; its points are not read.
 
     Raises:
         InputError: as `read_prepared`.
     """
-    points, channels, boxes, _ = read_prepared(folder, name)
-    (object_points,), _, _ = _read(folder, name, _OBJECTS, "objects_checksum")
-    counts, words = np.asarray(boxes.points), np.asarray(boxes.difficulty)
-    return PreparedFrame(points, channels, boxes.boxes, boxes.names, words, counts, object_points)
+    try:
+        with safe_open(prepared_path(folder, name), framework="numpy") as file:
+            about = unpack_about(file.metadata())
+            arrays = {key: file.get_tensor(key) for key in (*_READ, *about["columns"]) if key != "points"}
+            points = file.get_tensor("object_points")
+        if checksum_of([points]) != about["objects_checksum"] or arrays["object_counts"].sum() != len(points):
+            raise ValueError("its content was changed")
+        boxes, counts = _boxes(arrays, about["words"]), arrays["object_counts"]
+        return PreparedObjects(boxes, tuple(about["channels"]), counts, points, tuple(about["lags"]))
+    except (AttributeError, OSError, SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise _unusable(folder, name, error) from error
 
 
 def read_record(folder: Path, name: str) -> FrameRecord | None:
     """A frame's record from its prepared file, all of which is checked; None if it is missing or damaged."""
     try:
-        _read(folder, name, _OBJECTS, "objects_checksum")
-        return _read(folder, name, _READ, "checksum")[2]
+        _read(folder, name, objects=True)
+        return _read(folder, name)[2]
     except InputError:
         return None
 
 
-def _words(words: Sequence[str], index: np.ndarray) -> np.ndarray:
-    return np.array(words, dtype=np.str_)[index] if len(index) else np.zeros(0, np.str_)
+def _boxes(arrays: Mapping[str, np.ndarray], words: Mapping[str, Sequence[str]]) -> Boxes:
+    texts = {
+        column: np.array(words[column], np.str_)[index] if len(index) else np.zeros(0, np.str_)
+        for column, index in arrays.items()
+        if column in _TEXTS
+    }
+    names, counts = texts.pop("names"), arrays.get(_LABEL_POINTS, arrays["object_counts"])
+    return Boxes(arrays["boxes"], names, points=counts, velocity=arrays.get(_VELOCITY), **texts)
+
+
+def _lags(points: np.ndarray, channels: Sequence[str]) -> list[float]:
+    values = points[:, 3 + list(channels).index(TIME_LAG)] if TIME_LAG in channels else np.zeros(0)
+    return [float(lag) for lag in np.unique(values)]
 
 
 def _unusable(folder: Path, name: str, error: Exception) -> InputError:
@@ -184,40 +219,15 @@ def _unusable(folder: Path, name: str, error: Exception) -> InputError:
 
 
 def _read(
-    folder: Path, name: str, keys: Sequence[str], checksum: str
-) -> tuple[list[np.ndarray], dict[str, Any], FrameRecord]:
+    folder: Path, name: str, *, objects: bool = False
+) -> tuple[dict[str, np.ndarray], dict[str, Any], FrameRecord]:
+    """Arrays of a frame by name, or those of its objects, what the file says of them, and the record."""
     try:
         with safe_open(prepared_path(folder, name), framework="numpy") as file:
             about = unpack_about(file.metadata())
-            arrays = [file.get_tensor(key) for key in keys]
-        if checksum_of(arrays) != about[checksum]:
+            arrays = {key: file.get_tensor(key) for key in (_OBJECTS if objects else (*_READ, *about["columns"]))}
+        if checksum_of(list(arrays.values())) != about["objects_checksum" if objects else "checksum"]:
             raise ValueError("its content was changed")
         return arrays, about, FrameRecord.from_json(name, about["record"])
     except (AttributeError, OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise _unusable(folder, name, error) from error
-
-
-def pack_arrays(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> bytes:
-    """A safetensors file of arrays and of what is to be said of them; the same input gives the same bytes."""
-    text = json.dumps({"format": FORMAT, **about})
-    # One key alone, as the library writes several in any order.
-    return bytes(save(dict(arrays), metadata={"about": f"{zlib.crc32(text.encode()):08x} {text}"}))
-
-
-def unpack_about(metadata: Mapping[str, str] | None) -> dict[str, Any]:
-    """Facts that `pack_arrays` was told. ValueError, TypeError or AttributeError where it is something else."""
-    checksum, _, text = (metadata or {}).get("about", "").partition(" ")
-    if len(checksum) != 8 or int(checksum, 16) != zlib.crc32(text.encode()):
-        raise ValueError("it is of another version, or was changed")
-    about = json.loads(text)
-    if about.get("format") != FORMAT:
-        raise ValueError("it is of another version")
-    return dict(about)
-
-
-def checksum_of(arrays: Sequence[np.ndarray]) -> int:
-    """The CRC-32 of arrays' bytes, one after the other."""
-    value = 0
-    for array in arrays:
-        value = zlib.crc32(array.reshape(-1).view(np.uint8).data, value)
-    return value

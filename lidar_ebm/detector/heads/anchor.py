@@ -45,7 +45,7 @@ class AnchorHead(Head):
     """1×1 convolutions on the anchor map.
 
     Anchors are specific to a class: each has one logit, for its own class, and is matched with labels of that class
-    only.
+    only. Where boxes have a velocity its own have that of a thing at rest, zero.
     """
 
     anchor_boxes: Tensor
@@ -135,7 +135,7 @@ class AnchorHead(Head):
         direction = predictions.directions[batch_index, anchor_index].argmax(dim=1)
         boxes[:, 6] = resolve_direction(boxes[:, 6], direction)
         return Proposals(
-            boxes=boxes,
+            boxes=F.pad(boxes, (0, self.config.box_dimensions - 7)),  # of velocity this head knows nothing
             scores=best[batch_index, rank],
             class_index=self.anchor_class_index[anchor_index],
             batch_index=batch_index,

@@ -120,13 +120,13 @@ def assign_targets(anchors: Anchors, boxes: LabelBatch, covered: Tensor, config:
 
     Args:
         anchors: from `make_anchors(config)`.
-        boxes: the batch's labels, M of them.
+        boxes: the batch's labels, M of them; a velocity is passed over.
         covered: [B, A] bool from `covered_anchors`: the anchors that count.
 
     Returns:
         The targets, positives in the order of frame and class.
     """
-    device = covered.device
+    device, labels = covered.device, boxes.boxes[:, :7]
     state = torch.where(covered, NEGATIVE, IGNORED).to(torch.int8)
     matches: list[tuple[Tensor, Tensor, Tensor]] = []
     for frame in range(boxes.batch_size):
@@ -134,9 +134,9 @@ def assign_targets(anchors: Anchors, boxes: LabelBatch, covered: Tensor, config:
             rows = torch.nonzero((boxes.batch_index == frame) & (boxes.class_index == index))[:, 0]  # [m]
             if len(rows) == 0:
                 continue
-            near = _anchors_near(boxes.boxes[rows], index, config)
+            near = _anchors_near(labels[rows], index, config)
             near = near[covered[frame, near]]  # [n]
-            iou = nearest_axis_aligned_iou(anchors.boxes[near], boxes.boxes[rows])  # [n, m]
+            iou = nearest_axis_aligned_iou(anchors.boxes[near], labels[rows])  # [n, m]
             label, positive, ignored = _match(iou, item.positive_iou, item.negative_iou)
             state[frame, near[ignored]] = IGNORED
             state[frame, near[positive]] = POSITIVE
@@ -145,7 +145,7 @@ def assign_targets(anchors: Anchors, boxes: LabelBatch, covered: Tensor, config:
     batch_index, anchor_index, label_index = (
         torch.cat(column) for column in (zip(*matches, strict=True) if matches else ([empty], [empty], [empty]))
     )
-    targets = boxes.boxes[label_index]
+    targets = labels[label_index]
     return AnchorTargets(
         state=state,
         batch_index=batch_index,

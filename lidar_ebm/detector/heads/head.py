@@ -1,10 +1,12 @@
 """`Head`: from bird's-eye-view maps to scored boxes, and the losses that teach it.
 
-The anchor head is built in; one of your own is a module of this form, given to `Detector(settings, head=...)`.
+The anchor head and the center head are built in; one of your own is a module of this form, given to
+`Detector(settings, head=...)`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -30,4 +32,12 @@ class Head(nn.Module):
     def decode(self, predictions: Any, score_threshold: float, count: int, *, together: int | None = None) -> Proposals:
         """Scored boxes before suppression: of each frame and class at most `count`, of a frame at most `together`, of
         those that score above the threshold; frame by frame, falling scores within."""
+        raise NotImplementedError
+
+    def average(self, views: Sequence[tuple[Any, str]]) -> Any:
+        """One frame's predictions from those of mirrored ones, for a head that detection with flips is to take.
+
+        Args:
+            views: predictions, and the axes along which their frames are mirrored ("", "x", "y" or "xy").
+        """
         raise NotImplementedError

@@ -62,7 +62,7 @@ def read(path: Path, context: Context) -> dict[str, Boxes]:
                 raise InputError(f"{where}, box {index}: sample_token names another sample; move the box there.")
         frames[token] = _read_sample(rows, where)
         if context.sensor_pose_of is not None:
-            frames[token] = _to_sensor(frames[token], context.sensor_pose_of(token))
+            frames[token] = to_sensor(frames[token], context.sensor_pose_of(token))
     return frames
 
 
@@ -77,14 +77,14 @@ def write(path: Path, frames: Mapping[str, Boxes], context: Context) -> list[Pat
     """
     check_boxes(frames, path)
     check_scores(frames, path)
-    results = {}
-    for token, boxes in frames.items():
-        placed = boxes if context.sensor_pose_of is None else _to_global(boxes, context.sensor_pose_of(token))
-        results[token] = _sample_content(token, placed)
-    # Not indented: the results of a split are hundreds of megabytes as it is.
-    content = json.dumps({"meta": _META, "results": results}, allow_nan=False)
+    # Not indented, and sample by sample: the results of a split are hundreds of megabytes as it is.
     with atomic_write(path, "w") as file:
-        file.write(content)
+        file.write(f'{{"meta": {json.dumps(_META)}, "results": {{')
+        for index, (token, boxes) in enumerate(frames.items()):
+            placed = boxes if context.sensor_pose_of is None else to_global(boxes, context.sensor_pose_of(token))
+            content = json.dumps(_sample_content(token, placed), allow_nan=False)
+            file.write(f"{', ' if index else ''}{json.dumps(token)}: {content}")
+        file.write("}}")
     return [path]
 
 
@@ -122,12 +122,14 @@ def _field(row: Any, key: str, where: str, index: int) -> Any:
     return entry(row, key, f"{where}, box {index}")
 
 
-def _to_sensor(boxes: Boxes, pose: np.ndarray) -> Boxes:
+def to_sensor(boxes: Boxes, pose: np.ndarray) -> Boxes:
+    """Boxes of the global frame, with their velocities, in a sensor's, upright there; pose [4, 4]: sensor → global."""
     velocity = None if boxes.velocity is None else velocity_to_child(boxes.velocity, pose)
     return boxes.with_columns(boxes=boxes_to_child(boxes.boxes, pose), velocity=velocity)
 
 
-def _to_global(boxes: Boxes, pose: np.ndarray) -> Boxes:
+def to_global(boxes: Boxes, pose: np.ndarray) -> Boxes:
+    """The inverse of `to_sensor`."""
     velocity = None if boxes.velocity is None else velocity_to_parent(boxes.velocity, pose)
     return boxes.with_columns(boxes=boxes_to_parent(boxes.boxes, pose), velocity=velocity)
 

@@ -184,6 +184,11 @@ class Tables:
         return tuple(record.name for record in read_records(self.path("attribute"), Named))
 
     @cached_property
+    def instances(self) -> Sequence[Instance]:
+        """Instances (one object through one scene each), in the table's order."""
+        return tuple(read_records(self.path("instance"), Instance))
+
+    @cached_property
     def annotations(self) -> Annotations:
         """All annotations, as columns; none in a test version.
 
@@ -193,14 +198,13 @@ class Tables:
         path = self.path("sample_annotation")
         if self.is_test and not path.exists():
             return no_annotations(path)
-        instance_path, category_path = self.path("instance"), self.path("category")
+        category_path, instances = self.path("category"), self.instances
         category_rows = {record.token: row for row, record in enumerate(read_records(category_path, Named))}
-        instances = read_records(instance_path, Instance)
         categories = np.empty(len(instances), np.int16)
         for row, record in enumerate(instances):
             if record.category_token not in category_rows:
                 refuse(
-                    instance_path,
+                    self.path("instance"),
                     row,
                     record.token,
                     "category_token",

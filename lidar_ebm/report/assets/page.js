@@ -55,7 +55,7 @@
   const layers = {};
   for (const [name, width] of [["label", 4], ["before", 2], ["after", 2.5]]) {
     const lines = new THREE.LineSegments2(
-      new THREE.LineSegmentsGeometry(), new THREE.LineMaterial({ linewidth: width })
+      new THREE.LineSegmentsGeometry(), new THREE.LineMaterial({ linewidth: width, vertexColors: true })
     );
     lines.frustumCulled = false;
     layers[name] = lines;
@@ -96,9 +96,23 @@
     return shares;
   }
 
+  const rampOf = (theme, by) => (by === view.lag ? theme.lags : theme.heights); // new sweeps stand out, old ones fade
+
+  function paintScale(frame) {
+    const theme = view.themes[root.dataset.theme], by = byId("color").value, channel = frame.channels[by];
+    const ends = { height: [...view.heights, "m"], distance: [0, FAR, "m"], boxes: null };
+    if (channel) ends[by] = [channel.low, channel.high, by === view.lag ? "s before the newest sweep" : ""];
+    const scale = byId("scale"), shown = ends[by];
+    scale.hidden = !shown;
+    if (!shown) return;
+    const bar = document.createElement("i"), number = (value) => String(Number(value.toPrecision(3)));
+    bar.style.background = `linear-gradient(to right, ${rampOf(theme, by).join(", ")})`;
+    scale.replaceChildren(number(shown[0]), bar, `${number(shown[1])} ${shown[2]}`);
+  }
+
   function paintPoints(frame) {
-    const theme = view.themes[root.dataset.theme], stops = theme.heights.map(rgb), region = rgb(theme.region);
-    const shares = pointShares(frame, byId("color").value), colors = new Float32Array(3 * shares.length);
+    const theme = view.themes[root.dataset.theme], by = byId("color").value, region = rgb(theme.region);
+    const stops = rampOf(theme, by).map(rgb), shares = pointShares(frame, by), colors = new Float32Array(3 * shares.length);
     shares.forEach((share, k) => {
       if (share > 1.5) return colors.set(region, 3 * k);
       const at = Math.min(Math.max(share, 0), 1) * (stops.length - 1), low = Math.min(Math.floor(at), stops.length - 2);
@@ -119,13 +133,48 @@
     return [...EDGES.flatMap((k) => corners[k]), x, y, z, x + cos * reach, y + sin * reach, z];
   }
 
-  function paintBoxes(name, boxes) {
-    const lines = layers[name];
+  function arrowLines(box) {
+    const [x, y, z] = box, { seconds, share, limit, turn } = view.arrow;
+    const along = [box[7] * seconds, box[8] * seconds], length = Math.hypot(...along);
+    if (box.length < 9 || box[7] === null || box[8] === null || !length) return [];
+    const tip = [x + along[0], y + along[1], z], barb = Math.min(share, limit / length), lines = [x, y, z, ...tip];
+    for (const angle of [turn, -turn]) {
+      const cos = Math.cos(angle) * barb, sin = Math.sin(angle) * barb;
+      lines.push(...tip, tip[0] + cos * along[0] - sin * along[1], tip[1] + sin * along[0] + cos * along[1], z);
+    }
+    return lines;
+  }
+
+  const byClass = () => byId("boxes-by").value === "class";
+  const showsArrows = () => Boolean(byId("show-velocity")?.checked);
+
+  function paintBoxes(name, boxes, types) {
+    const theme = view.themes[root.dataset.theme], lines = layers[name], positions = [], colors = [];
+    boxes.forEach((box, row) => {
+      const drawn = [...boxLines(box), ...(showsArrows() ? arrowLines(box) : [])];
+      const color = rgb(byClass() ? theme.classes[types[row].toLowerCase()] : theme[name]);
+      positions.push(...drawn);
+      for (let k = 0; k < drawn.length / 3; k++) colors.push(...color);
+    });
     lines.geometry.dispose();
     lines.geometry = new THREE.LineSegmentsGeometry();
     lines.userData.empty = !boxes.length;
-    if (boxes.length) lines.geometry.setPositions(boxes.flatMap(boxLines));
-    lines.material.color.setRGB(...rgb(view.themes[root.dataset.theme][name]));
+    if (boxes.length) lines.geometry.setPositions(positions).setColors(colors);
+  }
+
+  function paintClasses(frame) {
+    const theme = view.themes[root.dataset.theme], list = byId("classes"), counts = new Map();
+    for (const name of frame.label_types) counts.set(name, (counts.get(name) ?? 0) + 1);
+    for (const name of frame.types) counts.set(name, counts.get(name) ?? 0);
+    list.hidden = !byClass();
+    for (const name of Object.keys(layers)) document.querySelector(`.swatch.${name}`).hidden = byClass();
+    list.replaceChildren(...[...counts.keys()].sort().map((name) => {
+      const row = document.createElement("li"), swatch = document.createElement("i");
+      swatch.className = "swatch";
+      swatch.style.background = theme.classes[name.toLowerCase()];
+      row.append(swatch, `${name} (${counts.get(name)})`);
+      return row;
+    }));
   }
 
   const state = { index: 0, step: 0 };
@@ -139,14 +188,16 @@
     const frame = frameAt(state.index), rows = shownRows(frame), steps = frame.steps;
     scene.background = new THREE.Color().setRGB(...rgb(view.themes[root.dataset.theme].background));
     paintPoints(frame);
-    paintBoxes("label", frame.labels);
-    paintBoxes("before", rows.map((row) => steps[0][row]));
+    paintScale(frame);
+    paintClasses(frame);
+    paintBoxes("label", frame.labels, frame.label_types);
+    paintBoxes("before", rows.map((row) => steps[0][row]), rows.map((row) => frame.types[row]));
     paintStep();
   }
 
   function paintStep() {
     const frame = frameAt(state.index), rows = shownRows(frame), f = frame.f[state.step];
-    paintBoxes("after", rows.map((row) => frame.steps[state.step][row]));
+    paintBoxes("after", rows.map((row) => frame.steps[state.step][row]), rows.map((row) => frame.types[row]));
     const mean = rows.reduce((sum, row) => sum + f[row], 0) / Math.max(rows.length, 1);
     byId("step-text").textContent =
       `${state.step} of ${frame.steps.length - 1}` + (rows.length ? `, mean f ${mean.toFixed(2)}` : "");
@@ -177,7 +228,7 @@
   byId("frame").addEventListener("change", (event) => showFrame(event.target.selectedIndex));
   byId("previous").addEventListener("click", () => showFrame(state.index - 1));
   byId("next").addEventListener("click", () => showFrame(state.index + 1));
-  byId("color").addEventListener("change", paint);
+  for (const id of ["color", "boxes-by", "show-velocity"]) byId(id)?.addEventListener("change", paint);
   byId("score").addEventListener("input", (event) => {
     byId("score-text").textContent = Number(event.target.value).toFixed(2);
     paint();
@@ -201,6 +252,8 @@
   });
   listeners.push(paint);
 
+  const speed = (box) => (box.length < 9 || box[7] === null ? "" : `, ${Math.hypot(box[7], box[8]).toFixed(1)} m/s`);
+
   // What is known of the box whose middle is nearest to the pointer.
   byId("canvas").addEventListener("pointermove", (event) => {
     const tip = byId("tip"), frame = frameAt(state.index), area = renderer.domElement.getBoundingClientRect();
@@ -214,12 +267,12 @@
       if (away < nearest) [nearest, best] = [away, { right, down, text }];
     };
     const shows = (layer) => byId(`show-${layer}`).checked;
-    if (shows("label")) frame.labels.forEach((box, row) => consider(box, `label: ${frame.label_types[row]}`));
+    if (shows("label")) frame.labels.forEach((box, row) => consider(box, `label: ${frame.label_types[row]}${speed(box)}`));
     if (shows("after")) shownRows(frame).forEach((row) => {
       const iou = frame.iou[state.step][row], f = frame.f[state.step][row];
       consider(
         frame.steps[state.step][row],
-        `${frame.types[row]} ${row}, score ${frame.scores[row].toFixed(2)}\nstep ${state.step}: f ${f.toFixed(2)}, ` +
+        `${frame.types[row]} ${row}, score ${frame.scores[row].toFixed(2)}${speed(frame.steps[state.step][row])}\nstep ${state.step}: f ${f.toFixed(2)}, ` +
           `IoU ${iou.toFixed(3)}\nbefore: f ${frame.f[0][row].toFixed(2)}, IoU ${frame.iou[0][row].toFixed(3)}`
       );
     });

@@ -22,7 +22,7 @@ def open_label_database(data: DataSet, config: Config) -> LabelDatabase | None:
     if not any(settings.count_of(name) for settings in stages for name in config.class_names):
         return None
     try:
-        return load_label_database(data)
+        return load_label_database(data, config.points.sweeps)
     except InputError as error:
         raise InputError(f"{error} Or train without it: augmentation.sampling.enabled=false.") from error
 

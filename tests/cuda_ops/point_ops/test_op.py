@@ -217,7 +217,7 @@ class TestGatherNearBoxes:
     def test_registration(self, device: str) -> None:
         frames = torch.zeros(30, dtype=torch.int64, device=device)
         points, boxes = random_points(30).to(device), random_boxes(5).double().to(device)
-        torch.library.opcheck(registered.gather_near_boxes_op, (points, frames, boxes, frames[:5], *MARGIN, 6, 3))
+        torch.library.opcheck(registered.gather_near_boxes_op, (points, frames, boxes, frames[:5], *MARGIN, 0.0, 6, 3))
 
 
 def neighbourhoods(n: int, s: int, k: int, dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ from lidar_ebm.datasets.opening import open_data_set, open_samples, open_source
 from lidar_ebm.datasets.preparation.index import read_index
 from lidar_ebm.datasets.preparation.prepare import prepare
 from lidar_ebm.datasets.preparation.report import report_table, report_text
+from lidar_ebm.datasets.preparation.tensor_files import FORMAT
 from lidar_ebm.datasets.sample import Sample
 from lidar_ebm.datasets.stamps import stamp
 from lidar_ebm.errors import InputError
@@ -187,7 +188,7 @@ if __name__ == "__main__":
 
 
 def change_index(path: Path) -> None:
-    path.write_text(path.read_text().replace('"format": 2', '"format": 0'))
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 0'))
 
 
 @pytest.mark.parametrize(
