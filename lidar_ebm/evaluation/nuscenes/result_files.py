@@ -25,6 +25,7 @@ from lidar_ebm.evaluation.nuscenes.rules import ATTRIBUTE_INDEX, CLASS_INDEX, MA
 from lidar_ebm.evaluation.problems import Problem, ProblemList, list_problems
 from lidar_ebm.formats.fields import read_json
 from lidar_ebm.formats.nuscenes.classes import ATTRIBUTES, CLASSES
+from lidar_ebm.system.collection import without_collection
 
 _BATCH = 8192  # boxes that become columns at a time
 _NOT_A_NUMBER = re.compile(rb"(?<=[\[,:\s])(NaN|-?Infinity)(?=\s*[,\]}])")
@@ -92,6 +93,11 @@ def read_result_file(path: Path) -> ResultFile:
     Raises:
         InputError: it cannot be read, is no JSON, or holds no results by sample.
     """
+    with without_collection():
+        return _read(path)
+
+
+def _read(path: Path) -> ResultFile:
     results, meta = _open(path)
     problems = ProblemList()
     problems.add(_check_meta(meta))

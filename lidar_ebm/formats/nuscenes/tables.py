@@ -36,6 +36,7 @@ from lidar_ebm.formats.nuscenes.records import (
 )
 from lidar_ebm.formats.nuscenes.sensor_files import SensorFiles, read_sensor_files
 from lidar_ebm.formats.nuscenes.splits import split_scenes
+from lidar_ebm.system.collection import without_collection
 
 LIDAR = "LIDAR_TOP"
 _TABLES = ("scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
@@ -212,13 +213,14 @@ class Tables:
                 )
             categories[row] = category_rows[record.category_token]
         attributes = read_records(self.path("attribute"), Named)
-        return read_annotations(
-            path,
-            self.sample_rows,
-            {record.token: row for row, record in enumerate(instances)},
-            categories,
-            {record.token: row for row, record in enumerate(attributes)},
-        )
+        with without_collection():
+            return read_annotations(
+                path,
+                self.sample_rows,
+                {record.token: row for row, record in enumerate(instances)},
+                categories,
+                {record.token: row for row, record in enumerate(attributes)},
+            )
 
     def files(self, channel: str = LIDAR) -> SensorFiles:
         """All files of one sensor with their poses, sweeps included.
@@ -227,9 +229,10 @@ class Tables:
             InputError: a table is damaged, a token leads nowhere, or there is no such channel.
         """
         if channel not in self._channels:
-            self._channels[channel] = read_sensor_files(
-                self.path("sample_data"), self.path("ego_pose"), self._calibrations_of(channel), self.sample_rows
-            )
+            with without_collection():
+                self._channels[channel] = read_sensor_files(
+                    self.path("sample_data"), self.path("ego_pose"), self._calibrations_of(channel), self.sample_rows
+                )
         return self._channels[channel]
 
     def keyframe_files(self, channel: str = LIDAR) -> np.ndarray:
