@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lidar_ebm.boxes import Boxes
+from lidar_ebm.datasets.frame import take_channels
 from lidar_ebm.datasets.kitti.frame_file import FrameFile, check_names, read_frame_file
 from lidar_ebm.energy.box_space import BOX_NAMES
 from lidar_ebm.errors import InputError
@@ -27,6 +28,7 @@ from lidar_ebm.formats.point_clouds import (
 from lidar_ebm.inference.detection import LoadedDetector, load_detector
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar
+from lidar_ebm.types import REFLECTANCE
 from lidar_ebm.visualization.bev_plot import after_layer, before_layer, plot_bev
 from lidar_ebm.visualization.box_arrays import as_array
 from lidar_ebm.visualization.uncertainty_plot import plot_uncertainty
@@ -110,7 +112,7 @@ def detect_files(
 
 
 def _describe(frame: FrameFile, detector: LoadedDetector, scale: ReflectanceScale) -> PointsReport:
-    return describe_points(
+    report = describe_points(
         frame.points,
         detector.config.voxels.range,
         in_view=frame.in_view(),
@@ -118,6 +120,12 @@ def _describe(frame: FrameFile, detector: LoadedDetector, scale: ReflectanceScal
         if scale.full_scale != 1
         else f"reflectance as it is ({scale.source})",
     )
+    own = []
+    if frame.turned:
+        own.append("Axes turned from nuScenes' (x to the right, y ahead).")
+    if detector.config.points.sweeps > 1:
+        own.append(f"One sweep; the run was trained on {detector.config.points.sweeps}.")
+    return replace(report, findings=(*own, *report.findings))
 
 
 def _detect_frame(
@@ -126,7 +134,8 @@ def _detect_frame(
     """Detect in one frame, write what there is to write, and return the result file."""
     low_x, low_y, _, high_x, high_y, _ = detector.config.voxels.range
     points = frame.points_in_view()
-    before, after = detector.detect_before_after(points, steps=steps, uncertainty=uncertainty)
+    shown = take_channels(points, (REFLECTANCE,), detector.config.points.channels)  # all of one sweep, of no lag
+    before, after = detector.detect_before_after(shown, steps=steps, uncertainty=uncertainty)
     result = out / f"{frame.name}.txt"
     camera = frame.camera()
     labels = boxes_to_labels(

@@ -17,6 +17,8 @@ from lidar_ebm.formats.point_clouds import ReflectanceScale, read_point_file
 from lidar_ebm.geometry.camera import Camera
 from lidar_ebm.geometry.projection import crop_to_camera_view
 
+SWEEP_SUFFIX = ".pcd.bin"  # of nuScenes' files
+
 
 @dataclass(frozen=True, eq=False)
 class FrameFile:
@@ -28,6 +30,7 @@ class FrameFile:
     image: Path | None
     labels: Path | None
     calibration_file: Path | None = None  # to be named in messages
+    turned: bool = False  # the file's x is to the right and its y ahead
 
     def camera(self) -> Camera | None:
         """The camera, with the size of the image, or that which P2 tells; None without a calibration.
@@ -73,7 +76,7 @@ def read_frame_file(
     """Read FOLDER/velodyne/NAME.bin, or any other point-cloud file.
 
     FOLDER/calib/NAME.txt, FOLDER/label_2/NAME.txt and an image FOLDER/image_2/NAME of any kind are taken where they are
-    there.
+    there. Sweeps of nuScenes, NAME.pcd.bin, are turned from their sensor's axes to x forward, y left.
 
     Args:
         path: a .bin, .npy, .pcd or .ply file.
@@ -93,13 +96,18 @@ def read_frame_file(
         calibration_path: Path | None = given / f"{name}.txt" if given.is_dir() else given
     else:
         calibration_path = _existing(folder / "calib" / f"{name}.txt")
+    points = read_point_file(path, scale=scale, columns=columns, dtype=dtype)
+    turned = path.name.endswith(SWEEP_SUFFIX)
+    if turned:
+        points[:, :2] = points[:, [1, 0]] * np.float32([1, -1])
     return FrameFile(
         name,
-        read_point_file(path, scale=scale, columns=columns, dtype=dtype),
+        points,
         None if calibration_path is None else _read_calibration(calibration_path),
         find_image(folder / "image_2", name),
         _existing(folder / "label_2" / f"{name}.txt"),
         calibration_path,
+        turned,
     )
 
 

@@ -13,6 +13,7 @@ from lidar_ebm.datasets.kitti.frame_file import FrameFile, check_names, read_fra
 from lidar_ebm.errors import InputError
 from lidar_ebm.formats.kitti.calibration import FIXED_AXES, SIMULATED_IMAGE_SIZE, Calibration
 from lidar_ebm.formats.kitti.files import write_calibration
+from lidar_ebm.formats.point_clouds import ReflectanceScale
 
 
 @pytest.fixture
@@ -137,3 +138,13 @@ def test_calibrations_of_every_dialect_show_the_same(training: Path, keys: tuple
     ]
     (training / "calib" / "b.txt").write_text("\n".join(lines) + "\n")
     np.testing.assert_array_equal(read_frame_file(path).points_in_view(), frame.points_in_view(), err_msg=spelling)
+
+
+def test_sweeps_of_nuscenes_are_turned_to_x_forward(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    raw = np.column_stack((rng.normal(size=(50, 3)), rng.integers(0, 256, 50), rng.integers(0, 32, 50)))
+    path = tmp_path / "a.pcd.bin"
+    raw.astype("<f4").tofile(path)
+    frame = read_frame_file(path, scale=ReflectanceScale(255.0))
+    assert frame.turned
+    np.testing.assert_array_equal(frame.points[:, :3], np.float32(raw[:, [1, 0, 2]] * [1, -1, 1]))
