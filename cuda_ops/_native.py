@@ -20,6 +20,8 @@ _LEVELS = {"DEFAULT": "", "AVX2": "_avx2", "AVX512": "_avx512"}
 # OpenMP's threads do not survive a fork, and a parallel region in the child would wait for them for ever.
 _in_forked_child = False
 
+SURFACE = 2  # of native.h, as in surface.h
+
 _OFF = os.environ.get("LIDAR_EBM_NATIVE", "1").lower() in ("0", "off", "false", "no")
 
 
@@ -94,8 +96,22 @@ def _library(kind: str) -> ctypes.CDLL:
             f"in plain PyTorch."
         )
     library = ctypes.CDLL(str(path))
+    _check_surface(library, path)
     library.lidar_ebm_error.restype = ctypes.c_char_p
     return library
+
+
+def _check_surface(library: ctypes.CDLL, path: Path) -> None:
+    """Refuse a library of another version, which would take arguments for others."""
+    number = getattr(library, "lidar_ebm_surface", None)
+    if number is not None:
+        number.restype = ctypes.c_int64
+    built = 1 if number is None else number()
+    if built != SURFACE:
+        raise RuntimeError(
+            f"{path}: is of another version of lidar_ebm (surface {built}, not {SURFACE}). Build it: `make install` "
+            "or `pip install .` in the checkout, or set LIDAR_EBM_NATIVE=0 to compute in plain PyTorch."
+        )
 
 
 @cache

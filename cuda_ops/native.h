@@ -15,6 +15,9 @@
 
 enum { LIDAR_EBM_FLOAT32 = 0, LIDAR_EBM_FLOAT64 = 1, LIDAR_EBM_FLOAT16 = 2, LIDAR_EBM_BFLOAT16 = 3 };
 
+// Number of this surface; see surface.h.
+LIDAR_EBM_API int64_t lidar_ebm_surface(void);
+
 // Why the last call of this thread failed.
 LIDAR_EBM_API const char *lidar_ebm_error(void);
 

@@ -182,3 +182,16 @@ def test_native_code_can_be_switched_off() -> None:
 def test_an_installation_without_libraries_warns_once_and_works(tmp_path: Path) -> None:
     result = run_python(CODE, LIDAR_EBM_NATIVE="1", LIDAR_EBM_NATIVE_DIR=str(tmp_path))
     assert result.stdout.split() == ["False", "9.0", "1"]
+
+
+def test_the_surface_has_one_number() -> None:
+    header = (ROOT / "cuda_ops" / "surface.h").read_text()
+    assert re.search(r"#define LIDAR_EBM_SURFACE (\d+)", header)[1] == str(_native.SURFACE)
+
+
+@needs_native
+def test_a_library_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch, fresh_choice: None) -> None:
+    boxes = random_boxes(3)
+    monkeypatch.setattr(_native, "SURFACE", _native.SURFACE + 1)
+    with pytest.raises(RuntimeError, match=r"another version of lidar_ebm.*make install"):
+        op.box_iou_bev(boxes, boxes)
