@@ -94,6 +94,12 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _points_to_count(self) -> Config:
+        if self.refinement.minimum_points and "points" not in self.energy.features:
+            raise ValueError("refinement.minimum_points counts points near a box: add points to energy.features")
+        return self
+
+    @model_validator(mode="after")
     def _counts_of_own_classes(self) -> Config:
         counts = self.augmentation.sampling.counts or {}
         unknown = [name for name in counts if name not in self.class_names]

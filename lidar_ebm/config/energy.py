@@ -131,6 +131,8 @@ class RefinementConfig(Settings):
     # λ, one number for every coordinate or one each (x, y, z, l, w, h, yaw, and vx, vy if need be). halving, momentum:
     # times the gradient; adam: about how far a step goes, m, rad, m/s.
     step_length: OneOrEachNonNegative = 2e-4
+    # A box with fewer points near it stays as it is: of so few f hardly knows more than the detector.
+    minimum_points: Annotated[int, Field(ge=0)] = 0
     starts: Count = 1  # that a box ascends from, itself and draws around it; the one that f likes best is kept
     start_stds: EachNonNegative = (0.125, 0.125, 0.0625, 0.0625, 0.0625, 0.0625, 0.03125)  # of those draws, m, rad
 

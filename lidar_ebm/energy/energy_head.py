@@ -332,7 +332,20 @@ class EnergyHead(nn.Module):
             later = [_best(y, value(energy, y))[0] for y in ascent.trajectory[1:]] if starts.shape[1] > 1 else ()
             own = ascent.trajectory[:, :, 0]
             trajectory = torch.stack([own[0], *later]) if later else own
-        return Ascent(y, f, ascent.f0[:, 0], trajectory)
+        refined = Ascent(y, f, ascent.f0[:, 0], trajectory)
+        return refined if not settings.minimum_points else self._where_seen(context, starts[:, 0], refined)
+
+    def _where_seen(self, context: BoxContext, boxes: Tensor, refined: Ascent) -> Ascent:
+        """The refined boxes where there are points enough, and the boxes [N, d] themselves elsewhere."""
+        assert context.points is not None  # the configuration asks for points, so f sees them
+        seen = context.points.counts >= self.config.refinement.minimum_points  # [N]
+        trajectory = refined.trajectory
+        return Ascent(
+            torch.where(seen[:, None], refined.y, boxes),
+            torch.where(seen, refined.f, refined.f0),
+            refined.f0,
+            None if trajectory is None else torch.where(seen[:, None], trajectory, boxes),
+        )
 
 
 def _best(y: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:

@@ -232,3 +232,9 @@ def test_a_map_stride_makes_cells_larger_and_keeps_their_corner() -> None:
     assert coarse.cell_size == pytest.approx((0.4, 0.4))
     assert coarse.origin == pytest.approx((0.2, -39.8))
     assert load_config(None, ["head=center", "detection.flips=y"]).detection.flips == "y"
+
+
+def test_points_are_counted_where_f_sees_them() -> None:
+    assert load_config("demo", ["refinement.minimum_points=5"]).refinement.minimum_points == 5
+    with pytest.raises(InputError, match=r"add points to energy\.features"):
+        load_config(None, ["refinement.minimum_points=5"])

@@ -84,3 +84,23 @@ def test_starts_stay_boxes() -> None:
     result = head.refine(context, boxes)
     assert head.space.contains(result.y).all()
     assert result.y.isfinite().all()
+
+
+@pytest.mark.parametrize("starts", [1, 3])
+def test_boxes_with_few_points_stay_and_others_are_refined_as_ever(starts: int) -> None:
+    settings = (f"refinement.starts={starts}", "refinement.minimum_points=20")
+    head, context, boxes = make_refinement(*settings)
+    assert context.points is not None
+    few = context.points.counts < 20
+    assert few.tolist() == [False, True, True, False]
+    result = head.refine(context, boxes, record=True)
+    free = make_refinement(settings[0])[0]
+    free.load_state_dict(head.state_dict())
+    expected = free.refine(context, boxes, record=True)
+    assert torch.equal(result.y[few], boxes[few])
+    assert torch.equal(result.f[few], result.f0[few])
+    assert result.trajectory is not None
+    assert expected.trajectory is not None
+    assert (result.trajectory[:, few] == boxes[few]).all()
+    torch.testing.assert_close(result.y[~few], expected.y[~few])
+    torch.testing.assert_close(result.trajectory[:, ~few], expected.trajectory[:, ~few])
