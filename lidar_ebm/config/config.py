@@ -94,7 +94,9 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
-    def _points_to_count(self) -> Config:
+    def _inputs_there_are(self) -> Config:
+        if self.energy.points.velocity_input and not self.velocity:
+            raise ValueError("energy.points.velocity_input: boxes have no velocity; set velocity: true")
         if self.refinement.minimum_points and "points" not in self.energy.features:
             raise ValueError("refinement.minimum_points counts points near a box: add points to energy.features")
         return self

@@ -50,6 +50,8 @@ class PointEnergyConfig(Settings):
     velocity_jitter: NonNegative = 0.5
     drift: NonNegative = 1.0
     class_input: bool = False  # f is told each box's class
+    # f over velocities is told them, along and across the heading: most things stand still, and few move sideways.
+    velocity_input: bool = False
 
 
 class NoiseConfig(Settings):

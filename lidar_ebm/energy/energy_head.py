@@ -72,7 +72,10 @@ class EnergyHead(nn.Module):
         self.lag = 3 + channels.index(TIME_LAG) if TIME_LAG in channels else None  # its column among the points'
         lag = self.lag is not None
         sizes_of_classes = torch.tensor(sizes)
-        self.points = PointEnergy(settings.points, sizes_of_classes, activation, lag=lag) if "points" in kinds else None
+        self.points = None
+        if "points" in kinds:
+            velocity = settings.points.velocity_input and config.energy_dimensions > 7
+            self.points = PointEnergy(settings.points, sizes_of_classes, activation, lag=lag, velocity=velocity)
         self.classes = len(sizes)
         self.extra = nn.ModuleList(extra)
         self.space = box_space(settings.min_size, config.energy_dimensions)

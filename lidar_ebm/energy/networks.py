@@ -21,6 +21,7 @@ FEATURE_SCALES = (2.0, 1.0, 1.0, *(1.5,) * 6, *(0.5,) * 6, 1.0, 0.25)
 # of a face let the network see them in a fraction of the training.
 NEAR_SCALE = 0.25  # m
 SIZE_SPREAD = 0.1  # of the log sizes within a class
+VELOCITY_INPUTS, COARSE_SPEED, FINE_SPEED = 4, 5.0, 0.5  # m/s
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU}
 
 
@@ -69,7 +70,13 @@ class PointEnergy(nn.Module):
     log_size_spread: Tensor
 
     def __init__(
-        self, config: PointEnergyConfig, class_sizes: Tensor, activation: str = "relu", *, lag: bool = False
+        self,
+        config: PointEnergyConfig,
+        class_sizes: Tensor,
+        activation: str = "relu",
+        *,
+        lag: bool = False,
+        velocity: bool = False,
     ) -> None:
         """Make the networks with fresh weights.
 
@@ -78,6 +85,7 @@ class PointEnergy(nn.Module):
             class_sizes: [classes, 3] typical l, w, h, m, which the inputs are measured against.
             activation: of `ACTIVATIONS`.
             lag: points have a time lag.
+            velocity: boxes have one, which is an input beside the points.
         """
         super().__init__()
         activation_type = ACTIVATIONS[activation]
@@ -91,7 +99,9 @@ class PointEnergy(nn.Module):
         widths = (features + 6, *config.channels)
         layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), activation_type())]
         self.point_network = nn.Sequential(*layers)
-        self.width = 2 * widths[-1] + 4 + (len(class_sizes) if config.class_input else 0)  # of `describe`
+        self.velocity = velocity
+        kinds = len(class_sizes) if config.class_input else 0
+        self.width = 2 * widths[-1] + 4 + kinds + (VELOCITY_INPUTS if velocity else 0)  # of `describe`
         self.head = _head(self.width, config.hidden, activation_type)
 
     def describe(self, view: PointView, boxes: Tensor) -> Tensor:
@@ -105,11 +115,22 @@ class PointEnergy(nn.Module):
         parts = [maximum, mean, number.expand(*boxes.shape[:2], 1), size]
         if view.kinds is not None:
             parts.append(view.kinds.to(boxes.dtype)[:, None].expand(-1, boxes.shape[1], -1))
-        return torch.cat(parts, dim=-1)  # [N, S, 2 * C + 4, and the number of classes]
+        if self.velocity:
+            parts.append(_velocity_inputs(boxes))
+        return torch.cat(parts, dim=-1)  # [N, S, width]
 
     def forward(self, view: PointView, boxes: Tensor) -> Tensor:
         """f [N, S] of boxes [N, S, D]."""
         return self.head(self.describe(view, boxes)).squeeze(-1).to(boxes.dtype)
+
+
+def _velocity_inputs(boxes: Tensor) -> Tensor:
+    """The velocity of boxes [N, S, 9] along and across their heading, on a coarse and a fine scale: [N, S, 4]."""
+    cos, sin = boxes[..., 6].cos(), boxes[..., 6].sin()
+    vx, vy = boxes[..., 7], boxes[..., 8]
+    along, across = vx * cos + vy * sin, vy * cos - vx * sin
+    scaled = [along / COARSE_SPEED, (along / FINE_SPEED).tanh(), across / COARSE_SPEED, (across / FINE_SPEED).tanh()]
+    return torch.stack(scaled, dim=-1)
 
 
 def _head(inputs: int, hidden: int, activation_type: type[nn.Module]) -> nn.Sequential:

@@ -238,3 +238,5 @@ def test_points_are_counted_where_f_sees_them() -> None:
     assert load_config("demo", ["refinement.minimum_points=5"]).refinement.minimum_points == 5
     with pytest.raises(InputError, match=r"add points to energy\.features"):
         load_config(None, ["refinement.minimum_points=5"])
+    with pytest.raises(InputError, match="velocity: true"):
+        load_config("demo", ["energy.points.velocity_input=true"])
