@@ -315,3 +315,40 @@ class TestClasses:
         torch.testing.assert_close(head(context.select(rows), labels[rows, None])[0], values[1][1])
         with pytest.raises(ValueError, match="class_index"):
             head.context(batch, None, labels, frame)
+
+
+class TestVelocityInput:
+    def test_f_is_told_the_velocity_of_a_box_without_points(self) -> None:
+        labels = moving_labels(2)
+        batch = moving_batch(labels, 0)
+        faster = labels + torch.tensor([0.0] * 7 + [1.0, -0.5])
+        for settings, told in (((), False), (("energy.points.velocity_input=true",), True)):
+            head = make_head(moving_config(*settings))
+            context = context_of(head, batch, labels)
+            same = torch.equal(head(context, labels.unsqueeze(1)), head(context, faster.unsqueeze(1)))
+            assert same != told
+
+    def test_f_does_not_change_when_all_is_turned(self) -> None:
+        head = make_head(moving_config("energy.points.velocity_input=true")).double()
+        labels = moving_labels(3).double()
+        batch = moving_batch(labels.float(), 40)
+        context = context_of(head, batch, labels.float())
+        assert context.points is not None
+        angle = torch.tensor(0.8, dtype=torch.float64)
+        rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()]).view(2, 2)
+        turned = labels.clone()
+        turned[:, :2], turned[:, 7:] = labels[:, :2] @ rotation.T, labels[:, 7:] @ rotation.T
+        turned[:, 6] += angle
+        points = context.points.points.double()
+        moved = points.clone()
+        moved[:, :2] = points[:, :2] @ rotation.T
+        values = [
+            head(replace(context, points=replace(context.points, points=cloud)), boxes.unsqueeze(1))
+            for cloud, boxes in ((points, labels), (moved, turned))
+        ]
+        torch.testing.assert_close(*values, rtol=1e-9, atol=1e-12)
+
+    def test_it_needs_a_velocity_that_f_is_over(self) -> None:
+        fixed = make_head(moving_config("energy.points.velocity_input=true", "energy.velocity=false"))
+        assert fixed.points is not None
+        assert not fixed.points.velocity
