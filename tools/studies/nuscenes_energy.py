@@ -1,8 +1,8 @@
 """Refinement of boxes with velocities: energies in R^9 and R^7 against the detector that they refine, by NDS.
 
-For each seed the detector of `nuscenes_small` is trained on simulated scenes, then two energies on it: over nine numbers,
-and over seven, which leaves the head's velocity as it is. Differences come with intervals of a paired bootstrap over
-scenes.
+For each seed the detector of `nuscenes_small` is trained on simulated scenes, then two energies on it: over nine
+numbers, and over seven, which leaves the head's velocity as it is. Differences come with intervals of a paired
+bootstrap over scenes.
 
     lidar-ebm simulate data/nuscenes_simulated --layout nuscenes --scenes 60 --samples-per-scene 20 --azimuth-steps 300
     lidar-ebm prepare data/nuscenes_simulated
