@@ -99,7 +99,7 @@ def read_frame_file(
     points = read_point_file(path, scale=scale, columns=columns, dtype=dtype)
     turned = path.name.endswith(SWEEP_SUFFIX)
     if turned:
-        points[:, :2] = points[:, [1, 0]] * np.float32([1, -1])
+        points[:, :2] = points[:, [1, 0]] * np.array([1, -1], np.float32)
     return FrameFile(
         name,
         points,
