@@ -218,6 +218,7 @@ def test_only_what_is_shown_has_a_tip(opened: Any) -> None:
 def test_narrow_windows_have_room_for_the_page(opened: Any) -> None:
     opened.set_window_size(420, 1000)
     try:
+        wait_for(lambda: opened.execute_script("return window.innerWidth <= 500"))  # on a busy machine it takes a while
         height, width = opened.execute_script(
             "return [document.querySelector('header').offsetHeight, document.documentElement.scrollWidth]"
         )

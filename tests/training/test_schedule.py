@@ -16,7 +16,7 @@ def model() -> nn.ModuleDict:
         {
             "backbone": nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)),
             "energy": nn.Linear(1, 1),
-            "head": nn.Linear(1, 2),
+            "anchor_head": nn.Linear(1, 2),
         }
     )
 
@@ -26,7 +26,7 @@ def test_each_parameter_is_in_the_group_of_its_longest_name() -> None:
     groups = group_parameters(whole.named_parameters(), {"backbone": 0.1, "backbone.1": 1.0, "energy": 0.0})
     assert [group.factor for group in groups] == [1.0, 0.0, 0.1]
     expected = [
-        {*whole["backbone"][1].parameters(), *whole["head"].parameters()},
+        {*whole["backbone"][1].parameters(), *whole["anchor_head"].parameters()},
         {*whole["energy"].parameters()},
         {*whole["backbone"][0].parameters()},
     ]
