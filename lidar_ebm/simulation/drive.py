@@ -22,8 +22,8 @@ from lidar_ebm.simulation.labels import occlusion_level
 from lidar_ebm.simulation.sensor import SURROUNDINGS, Echoes, RayGrid, Returns, cast, receive
 from lidar_ebm.simulation.shutter import RollingShutter, cast_turning, check_rolling_shutter, compensate
 from lidar_ebm.simulation.solids import Solid, SolidBuilder, block, merge
-from lidar_ebm.simulation.street import Ground
-from lidar_ebm.simulation.tracks import AlongRoad, velocity_at, wrap
+from lidar_ebm.simulation.street import Ground, wrap
+from lidar_ebm.simulation.tracks import AlongRoad, velocity_at
 
 VERSION: Final = 1  # to be raised whenever a seed's drives change
 KEY_RATE: Final = 2  # key frames a second

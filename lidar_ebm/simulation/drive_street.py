@@ -13,10 +13,10 @@ from lidar_ebm.simulation.occupancy import Occupancy
 from lidar_ebm.simulation.road_users import ROAD_USERS, attribute_of
 from lidar_ebm.simulation.scene import StreetPlan
 from lidar_ebm.simulation.solids import Solid
-from lidar_ebm.simulation.street import Ground, Road, make_ground
+from lidar_ebm.simulation.street import Ground, Road, make_ground, wrap
 from lidar_ebm.simulation.surroundings import place_surroundings
 from lidar_ebm.simulation.timetable import Timetable
-from lidar_ebm.simulation.tracks import AlongRoad, Path, Standing, Straight, wrap
+from lidar_ebm.simulation.tracks import AlongRoad, Path, Standing, Straight
 
 REACH: Final = 85.0  # m of the street beyond both ends of the drive
 EGO_SIZE: Final = (4.8, 2.0)  # m, of the car that carries the sensor

@@ -13,7 +13,7 @@ from lidar_ebm.simulation.bodies import draw_size, draw_vehicle_class, make_body
 from lidar_ebm.simulation.occupancy import Occupancy
 from lidar_ebm.simulation.sensor import SURROUNDINGS
 from lidar_ebm.simulation.solids import Solid, merge
-from lidar_ebm.simulation.street import Ground, Road, make_ground
+from lidar_ebm.simulation.street import Ground, Road, make_ground, wrap
 from lidar_ebm.simulation.surroundings import place_surroundings
 
 FAR: Final = 85.0  # m along the street up to which things are placed
@@ -129,7 +129,7 @@ class _Stage:
         The size is drawn here, so that crowding, not choice, is all that can change its distribution.
         """
         x, y = self.plan.road.point(s, d)
-        yaw = _wrap(self.plan.road.heading_at(s) + turn + spread * float(self.rng.standard_normal()))
+        yaw = wrap(self.plan.road.heading_at(s) + turn + spread * float(self.rng.standard_normal()))
         return self.place_at(type_, x, y, yaw, moves=moves)
 
     def place_at(self, type_: str, x: float, y: float, yaw: float, *, moves: bool) -> bool:
@@ -210,7 +210,7 @@ def _place_crossing_traffic(stage: _Stage) -> None:
             x = x0 + along * math.cos(across) - beside * math.sin(across)
             y = y0 + along * math.sin(across) + beside * math.cos(across)
             yaw = across + (0.0 if way > 0 else math.pi) + 0.05 * float(rng.standard_normal())
-            stage.place_at(draw_vehicle_class(rng), x, y, _wrap(yaw), moves=True)
+            stage.place_at(draw_vehicle_class(rng), x, y, wrap(yaw), moves=True)
             along += 7.0 + float(rng.exponential(40.0))
 
 
@@ -277,7 +277,3 @@ def _try_places(stage: _Stage, type_: str, s: float, d: float, turn: float, *, s
         moves = type_ != "sitting_person"
         if stage.place(type_, s + float(ds), d + 0.3 * float(dd), turn, spread=spread, moves=moves):
             return
-
-
-def _wrap(angle: float) -> float:
-    return (angle + math.pi) % (2 * math.pi) - math.pi

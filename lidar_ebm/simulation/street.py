@@ -156,3 +156,8 @@ def ground_surface(g: NDArray[np.float64], x: float, y: float) -> tuple[float, f
     if abs(d) < 0.08 and s % 9.0 < 4.0:  # the dashed line in the middle
         return 0.7, g[_ROUGHNESS]
     return g[_ROAD_ALBEDO], g[_ROUGHNESS]
+
+
+def wrap(angle: float) -> float:
+    """An angle in [-π, π)."""
+    return (angle + math.pi) % (2 * math.pi) - math.pi

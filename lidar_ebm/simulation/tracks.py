@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lidar_ebm.simulation.street import Road
+from lidar_ebm.simulation.street import Road, wrap
 
 
 class Path(Protocol):
@@ -85,8 +85,3 @@ def velocity_at(path: Path, t: float) -> NDArray[np.float64]:
     step = 1e-3
     before, after = path.place(t - step), path.place(t + step)
     return np.array([after[0] - before[0], after[1] - before[1]]) / (2 * step)
-
-
-def wrap(angle: float) -> float:
-    """An angle in [-π, π)."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi
