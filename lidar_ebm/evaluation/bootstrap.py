@@ -7,7 +7,11 @@ and they are found anew in every resample.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numba import njit
@@ -17,6 +21,11 @@ from lidar_ebm.evaluation.kitti.matching import RECALL_STEPS, is_recall_step
 from lidar_ebm.evaluation.kitti.objects import Objects
 from lidar_ebm.evaluation.kitti.passes import Passes
 from lidar_ebm.evaluation.result import RECALLS
+from lidar_ebm.system.progress import progress_bar
+
+T = TypeVar("T")
+
+_MAX_THREADS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +61,24 @@ def frame_counts(labels: Objects, detections: Objects, passes: Passes) -> FrameC
         passes.false_change[changing],
         passes.similarity_change[changing] if orientation else np.zeros(0),
     )
+
+
+def resample_in_blocks(compute: Callable[[range], T], resamples: int, size: int) -> list[T]:
+    """Outcomes of `compute` for the rows 0..resamples - 1, `size` at a time, in order: on several threads, with
+    progress."""
+    blocks: list[T] = []
+    parts = [range(start, min(start + size, resamples)) for start in range(0, resamples, size)]
+    with progress_bar("Resampling", resamples) as bar, ThreadPoolExecutor(_thread_count()) as pool:
+        for rows, block in zip(parts, pool.map(compute, parts), strict=True):
+            blocks.append(block)
+            bar.reach(rows.stop)
+    return blocks
+
+
+def _thread_count() -> int:
+    """Processors that this process may use, within reason."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, _MAX_THREADS)
 
 
 def draw_frames(frame_count: int, rows: range, seed: int) -> np.ndarray:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.bootstrap import FrameCounts, draw_frames, frame_counts, resampled_ap
+from lidar_ebm.evaluation.bootstrap import FrameCounts, draw_frames, frame_counts, resample_in_blocks, resampled_ap
 from lidar_ebm.evaluation.curve_scoring import Passing
 from lidar_ebm.evaluation.loaded import Loaded
 from lidar_ebm.evaluation.paired_result import PairedComparison, PairedDifference
 from lidar_ebm.evaluation.protocol import Draws, Source
 from lidar_ebm.evaluation.result import RECALLS
-from lidar_ebm.system.progress import progress_bar
 
 _BLOCK = 50  # resamples that one thread computes at a time, or as many as
 _DRAWN = 2_000_000  # counts of frames make
-_MAX_THREADS = 8
 _Figure = tuple[str, str, float, str]  # class, metric, overlap, difficulty
 
 
@@ -96,15 +92,10 @@ def _resample(
 
     size = max(1, min(_BLOCK, _DRAWN // frame_count))
 
-    def compute(start: int) -> dict[tuple[_Figure, str], np.ndarray]:
-        rows = range(start, min(start + size, resamples))
+    def compute(rows: range) -> dict[tuple[_Figure, str], np.ndarray]:
         return _ap_of_both(counted, draw_frames(frame_count, rows, seed))
 
-    blocks = []
-    with progress_bar("Resampling", resamples) as bar, ThreadPoolExecutor(thread_count()) as pool:
-        for block in pool.map(compute, range(0, resamples, size)):
-            blocks.append(block)
-            bar.reach(min(len(blocks) * size, resamples))
+    blocks = resample_in_blocks(compute, resamples, size)
     return {key: np.concatenate([block[key] for block in blocks], axis=1) for key in blocks[0]}
 
 
@@ -129,9 +120,3 @@ def _notes(protocol: Passing, sides: Sequence[Loaded]) -> tuple[str, ...]:
         *(f"A: {note}" for note in of_a if note not in of_b),
         *(f"B: {note}" for note in of_b if note not in of_a),
     )
-
-
-def thread_count() -> int:
-    """Threads that a bootstrap takes: the processors that this process may use, within reason."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, _MAX_THREADS)

@@ -22,6 +22,22 @@ class Problem:
         return f"{self.where}: {self.finding}: {self.kind}"
 
 
+class Judged:
+    """Base of contents that problems were looked for in."""
+
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """Problems for which the benchmark's server or program refuses the contents, or misreads them."""
+        return tuple(problem for problem in self.problems if problem.blocks)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """Problems of contents that are taken all the same, but perhaps not as they were meant."""
+        return tuple(problem for problem in self.problems if not problem.blocks)
+
+
 @dataclass
 class ProblemList:
     """Problems as they come up; of a kind that every box has, only the first ones are kept."""
@@ -60,3 +76,8 @@ def list_problems(problems: Sequence[Problem], shown: int = SHOWN_OF_A_KIND) -> 
         if len(same) > shown:
             lines.append(f"… and {len(same) - shown} more: {same[0].kind}")
     return lines
+
+
+def list_lines(problems: Sequence[Problem]) -> str:
+    """The lines of `list_problems` as the end of a message: each on a line of its own, indented."""
+    return "".join(f"\n  {line}" for line in list_problems(problems))

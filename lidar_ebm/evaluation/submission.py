@@ -9,7 +9,7 @@ from typing import Protocol
 
 from lidar_ebm.errors import InputError
 from lidar_ebm.evaluation.options import ScoringOptions
-from lidar_ebm.evaluation.problems import Problem, list_problems
+from lidar_ebm.evaluation.problems import Problem, list_lines
 
 PathLike = str | os.PathLike[str]
 
@@ -61,8 +61,7 @@ def refuse_errors(errors: Sequence[Problem], results: PathLike, out: PathLike) -
         InputError: there are errors.
     """
     if errors:
-        listed = "".join(f"\n  {line}" for line in list_problems(errors))
         raise InputError(
             f"{results}: {out} is not written, as the server would refuse or misread these results. Things to correct: "
-            f"{len(errors)}{listed}"
+            f"{len(errors)}{list_lines(errors)}"
         )

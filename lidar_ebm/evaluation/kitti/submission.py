@@ -15,7 +15,7 @@ from lidar_ebm.evaluation.kitti.result_files import find_result_files
 from lidar_ebm.evaluation.kitti.sources import CLASSES
 from lidar_ebm.evaluation.kitti.submission_checks import ObjectTable, check_numbers
 from lidar_ebm.evaluation.options import ScoringOptions
-from lidar_ebm.evaluation.problems import Problem
+from lidar_ebm.evaluation.problems import Judged, Problem
 from lidar_ebm.evaluation.submission import PathLike, refuse_errors
 from lidar_ebm.system.files import atomic_write
 from lidar_ebm.system.progress import progress_bar
@@ -42,7 +42,7 @@ class KittiSubmission:
 
 
 @dataclass(frozen=True)
-class SubmissionReport:
+class SubmissionReport(Judged):
     """Contents of a folder of results, and what is wrong with it."""
 
     folder: Path
@@ -56,16 +56,6 @@ class SubmissionReport:
         """Frames, and objects by class."""
         objects = ", ".join(f"{count:,} {name}" for name, count in self.object_counts.items())
         return f"{self.frame_count:,} frames ({self.empty_count:,} empty) with {objects}"
-
-    @property
-    def errors(self) -> tuple[Problem, ...]:
-        """Problems that keep the results from being packed."""
-        return tuple(problem for problem in self.problems if problem.blocks)
-
-    @property
-    def warnings(self) -> tuple[Problem, ...]:
-        """Problems of results that the server takes, but perhaps not as they were meant."""
-        return tuple(problem for problem in self.problems if not problem.blocks)
 
 
 def check_submission(folder: PathLike, frames: Sequence[str] = KITTI_TEST_FRAMES) -> SubmissionReport:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numba import njit
 
-from lidar_ebm.evaluation.bootstrap import draw_frames
-from lidar_ebm.evaluation.curve_pairs import thread_count
+from lidar_ebm.evaluation.bootstrap import draw_frames, resample_in_blocks
 from lidar_ebm.evaluation.nuscenes.matching import average_precision, class_error, error_curve, precision_curve
 from lidar_ebm.evaluation.nuscenes.rules import AP_WEIGHT, DISTANCES, ERROR_DISTANCE, ERRORS, STEPS, UNDEFINED
 from lidar_ebm.evaluation.nuscenes.walks import Walk
-from lidar_ebm.system.progress import progress_bar
 
 MINIMUM_SCENES = 20  # of fewer it is samples that are drawn: so few scenes tell nothing
 _BLOCK = 20  # resamples that one thread computes at a time
@@ -34,16 +31,11 @@ def resampled_figures(
     _, group = np.unique(scenes, return_inverse=True) if by_scene else (None, np.arange(len(scenes)))
     count = int(group.max(initial=-1)) + 1
 
-    def compute(start: int) -> list[dict[tuple[str, str], np.ndarray]]:
-        rows = range(start, min(start + _BLOCK, resamples))
+    def compute(rows: range) -> list[dict[tuple[str, str], np.ndarray]]:
         drawn = np.ascontiguousarray(draw_frames(count, rows, seed)[:, group])
         return [figures_of_draws(walks, drawn) for walks in sides]
 
-    blocks = []
-    with progress_bar("Resampling", resamples) as bar, ThreadPoolExecutor(thread_count()) as pool:
-        for block in pool.map(compute, range(0, resamples, _BLOCK)):
-            blocks.append(block)
-            bar.reach(min(len(blocks) * _BLOCK, resamples))
+    blocks = resample_in_blocks(compute, resamples, _BLOCK)
     return [
         {key: np.concatenate([block[side][key] for block in blocks]) for key in blocks[0][side]}
         for side in range(len(sides))

@@ -18,11 +18,11 @@ import msgspec
 import numpy as np
 
 from lidar_ebm.errors import InputError
-from lidar_ebm.evaluation.nuscenes.box_checks import CheckedBoxes, check_boxes
+from lidar_ebm.evaluation.nuscenes.box_checks import CheckedBox, CheckedBoxes, check_boxes
 from lidar_ebm.evaluation.nuscenes.column_checks import check_columns
 from lidar_ebm.evaluation.nuscenes.objects import Objects, join
 from lidar_ebm.evaluation.nuscenes.rules import ATTRIBUTE_INDEX, CLASS_INDEX, MAXIMUM_BOXES, USE_FLAGS, heading
-from lidar_ebm.evaluation.problems import Problem, ProblemList, list_problems
+from lidar_ebm.evaluation.problems import Judged, Problem, ProblemList, list_lines
 from lidar_ebm.formats.fields import read_json
 from lidar_ebm.formats.nuscenes.classes import ATTRIBUTES, CLASSES
 from lidar_ebm.system.collection import without_collection
@@ -55,7 +55,7 @@ _FILE, _BOXES = msgspec.json.Decoder(_File), msgspec.json.Decoder(list[_Box])
 
 
 @dataclass(frozen=True, eq=False)
-class ResultFile:
+class ResultFile(Judged):
     """Contents of a result file; `objects` lacks what could not be read."""
 
     path: Path
@@ -64,16 +64,6 @@ class ResultFile:
     box_counts: np.ndarray  # [F] int64
     problems: tuple[Problem, ...]
 
-    @property
-    def errors(self) -> tuple[Problem, ...]:
-        """Problems for which the benchmark's program refuses the file."""
-        return tuple(problem for problem in self.problems if problem.blocks)
-
-    @property
-    def warnings(self) -> tuple[Problem, ...]:
-        """Problems that it lets pass."""
-        return tuple(problem for problem in self.problems if not problem.blocks)
-
     def refuse_errors(self) -> None:
         """Stop where the benchmark's program would.
 
@@ -81,9 +71,9 @@ class ResultFile:
             InputError: there are errors; the message lists them.
         """
         if self.errors:
-            listed = "".join(f"\n  {line}" for line in list_problems(self.errors))
             raise InputError(
-                f"{self.path}: the benchmark's program refuses this file. Things to correct: {len(self.errors)}{listed}"
+                f"{self.path}: the benchmark's program refuses this file. Things to correct: "
+                f"{len(self.errors)}{list_lines(self.errors)}"
             )
 
 
@@ -193,19 +183,7 @@ def _columns(batch: list[_Box], waiting: list[tuple[int, int]], index: Mapping[s
         waiting.clear()
         return []
     samples = np.repeat(*np.array(waiting, np.int64).T).astype(np.int32)
-    objects = Objects(
-        sample=samples,
-        matched_sample=np.array([index.get(box.sample_token, -1) for box in batch], np.int32),
-        class_index=np.array([CLASS_INDEX[box.detection_name] for box in batch], np.int8),
-        centers=_rows([box.translation for box in batch], 3),
-        sizes=_rows([box.size for box in batch], 3),
-        yaw=heading(_rows([box.rotation for box in batch], 4)),
-        velocity=_rows([box.velocity for box in batch], 2),
-        attribute=np.array([ATTRIBUTE_INDEX[box.attribute_name] for box in batch], np.int8),
-        points=_limited([box.num_pts for box in batch]),
-        scores=np.array([box.detection_score for box in batch], np.float64),
-        bad_velocity=np.zeros(len(batch), bool),
-    )
+    objects = _objects(batch, samples, np.zeros(len(batch), bool), index)
     batch.clear()
     waiting.clear()
     return [objects]
@@ -214,9 +192,19 @@ def _columns(batch: list[_Box], waiting: list[tuple[int, int]], index: Mapping[s
 def _checked_columns(checked: CheckedBoxes, row: int, index: Mapping[str, int]) -> Objects:
     """The boxes of a sample that were read value by value."""
     boxes = checked.boxes
-    count = len(boxes)
+    return _objects(
+        boxes, np.full(len(boxes), row, np.int32), np.array([box.bad_velocity for box in boxes], bool), index
+    )
+
+
+def _objects(
+    boxes: Sequence[_Box] | Sequence[CheckedBox],
+    samples: np.ndarray,
+    bad_velocity: np.ndarray,
+    index: Mapping[str, int],
+) -> Objects:
     return Objects(
-        sample=np.full(count, row, np.int32),
+        sample=samples,
         matched_sample=np.array([index.get(box.sample_token, -1) for box in boxes], np.int32),
         class_index=np.array([CLASS_INDEX[box.detection_name] for box in boxes], np.int8),
         centers=_rows([box.translation for box in boxes], 3),
@@ -226,7 +214,7 @@ def _checked_columns(checked: CheckedBoxes, row: int, index: Mapping[str, int]) 
         attribute=np.array([ATTRIBUTE_INDEX[box.attribute_name] for box in boxes], np.int8),
         points=_limited([box.num_pts for box in boxes]),
         scores=np.array([box.detection_score for box in boxes], np.float64),
-        bad_velocity=np.array([box.bad_velocity for box in boxes], bool),
+        bad_velocity=bad_velocity,
     )
 
 

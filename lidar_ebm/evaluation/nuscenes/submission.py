@@ -16,7 +16,7 @@ from lidar_ebm.evaluation.nuscenes.labels import labels_of_tables, version_and_s
 from lidar_ebm.evaluation.nuscenes.result_files import ResultFile, read_result_file
 from lidar_ebm.evaluation.nuscenes.rules import STOPS
 from lidar_ebm.evaluation.options import ScoringOptions
-from lidar_ebm.evaluation.problems import Problem
+from lidar_ebm.evaluation.problems import Judged, Problem
 from lidar_ebm.evaluation.submission import refuse_errors
 from lidar_ebm.formats.nuscenes.classes import CLASSES
 from lidar_ebm.formats.nuscenes.splits import is_own_split
@@ -30,7 +30,7 @@ _UNIX = 3
 
 
 @dataclass(frozen=True, eq=False)
-class NuscenesReport:
+class NuscenesReport(Judged):
     """Contents of a result file, and what is wrong with it."""
 
     file: ResultFile
@@ -43,16 +43,6 @@ class NuscenesReport:
         boxes = ", ".join(f"{count:,} {name}" for name, count in zip(CLASSES, counts.tolist(), strict=True) if count)
         empty = int((self.file.box_counts == 0).sum())
         return f"{len(self.file.tokens):,} samples ({empty:,} empty) with {boxes or 'no box'}"
-
-    @property
-    def errors(self) -> tuple[Problem, ...]:
-        """Problems that keep the results from being taken."""
-        return tuple(problem for problem in self.problems if problem.blocks)
-
-    @property
-    def warnings(self) -> tuple[Problem, ...]:
-        """Problems of results that are taken all the same."""
-        return tuple(problem for problem in self.problems if not problem.blocks)
 
 
 class NuscenesSubmission:
